@@ -1,0 +1,103 @@
+// NumPy arrays in and out: no copies, no casts.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fastseq/array.h"
+#include "fastseq/status.h"
+
+namespace fastseq::bindings {
+
+namespace py = pybind11;
+
+inline void raise_if_error(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kOk:
+      return;
+    case StatusCode::kInvalidArgument:
+      throw py::value_error(status.message());
+    case StatusCode::kInvalidDtype:
+      throw py::type_error(status.message());
+  }
+}
+
+inline DType dtype_of(const py::array& array) {
+  const py::dtype dtype = array.dtype();
+  // isinstance of the exact native type: a byte-swapped float is another dtype.
+  if (dtype.is(py::dtype::of<float>())) return DType::kFloat32;
+  if (dtype.is(py::dtype::of<double>())) return DType::kFloat64;
+  if (dtype.is(py::dtype::of<bool>())) return DType::kBool;
+  return DType::kOther;
+}
+
+// A view of `object`, which must be a C-contiguous numpy.ndarray of one of the core's dtypes, or None.
+inline Array view(const char* name, const py::object& object) {
+  Array view;
+  if (object.is_none()) return view;
+  if (!py::isinstance<py::array>(object))
+    throw py::type_error(std::string(name) + " must be a numpy.ndarray, got " +
+                         std::string(py::str(py::type::of(object).attr("__name__"))));
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  view.dtype = dtype_of(array);
+  if (view.dtype == DType::kOther)
+    throw py::type_error(std::string(name) + " must have dtype float32 or float64 (bool for a mask), got " +
+                         std::string(py::str(array.dtype())));
+  if (!(array.flags() & py::array::c_style))
+    throw py::value_error(std::string(name) + " must be C-contiguous, got strides " +
+                          std::string(py::str(array.attr("strides"))) + " for shape " +
+                          std::string(py::str(array.attr("shape"))) + "; numpy.ascontiguousarray makes a copy that is");
+  // NumPy allows arrays at any address, C++ does not.
+  if (reinterpret_cast<uintptr_t>(array.data()) % static_cast<size_t>(array.itemsize()) != 0)
+    throw py::value_error(std::string(name) + " must be aligned to its dtype; numpy.require(..., requirements='A') "
+                          "makes a copy that is");
+  view.present = true;
+  view.data = const_cast<void*>(array.data());
+  view.rank = static_cast<int>(array.ndim());
+  for (int i = 0; i < view.rank && i < Array::kMaxRank; ++i) view.shape[i] = array.shape(i);
+  return view;
+}
+
+// A new array of `dtype` and `shape`, content undefined, and its view.
+inline py::array make_array(DType dtype, const std::vector<int64_t>& shape, Array* view) {
+  const py::dtype type = dtype == DType::kFloat64 ? py::dtype::of<double>() : py::dtype::of<float>();
+  py::array array(type, std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  view->present = true;
+  view->dtype = dtype;
+  view->data = array.mutable_data();
+  view->rank = static_cast<int>(shape.size());
+  for (int i = 0; i < view->rank; ++i) view->shape[i] = shape[static_cast<size_t>(i)];
+  return array;
+}
+
+// Aligned memory for one call.
+class ScratchMemory {
+ public:
+  explicit ScratchMemory(size_t bytes, size_t alignment)
+      : memory_(::operator new(bytes ? bytes : 1, std::align_val_t(alignment)), Free{alignment}) {
+    if (poison()) std::memset(memory_.get(), 0xFF, bytes);  // every float a NaN
+  }
+  void* get() const { return memory_.get(); }
+
+  // Tests fill scratch and workspace with NaN, to show that nothing is read before it is written.
+  static bool& poison() {
+    static bool on = false;
+    return on;
+  }
+
+ private:
+  struct Free {
+    size_t alignment;
+    void operator()(void* memory) const { ::operator delete(memory, std::align_val_t(alignment)); }
+  };
+  std::unique_ptr<void, Free> memory_;
+};
+
+}  // namespace fastseq::bindings

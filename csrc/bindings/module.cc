@@ -1,0 +1,36 @@
+// The extension module fastseq._core: process settings here, one file per op beside it.
+#include "module.h"
+
+#include <pybind11/stl.h>
+
+#include "arrays.h"
+#include "fastseq/runtime.h"
+
+namespace fastseq::bindings {
+
+PYBIND11_MODULE(_core, module) {
+  module.def("num_threads", &num_threads);
+  module.def("requested_threads", &requested_threads);
+  module.def("set_num_threads", [](int threads) { raise_if_error(set_num_threads(threads)); }, py::arg("threads"));
+  module.def("isa", [] {
+    std::string name;
+    raise_if_error(isa(&name));
+    return name;
+  });
+  module.def("set_isa", [](const std::string& name) { raise_if_error(set_isa(name)); }, py::arg("name"));
+  module.def("available_isas", &available_isas);
+  module.def("build_info", [] {
+    const BuildInfo info = build_info();
+    py::dict result;
+    result["version"] = info.version;
+    result["compiler"] = info.compiler;
+    result["build_type"] = info.build_type;
+    result["openmp"] = info.openmp;
+    result["cuda"] = info.cuda;
+    return result;
+  });
+  module.def("poison_scratch", [](bool on) { ScratchMemory::poison() = on; }, py::arg("on"));
+  bind_lstm(module);
+}
+
+}  // namespace fastseq::bindings

@@ -1,0 +1,9 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace fastseq::bindings {
+
+void bind_lstm(pybind11::module_& module);
+
+}  // namespace fastseq::bindings

@@ -1,0 +1,26 @@
+// How the core reports failure: by value, so that nothing is thrown through C callbacks or parallel regions.
+#pragma once
+
+#include <string>
+#include <utility>
+
+namespace fastseq {
+
+enum class StatusCode { kOk, kInvalidArgument, kInvalidDtype };
+
+class Status {
+ public:
+  Status() = default;
+  static Status invalid_argument(std::string message) { return {StatusCode::kInvalidArgument, std::move(message)}; }
+  static Status invalid_dtype(std::string message) { return {StatusCode::kInvalidDtype, std::move(message)}; }
+  bool ok() const { return code_ == StatusCode::kOk; }
+  StatusCode code() const { return code_; }
+  const std::string& message() const { return message_; }
+
+ private:
+  Status(StatusCode code, std::string message) : code_(code), message_(std::move(message)) {}
+  StatusCode code_ = StatusCode::kOk;
+  std::string message_;
+};
+
+}  // namespace fastseq

@@ -1,0 +1,30 @@
+// Tile kernels without vector instructions, for any CPU, and all of float64. Built for the baseline.
+#include <cmath>
+
+#include "activations.inl"
+#include "simd_scalar.h"
+
+namespace fastseq {
+namespace {
+
+// The C library's functions are accurate to an ulp of double, and its exp takes the range reduction on itself.
+template <>
+inline double sigmoid<ScalarF64>(double x) {
+  const double e = std::exp(-std::fabs(x));
+  return (x < 0.0 ? e : 1.0) / (1.0 + e);
+}
+
+template <>
+inline double tanh<ScalarF64>(double x) {
+  return std::tanh(x);
+}
+
+}  // namespace
+}  // namespace fastseq
+
+#include "table.inl"
+
+namespace fastseq {
+const KernelTable<float> kScalarF32 = make_table<ScalarF32>();
+const KernelTable<double> kScalarF64 = make_table<ScalarF64>();
+}  // namespace fastseq

@@ -1,0 +1,57 @@
+// The vector vocabulary for AVX2 with FMA: 8 floats.
+#pragma once
+
+#if !defined(__AVX2__) || !defined(__FMA__)
+#error "simd_avx2.h needs -mavx2 -mfma on this file"
+#endif
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace fastseq {
+namespace {
+
+struct Avx2F32 {
+  using T = float;
+  using V = __m256;
+  using Flags = __m256;
+  static constexpr int kLanes = 8;
+  // 16 registers: 12 accumulators, 2 vectors of B, 1 broadcast of A.
+  static constexpr int kTileRows = 6;
+  static constexpr int kTileVectors = 2;
+  static V zero() { return _mm256_setzero_ps(); }
+  static V set(T x) { return _mm256_set1_ps(x); }
+  static V load(const T* p) { return _mm256_loadu_ps(p); }
+  static V load_partial(const T* p, int n) { return _mm256_maskload_ps(p, first(n)); }
+  static void store(T* p, V v) { _mm256_storeu_ps(p, v); }
+  static void store_partial(T* p, V v, int n) { _mm256_maskstore_ps(p, first(n), v); }
+  static V add(V a, V b) { return _mm256_add_ps(a, b); }
+  static V sub(V a, V b) { return _mm256_sub_ps(a, b); }
+  static V mul(V a, V b) { return _mm256_mul_ps(a, b); }
+  static V div(V a, V b) { return _mm256_div_ps(a, b); }
+  static V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+  static V fnma(V a, V b, V c) { return _mm256_fnmadd_ps(a, b, c); }
+  static V abs(V a) { return _mm256_andnot_ps(set(-0.0F), a); }
+  static V copy_sign(V magnitude, V sign) {
+    return _mm256_or_ps(_mm256_andnot_ps(set(-0.0F), magnitude), _mm256_and_ps(set(-0.0F), sign));
+  }
+  // max and min return their second operand when either is NaN: a NaN in x stays.
+  static V at_least(V bound, V x) { return _mm256_max_ps(bound, x); }
+  static V at_most(V bound, V x) { return _mm256_min_ps(bound, x); }
+  static Flags less(V a, V b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+  static V select(Flags flags, V yes, V no) { return _mm256_blendv_ps(no, yes, flags); }
+  static V round(V a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static V power_of_two(V n) {
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+  }
+
+ private:
+  static __m256i first(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+};
+
+}  // namespace
+}  // namespace fastseq

@@ -1,0 +1,55 @@
+// The vector vocabulary for AVX-512 (F, VL, DQ, BW): 16 floats.
+#pragma once
+
+#if !defined(__AVX512F__) || !defined(__AVX512VL__) || !defined(__AVX512DQ__) || !defined(__AVX512BW__)
+#error "simd_avx512.h needs -mavx512f -mavx512vl -mavx512dq -mavx512bw on this file"
+#endif
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace fastseq {
+namespace {
+
+struct Avx512F32 {
+  using T = float;
+  using V = __m512;
+  using Flags = __mmask16;
+  static constexpr int kLanes = 16;
+  // 32 registers: 24 accumulators, 4 vectors of B, 1 broadcast of A.
+  static constexpr int kTileRows = 6;
+  static constexpr int kTileVectors = 4;
+  static V zero() { return _mm512_setzero_ps(); }
+  static V set(T x) { return _mm512_set1_ps(x); }
+  static V load(const T* p) { return _mm512_loadu_ps(p); }
+  static V load_partial(const T* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
+  static void store(T* p, V v) { _mm512_storeu_ps(p, v); }
+  static void store_partial(T* p, V v, int n) { _mm512_mask_storeu_ps(p, first(n), v); }
+  static V add(V a, V b) { return _mm512_add_ps(a, b); }
+  static V sub(V a, V b) { return _mm512_sub_ps(a, b); }
+  static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
+  static V div(V a, V b) { return _mm512_div_ps(a, b); }
+  static V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+  static V fnma(V a, V b, V c) { return _mm512_fnmadd_ps(a, b, c); }
+  static V abs(V a) { return _mm512_andnot_ps(set(-0.0F), a); }
+  static V copy_sign(V magnitude, V sign) {
+    return _mm512_or_ps(_mm512_andnot_ps(set(-0.0F), magnitude), _mm512_and_ps(set(-0.0F), sign));
+  }
+  // max and min return their second operand when either is NaN: a NaN in x stays.
+  static V at_least(V bound, V x) { return _mm512_max_ps(bound, x); }
+  static V at_most(V bound, V x) { return _mm512_min_ps(bound, x); }
+  static Flags less(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+  static V select(Flags flags, V yes, V no) { return _mm512_mask_blend_ps(flags, no, yes); }
+  static V round(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static V power_of_two(V n) {
+    const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+  }
+
+ private:
+  static __mmask16 first(int n) { return static_cast<__mmask16>((1U << n) - 1U); }
+};
+
+}  // namespace
+}  // namespace fastseq

@@ -1,0 +1,99 @@
+// The vector vocabulary with one lane, for float and double: the always-available ISA, and the only one for double.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace fastseq {
+namespace {
+
+template <class To, class From>
+inline To bit_copy(From from) {
+  static_assert(sizeof(To) == sizeof(From), "bit_copy needs equal sizes");
+  To to;
+  std::memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+// a * b + c rounded once, without the library's slow path where the CPU has no fused multiply-add.
+// The product of two floats is exact in double, so only the sum is rounded twice (to double, then to float). That
+// differs from one rounding only when the double lies halfway between two floats and the sum was not exact; then the
+// residual of the sum (Knuth's two-sum) says to which side the true value lies.
+inline float fma_once(float a, float b, float c) {
+#ifdef __FP_FAST_FMAF
+  return __builtin_fmaf(a, b, c);
+#else
+  const double product = static_cast<double>(a) * static_cast<double>(b);
+  const double addend = static_cast<double>(c);
+  double sum = product + addend;
+  const uint64_t bits = bit_copy<uint64_t>(sum);
+  constexpr uint64_t kBelowFloat = (uint64_t{1} << 29) - 1;  // mantissa bits a float does not have
+  if ((bits & kBelowFloat) != uint64_t{1} << 28) return static_cast<float>(sum);
+  const double back = sum - product;
+  const double residual = (product - (sum - back)) + (addend - back);
+  // Infinities and NaNs have those bits clear or never compare: they do not come here with a residual.
+  if (residual != 0.0) sum = bit_copy<double>((residual > 0.0) == (sum > 0.0) ? bits + 1 : bits - 1);
+  return static_cast<float>(sum);
+#endif
+}
+
+struct ScalarF32 {
+  using T = float;
+  using V = float;
+  using Flags = bool;
+  static constexpr int kLanes = 1;
+  static constexpr int kTileRows = 4;
+  static constexpr int kTileVectors = 4;
+  static V zero() { return 0.0F; }
+  static V set(T x) { return x; }
+  static V load(const T* p) { return *p; }
+  static V load_partial(const T* p, int) { return *p; }
+  static void store(T* p, V v) { *p = v; }
+  static void store_partial(T* p, V v, int) { *p = v; }
+  static V add(V a, V b) { return a + b; }
+  static V sub(V a, V b) { return a - b; }
+  static V mul(V a, V b) { return a * b; }
+  static V div(V a, V b) { return a / b; }
+  static V fma(V a, V b, V c) { return fma_once(a, b, c); }
+  static V fnma(V a, V b, V c) { return fma_once(-a, b, c); }
+  static V abs(V a) { return __builtin_fabsf(a); }
+  static V copy_sign(V magnitude, V sign) { return __builtin_copysignf(magnitude, sign); }
+  static V at_least(V bound, V x) { return bound > x ? bound : x; }  // NaN in x stays
+  static V at_most(V bound, V x) { return bound < x ? bound : x; }
+  static Flags less(V a, V b) { return a < b; }
+  static V select(Flags flags, V yes, V no) { return flags ? yes : no; }
+  // Adding and taking away 1.5 * 2^23 rounds |a| < 2^22 to the nearest integer, ties to even.
+  static V round(V a) {
+    constexpr float kMagic = 12582912.0F;
+    return (a + kMagic) - kMagic;
+  }
+  // 2^n for an integer -126 <= n <= 127; any value for NaN.
+  static V power_of_two(V n) {
+    const int32_t exponent = n >= -126.0F && n <= 127.0F ? static_cast<int32_t>(n) : 0;
+    return bit_copy<float>(static_cast<uint32_t>(exponent + 127) << 23);
+  }
+};
+
+struct ScalarF64 {
+  using T = double;
+  using V = double;
+  static constexpr int kLanes = 1;
+  static constexpr int kTileRows = 4;
+  static constexpr int kTileVectors = 4;
+  static V zero() { return 0.0; }
+  static V set(T x) { return x; }
+  static V load(const T* p) { return *p; }
+  static V load_partial(const T* p, int) { return *p; }
+  static void store(T* p, V v) { *p = v; }
+  static void store_partial(T* p, V v, int) { *p = v; }
+  static V add(V a, V b) { return a + b; }
+  static V sub(V a, V b) { return a - b; }
+  static V mul(V a, V b) { return a * b; }
+  static V div(V a, V b) { return a / b; }
+  static V fma(V a, V b, V c) { return a * b + c; }
+  static V fnma(V a, V b, V c) { return c - a * b; }
+};
+
+}  // namespace
+}  // namespace fastseq

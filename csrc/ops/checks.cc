@@ -1,0 +1,63 @@
+#include "checks.h"
+
+namespace fastseq {
+namespace {
+
+const char* dtype_name(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return "float32";
+    case DType::kFloat64:
+      return "float64";
+    case DType::kBool:
+      return "bool";
+    case DType::kOther:
+      break;
+  }
+  return "another dtype";
+}
+
+std::string got_shape(const Array& array) { return ", got " + shape_text(array.shape, array.rank, array.rank); }
+
+}  // namespace
+
+std::string shape_text(const int64_t* shape, int rank, int full_rank) {
+  std::string text = "(";
+  const int shown = rank < Array::kMaxRank ? rank : Array::kMaxRank;
+  for (int i = 0; i < shown; ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  if (shown < full_rank) text += ", ...";
+  if (full_rank == 1) text += ",";
+  return text + ")";
+}
+
+Status check_dtype(const char* name, const Array& array, DType expected) {
+  if (array.dtype == expected) return {};
+  return Status::invalid_dtype(std::string(name) + " must have dtype " + dtype_name(expected) + ", got " +
+                               dtype_name(array.dtype));
+}
+
+Status check_array(const char* name, const Array& array, DType dtype, std::initializer_list<int64_t> shape) {
+  if (!array.present) return Status::invalid_argument(std::string(name) + " is required, got None");
+  FASTSEQ_RETURN_IF_ERROR(check_dtype(name, array, dtype));
+  bool same = array.rank == static_cast<int>(shape.size());
+  for (int i = 0; same && i < array.rank; ++i) same = array.shape[i] == shape.begin()[i];
+  if (same) return {};
+  const int rank = static_cast<int>(shape.size());
+  return Status::invalid_argument(std::string(name) + " must have shape " + shape_text(shape.begin(), rank, rank) +
+                                  got_shape(array));
+}
+
+Status check_optional(const char* name, const Array& array, DType dtype, std::initializer_list<int64_t> shape) {
+  return array.present ? check_array(name, array, dtype, shape) : Status();
+}
+
+Status check_float_rank(const char* name, const Array& array, int rank, const char* letters) {
+  if (!array.present) return Status::invalid_argument(std::string(name) + " is required, got None");
+  if (array.dtype != DType::kFloat32 && array.dtype != DType::kFloat64)
+    return Status::invalid_dtype(std::string(name) + " must have dtype float32 or float64, got " +
+                                 dtype_name(array.dtype));
+  if (array.rank == rank) return {};
+  return Status::invalid_argument(std::string(name) + " must have shape " + letters + got_shape(array));
+}
+
+}  // namespace fastseq

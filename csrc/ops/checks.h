@@ -1,0 +1,30 @@
+// Checks of the arrays a caller hands over. One wording for every front end.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+
+#include "fastseq/array.h"
+#include "fastseq/status.h"
+
+namespace fastseq {
+
+// "(20, 100, 46)"
+std::string shape_text(const int64_t* shape, int rank, int full_rank);
+
+// kernel must have dtype float32, got float64
+Status check_dtype(const char* name, const Array& array, DType expected);
+// dtype and shape; an absent array fails.
+Status check_array(const char* name, const Array& array, DType dtype, std::initializer_list<int64_t> shape);
+// As check_array, but an absent array passes.
+Status check_optional(const char* name, const Array& array, DType dtype, std::initializer_list<int64_t> shape);
+// float32 or float64, of the given rank. `letters` names the dimensions: "(batch, timesteps, inputs)".
+Status check_float_rank(const char* name, const Array& array, int rank, const char* letters);
+
+#define FASTSEQ_RETURN_IF_ERROR(expression)   \
+  do {                                        \
+    ::fastseq::Status status_ = (expression); \
+    if (!status_.ok()) return status_;        \
+  } while (false)
+
+}  // namespace fastseq

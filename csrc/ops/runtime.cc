@@ -1,0 +1,135 @@
+// Threads and ISA: process-wide settings, safe to change from any thread at any time. A call reads them once, when it
+// is planned.
+#include "fastseq/runtime.h"
+
+#include <omp.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+
+#include "checks.h"
+#include "parallel.h"
+#include "settings.h"
+
+namespace fastseq {
+namespace {
+
+std::atomic<int> g_requested_threads{0};
+std::atomic<const Isa*> g_isa{nullptr};
+
+// OpenMP runtimes do not survive fork: a child whose parent had started threads waits for ever for threads that were
+// not copied. Such a child computes on one thread.
+std::atomic<bool> g_team_used{false};
+std::atomic<bool> g_forked{false};
+
+void after_fork_in_child() {
+  if (g_team_used.load(std::memory_order_relaxed)) g_forked.store(true, std::memory_order_relaxed);
+}
+
+std::string names(const std::vector<std::string>& list) {
+  std::string text;
+  for (const std::string& name : list) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+Status find_isa(const std::string& name, const char* where, const Isa** isa) {
+  const IsaList list = compiled_isas();
+  for (const Isa* it = list.begin; it != list.begin + list.size; ++it) {
+    if (name != it->name) continue;
+    if (!it->supported())
+      return Status::invalid_argument(std::string(where) + " '" + name +
+                                      "' is not supported by this machine; available: " + names(available_isas()));
+    *isa = it;
+    return {};
+  }
+  return Status::invalid_argument(std::string(where) + " must be one of " + names(available_isas()) + ", got '" + name +
+                                  "'");
+}
+
+}  // namespace
+
+int requested_threads() { return g_requested_threads.load(std::memory_order_relaxed); }
+
+int num_threads() {
+  if (g_forked.load(std::memory_order_relaxed)) return 1;
+  const int requested = requested_threads();
+  return requested > 0 ? requested : omp_get_max_threads();
+}
+
+Status set_num_threads(int threads) {
+  if (threads < 0) return Status::invalid_argument("threads must be 0 or more, got " + std::to_string(threads));
+  g_requested_threads.store(threads, std::memory_order_relaxed);
+  return {};
+}
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> available;
+  const IsaList list = compiled_isas();
+  for (const Isa* it = list.begin; it != list.begin + list.size; ++it)
+    if (it->supported()) available.emplace_back(it->name);
+  return available;
+}
+
+Status current_isa(const Isa** isa) {
+  *isa = g_isa.load(std::memory_order_acquire);
+  if (*isa) return {};
+  // Several threads may come here at once: all find the same answer.
+  const char* forced = std::getenv("FASTSEQ_ISA");
+  if (forced && *forced) {
+    FASTSEQ_RETURN_IF_ERROR(find_isa(forced, "FASTSEQ_ISA", isa));
+  } else {
+    const IsaList list = compiled_isas();
+    for (const Isa* it = list.begin; it != list.begin + list.size; ++it)
+      if (it->supported()) *isa = it;
+  }
+  const Isa* expected = nullptr;
+  if (!g_isa.compare_exchange_strong(expected, *isa)) *isa = expected;
+  return {};
+}
+
+Status isa(std::string* name) {
+  const Isa* found = nullptr;
+  FASTSEQ_RETURN_IF_ERROR(current_isa(&found));
+  *name = found->name;
+  return {};
+}
+
+Status set_isa(const std::string& name) {
+  const Isa* found = nullptr;
+  FASTSEQ_RETURN_IF_ERROR(find_isa(name, "isa", &found));
+  g_isa.store(found, std::memory_order_release);
+  return {};
+}
+
+void run_phases(int members, int phases, void (*body)(int phase, const Team&, void*), void* context) {
+  if (members <= 1) {
+    const FlushDenormals flush;
+    for (int phase = 0; phase < phases; ++phase) body(phase, Team{0, 1}, context);
+    return;
+  }
+  static std::once_flag once;
+  std::call_once(once, [] { pthread_atfork(nullptr, nullptr, after_fork_in_child); });
+  g_team_used.store(true, std::memory_order_relaxed);
+#pragma omp parallel num_threads(members)
+  {
+    const FlushDenormals flush;
+    // OpenMP may give fewer threads than asked for (a nested region, OMP_THREAD_LIMIT).
+    const int threads = omp_get_num_threads();
+    for (int phase = 0; phase < phases; ++phase) {
+      for (int rank = omp_get_thread_num(); rank < members; rank += threads) body(phase, Team{rank, members}, context);
+      if (phase + 1 < phases) {
+#pragma omp barrier
+      }
+    }
+  }
+}
+
+BuildInfo build_info() {
+#define FASTSEQ_TEXT_OF(x) #x
+#define FASTSEQ_TEXT(x) FASTSEQ_TEXT_OF(x)
+  return {FASTSEQ_VERSION, FASTSEQ_COMPILER, FASTSEQ_BUILD_TYPE, FASTSEQ_TEXT(_OPENMP), "no"};
+}
+
+}  // namespace fastseq

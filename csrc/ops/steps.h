@@ -1,0 +1,64 @@
+// The unmasked steps of every batch row, in the order they are taken.
+//
+// Rows are independent of each other, so each is treated as the shorter sequence of its own unmasked steps: masks of
+// any pattern cost nothing past this file, and masked steps no work at all. Step j of row b happens at time
+// time(b, j), j < count(b). `order` lists rows by falling count, so that the rows that still have a step j are the
+// first ones of any thread's list.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "scratch.h"
+
+namespace fastseq {
+
+class Steps {
+ public:
+  Steps(int64_t batch, int64_t timesteps, bool go_backwards, bool masked, Scratch& scratch)
+      : batch_(batch), timesteps_(timesteps), go_backwards_(go_backwards) {
+    if (!masked) return;
+    times_ = scratch.take<int64_t>(batch * timesteps);
+    counts_ = scratch.take<int64_t>(batch);
+    order_ = scratch.take<int64_t>(batch);
+    masked_ = true;
+  }
+
+  // Fills the lists, on one thread, before anything else is asked.
+  void build(const uint8_t* mask) {
+    if (!masked_) return;
+    for (int64_t b = 0; b < batch_; ++b) {
+      int64_t count = 0;
+      for (int64_t s = 0; s < timesteps_; ++s) {
+        const int64_t t = flip(s);
+        // Written before it is known to count: no branch on the mask.
+        times_[b * timesteps_ + count] = t;
+        count += mask[b * timesteps_ + t] ? 1 : 0;
+      }
+      counts_[b] = count;
+      order_[b] = b;
+    }
+    std::sort(order_, order_ + batch_, [this](int64_t a, int64_t b) {
+      return counts_[a] != counts_[b] ? counts_[a] > counts_[b] : a < b;
+    });
+  }
+
+  int64_t count(int64_t row) const { return masked_ ? counts_[row] : timesteps_; }
+  int64_t time(int64_t row, int64_t step) const { return masked_ ? times_[row * timesteps_ + step] : flip(step); }
+  // Where the output of that step goes: its place in the order of all steps, masked ones too.
+  int64_t place(int64_t row, int64_t step) const { return flip(time(row, step)); }
+  int64_t ordered_row(int64_t index) const { return masked_ ? order_[index] : index; }
+
+ private:
+  int64_t flip(int64_t step) const { return go_backwards_ ? timesteps_ - 1 - step : step; }
+
+  int64_t batch_;
+  int64_t timesteps_;
+  bool go_backwards_;
+  bool masked_ = false;
+  int64_t* times_ = nullptr;
+  int64_t* counts_ = nullptr;
+  int64_t* order_ = nullptr;
+};
+
+}  // namespace fastseq

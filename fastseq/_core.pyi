@@ -1,0 +1,48 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def num_threads() -> int: ...
+def requested_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def isa() -> str: ...
+def set_isa(name: str) -> None: ...
+def available_isas() -> list[str]: ...
+def build_info() -> dict[str, str]: ...
+def poison_scratch(on: bool) -> None: ...
+
+_Array = NDArray[np.float32] | NDArray[np.float64]
+
+def lstm_forward(
+    x: _Array,
+    kernel: _Array,
+    recurrent_kernel: _Array,
+    bias: _Array | None,
+    h0: _Array | None,
+    c0: _Array | None,
+    mask: NDArray[np.bool_] | None,
+    dropout_mask: _Array | None,
+    recurrent_dropout_mask: _Array | None,
+    go_backwards: bool,
+    zero_output_for_mask: bool,
+    return_sequences: bool,
+    save_workspace: bool,
+) -> tuple[_Array | None, _Array, _Array, _Array, _Array | None, _Array | None]: ...
+def lstm_backward(
+    x: _Array,
+    kernel: _Array,
+    recurrent_kernel: _Array,
+    bias: _Array | None,
+    h0: _Array | None,
+    c0: _Array | None,
+    mask: NDArray[np.bool_] | None,
+    dropout_mask: _Array | None,
+    recurrent_dropout_mask: _Array | None,
+    go_backwards: bool,
+    zero_output_for_mask: bool,
+    gates: _Array | None,
+    cells: _Array | None,
+    doutputs: _Array | None,
+    dlast_output: _Array | None,
+    dh_n: _Array | None,
+    dc_n: _Array | None,
+) -> tuple[_Array, _Array, _Array, _Array | None, _Array, _Array]: ...

@@ -1,0 +1,39 @@
+"""Loads the native libraries, once, with an OpenMP runtime that does not spin.
+
+By default an OpenMP runtime keeps its idle threads spinning for milliseconds after every parallel region. Beside
+TensorFlow, which has threads of its own, that takes the cores away from the rest of the model. The runtimes read their
+wait policy from the environment when they are loaded, so it is set for that moment only, and only where the user has not
+chosen one. Where another package has loaded the runtime before, its policy stays.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_WAIT_POLICY = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+_CHOSEN = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT")
+
+
+def _load_core() -> None:
+    chosen = any(name in os.environ for name in _CHOSEN)
+    added = {} if chosen else _WAIT_POLICY
+    os.environ.update(added)
+    try:
+        from fastseq import _core  # noqa: F401
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def tensorflow_library() -> Path:
+    """The path of the library with the TensorFlow ops."""
+    folder = Path(__file__).parent
+    for suffix in (".so", ".dylib"):
+        path = folder / f"libfastseq_tensorflow{suffix}"
+        if path.exists():
+            return path
+    raise ImportError(f"no libfastseq_tensorflow in {folder}: this installation of fastseq is incomplete")
+
+
+_load_core()

@@ -1,0 +1,125 @@
+"""Threads, instruction set and build of this installation. One setting for the whole process."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+from fastseq import _libraries  # noqa: F401  (loads the core with its wait policy)
+from fastseq import _core
+
+__version__: str = _core.build_info()["version"]
+
+__all__ = [
+    "available_isas",
+    "build_info",
+    "get_num_threads",
+    "isa",
+    "set_isa",
+    "set_num_threads",
+]
+
+
+def get_num_threads() -> int:
+    """The number of threads an operation uses at most.
+
+    What `set_num_threads` said; before that, what OpenMP gives: `OMP_NUM_THREADS`, else the number of CPUs.
+
+    >>> import fastseq.runtime
+    >>> fastseq.runtime.get_num_threads() >= 1
+    True
+    """
+    return _core.num_threads()
+
+
+def set_num_threads(threads: int | None) -> None:
+    """Sets the number of threads an operation uses at most, for all Python and framework threads.
+
+    Results do not depend on it: they are the same to the bit for any number of threads.
+
+    Args:
+        threads: At least 1, or None to follow OpenMP (`OMP_NUM_THREADS`) again.
+
+    Raises:
+        ValueError: `threads` is less than 1.
+        TypeError: `threads` is not an integer.
+    """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
+        raise TypeError(f"threads must be an int or None, got {type(threads).__name__}")
+    if threads is not None and not 1 <= threads <= 2**31 - 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    _core.set_num_threads(threads or 0)
+
+
+def isa() -> str:
+    """The instruction set in use: one of `available_isas()`.
+
+    The best that this machine supports, unless the environment variable `FASTSEQ_ISA` or `set_isa` names another.
+
+    Raises:
+        ValueError: `FASTSEQ_ISA` names none of `available_isas()`.
+    """
+    return _core.isa()
+
+
+def set_isa(name: str) -> None:
+    """Computes with another instruction set from the next call on.
+
+    Args:
+        name: One of `available_isas()`.
+
+    Raises:
+        ValueError: `name` is unknown, or this machine does not support it.
+    """
+    _core.set_isa(name)
+
+
+def available_isas() -> list[str]:
+    """The instruction sets that this build has and this machine supports, slowest first."""
+    return _core.available_isas()
+
+
+def build_info() -> dict[str, str]:
+    """How this installation was built: version, compiler, build_type, openmp (yyyymm), cuda."""
+    return _core.build_info()
+
+
+def _register_with_threadpoolctl() -> None:
+    """Lets `threadpoolctl.threadpool_limits` set our threads, in every thread of the process.
+
+    Without this, it would only reach the OpenMP runtime's setting for the calling thread, which the threads that a
+    framework runs its operations on do not see.
+    """
+    if "threadpoolctl" not in sys.modules:
+        try:
+            import threadpoolctl
+        except ImportError:
+            return
+    else:
+        threadpoolctl = sys.modules["threadpoolctl"]
+    if not hasattr(threadpoolctl, "register"):  # older than 3.4
+        return
+
+    class FastseqController(threadpoolctl.LibController):  # type: ignore[misc]
+        user_api = "openmp"
+        internal_api = "fastseq"
+        filename_prefixes = ("libfastseq.", "libfastseq-")
+
+        def get_num_threads(self) -> int:
+            return _core.num_threads()
+
+        def set_num_threads(self, num_threads: int) -> Any:
+            _core.set_num_threads(num_threads)
+
+        def get_version(self) -> str:
+            return __version__
+
+        def set_additional_attributes(self) -> None:
+            with contextlib.suppress(ValueError):
+                self.isa = _core.isa()
+
+    threadpoolctl.register(FastseqController)
+
+
+_register_with_threadpoolctl()
