@@ -1,0 +1,149 @@
+#include "op_support.h"
+
+#include <cstdint>
+#include <cstdio>
+
+namespace fastseq::tensorflow {
+namespace {
+
+DType to_dtype(TF_DataType type) {
+  switch (type) {
+    case TF_FLOAT:
+      return DType::kFloat32;
+    case TF_DOUBLE:
+      return DType::kFloat64;
+    case TF_BOOL:
+      return DType::kBool;
+    case TF_UINT8:
+      break;
+  }
+  return DType::kOther;
+}
+
+Array view(const TF_Tensor* tensor) {
+  Array array;
+  array.present = true;
+  array.data = TF_TensorData(tensor);
+  array.dtype = to_dtype(TF_TensorType(tensor));
+  array.rank = TF_NumDims(tensor);
+  for (int i = 0; i < array.rank && i < Array::kMaxRank; ++i) array.shape[i] = TF_Dim(tensor, i);
+  return array;
+}
+
+}  // namespace
+
+Array Context::input(int index) {
+  if (!ok()) return {};
+  TF_Tensor* tensor = nullptr;
+  TF_GetInput(context_, index, &tensor, status_.get());
+  if (!ok()) return {};
+  tensors_.emplace_back(tensor);
+  return view(tensor);
+}
+
+Array Context::optional_input(int index) {
+  const Array array = input(index);
+  return array.rank > 0 && array.shape[0] == 0 ? Array{} : array;
+}
+
+Array Context::output(int index, DType dtype, std::initializer_list<int64_t> shape) {
+  if (!ok()) return {};
+  int64_t elements = 1;
+  for (const int64_t size : shape) elements *= size;
+  const bool is_double = dtype == DType::kFloat64;
+  TF_Tensor* tensor = TF_AllocateOutput(context_, index, is_double ? TF_DOUBLE : TF_FLOAT, shape.begin(),
+                                        static_cast<int>(shape.size()),
+                                        static_cast<size_t>(elements) * (is_double ? 8 : 4), status_.get());
+  if (!ok()) return {};
+  tensors_.emplace_back(tensor);
+  return view(tensor);
+}
+
+void* Context::scratch(size_t bytes, size_t alignment) {
+  if (!ok()) return nullptr;
+  const auto size = static_cast<int64_t>(bytes + alignment);
+  TF_AllocatorAttributes attributes{sizeof(TF_AllocatorAttributes), 1};
+  TF_Tensor* tensor = TF_AllocateTemp(context_, TF_UINT8, &size, 1, &attributes, status_.get());
+  if (!ok()) return nullptr;
+  tensors_.emplace_back(tensor);
+  const auto address = reinterpret_cast<uintptr_t>(TF_TensorData(tensor));
+  return reinterpret_cast<void*>((address + alignment - 1) / alignment * alignment);
+}
+
+TF_ShapeHandle* Shapes::own(TF_ShapeHandle* handle) {
+  handles_.emplace_back(handle);
+  return handle;
+}
+
+TF_ShapeHandle* Shapes::input(int index, int64_t rank) {
+  TF_ShapeHandle* shape = own(TF_NewShapeHandle());
+  if (ok()) TF_ShapeInferenceContextGetInput(context_, index, shape, status_);
+  if (ok()) TF_ShapeInferenceContextWithRank(context_, shape, rank, shape, status_);
+  return shape;
+}
+
+TF_ShapeHandle* Shapes::dim(TF_ShapeHandle* shape, int64_t i) {
+  TF_ShapeHandle* result = own(TF_NewShapeHandle());
+  if (ok()) TF_ShapeInferenceContextSubshape(context_, shape, i, i + 1, result, status_);
+  return result;
+}
+
+TF_ShapeHandle* Shapes::unknown_dim() {
+  // -1 is TensorFlow's unknown dimension; the parameter is unsigned and cast back.
+  return own(TF_ShapeInferenceContextVectorFromSize(context_, static_cast<size_t>(-1)));
+}
+
+void Shapes::set_output(int index, std::initializer_list<TF_ShapeHandle*> dims) {
+  TF_ShapeHandle* shape = nullptr;
+  for (TF_ShapeHandle* next : dims) {
+    if (!shape) {
+      shape = next;
+      continue;
+    }
+    TF_ShapeHandle* joined = own(TF_NewShapeHandle());
+    if (ok()) TF_ShapeInferenceContextConcatenateShapes(context_, shape, next, joined, status_);
+    shape = joined;
+  }
+  set_output_like(index, shape);
+}
+
+void Shapes::set_output_like(int index, TF_ShapeHandle* shape) {
+  if (ok()) TF_ShapeInferenceContextSetOutput(context_, index, shape, status_);
+}
+
+bool bool_attr(TF_OpKernelConstruction* construction, const char* name) {
+  const OwnedStatus status(TF_NewStatus());
+  unsigned char value = 0;
+  TF_OpKernelConstruction_GetAttrBool(construction, name, &value, status.get());
+  if (TF_GetCode(status.get()) != TF_OK) TF_OpKernelConstruction_Failure(construction, status.get());
+  return value != 0;
+}
+
+bool register_op(const OpDefinition& definition) {
+  const OwnedStatus status(TF_NewStatus());
+  const auto registered = [&] {
+    if (TF_GetCode(status.get()) == TF_OK) return true;
+    std::fprintf(stderr, "fastseq: cannot register the TensorFlow op %s: %s\n", definition.name,
+                 TF_Message(status.get()));
+    return false;
+  };
+  TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(definition.name);
+  TF_OpDefinitionBuilderAddAttr(op, "T: {float, double}");
+  for (const char* attr : definition.attrs) TF_OpDefinitionBuilderAddAttr(op, attr);
+  for (const char* input : definition.inputs) TF_OpDefinitionBuilderAddInput(op, input);
+  for (const char* output : definition.outputs) TF_OpDefinitionBuilderAddOutput(op, output);
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(op, definition.infer_shapes);
+  TF_RegisterOpDefinition(op, status.get());
+  if (!registered()) return false;
+  for (const TF_DataType type : {TF_FLOAT, TF_DOUBLE}) {
+    TF_KernelBuilder* kernel = TF_NewKernelBuilder(definition.name, "CPU", definition.create, definition.compute,
+                                                   definition.destroy);
+    TF_KernelBuilder_TypeConstraint(kernel, "T", type, status.get());
+    if (!registered()) return false;
+    TF_RegisterKernelBuilder(definition.name, kernel, status.get());
+    if (!registered()) return false;
+  }
+  return true;
+}
+
+}  // namespace fastseq::tensorflow

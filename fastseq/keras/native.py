@@ -1,0 +1,66 @@
+"""What all fast layers share: whether this layer, as it is set up, runs on the kernels."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from fastseq.keras import backend
+
+
+class NativeFallbackWarning(UserWarning):
+    """A fast layer computes with stock Keras, since the kernels do not cover how it is set up."""
+
+
+class NativeChoice:
+    """A mixin for layers with the argument `use_native`.
+
+    A layer calls `_set_use_native` at the end of its `__init__`, says in `_not_native_because` what the kernels do not
+    cover, and asks `_runs_native` when it computes.
+    """
+
+    use_native: bool | str
+    supports_jit: bool
+    name: str
+    _fallback_told: bool = False
+
+    def _not_native_because(self) -> str | None:
+        """Which of this layer's settings the kernels do not cover, or None."""
+        raise NotImplementedError
+
+    def _reason(self) -> str | None:
+        return self._not_native_because() or backend.unavailable_because()
+
+    def _set_use_native(self, use_native: bool | str) -> None:
+        if not isinstance(use_native, bool) and use_native != "auto":
+            raise ValueError(f"use_native must be 'auto', True or False, got {use_native!r}")
+        self.use_native = use_native
+        if use_native is False:
+            return
+        reason = self._reason()
+        if use_native is True and reason:
+            raise ValueError(f"use_native=True, but the kernels cannot run this layer: {reason}")
+        if reason is None:
+            self.supports_jit = False  # XLA compiles no custom operations
+
+    def _runs_native(self) -> bool:
+        if self.use_native is False:
+            return False
+        reason = self._reason()
+        if reason is None:
+            return True
+        if self.use_native is True:
+            raise ValueError(f"use_native=True, but the kernels cannot run layer '{self.name}': {reason}")
+        if not self._fallback_told:
+            self._fallback_told = True
+            warnings.warn(
+                f"Layer '{self.name}' runs on stock Keras instead of fastseq's kernels: {reason}. "
+                "use_native=False says that this is intended.",
+                NativeFallbackWarning,
+                stacklevel=2,
+            )
+        return False
+
+    def _native_config(self) -> dict[str, Any]:
+        """What a layer adds to its stock config: nothing unless the user chose."""
+        return {} if self.use_native == "auto" else {"use_native": self.use_native}
