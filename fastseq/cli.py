@@ -1,0 +1,171 @@
+"""The command `fastseq`: `fastseq train MODEL` and `fastseq info`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastseq.training import Trainer
+
+__all__ = ["main"]
+
+# Names only, so that `--help` and a mistyped name answer at once: `fastseq.models` takes seconds to import.
+_MODELS = ("reuters-lstm",)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastseq", description="Fused C++ sequence kernels behind Keras layers: train the classic models."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train a classic model and write down what came of it")
+    train.add_argument("model", choices=_MODELS, metavar="MODEL", help=f"one of: {', '.join(_MODELS)}")
+    train.add_argument(
+        "--data",
+        default="auto",
+        metavar="auto|synthetic|DIR",
+        help="a folder with the corpus; auto (default) looks in FASTSEQ_DATA and Keras's cache, downloads, and as a "
+        "last resort uses the built-in synthetic corpus",
+    )
+    train.add_argument("--layers", choices=("fast", "stock"), default="fast", help="default: %(default)s")
+    train.add_argument(
+        "--compare", action="store_true", help="also train the stock twin, interleaved, from the same weights"
+    )
+    train.add_argument("--epochs", type=_positive, metavar="N", help="at most; default: the model's own")
+    train.add_argument("--batch-size", type=_positive, metavar="N", help="default: the model's own")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    train.add_argument("--threads", type=_positive, metavar="N", help="of fastseq and TensorFlow; default: all CPUs")
+    train.add_argument("--out", type=Path, metavar="DIR", help="default: runs/MODEL")
+    commands.add_parser("info", help="versions, instruction sets, threads, data found")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        0; 2 for bad input, with one line on stderr; 130 after Ctrl-C.
+    """
+    # TensorFlow's notes on what it was compiled with are not the user's business.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "info":
+            return _info()
+        return _train(options, parser)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+
+
+def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if options.compare and options.layers == "stock":
+        parser.error("--compare trains both kinds of layers; leave out --layers stock")
+    if not 0 <= options.seed < 2**31:
+        parser.error(f"argument --seed: must be between 0 and {2**31 - 1}, got {options.seed}")
+    out: Path = options.out or Path("runs") / options.model
+    # Before anything that takes time: an hour's training must not end in "permission denied".
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        parser.error(f"argument --out: cannot write to {out}: {error.strerror or error}")
+
+    if options.threads is not None:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    from fastseq import runtime
+    from fastseq.data import DataError
+    from fastseq.models import MODELS
+    from fastseq.training import Trainer
+
+    if options.threads is not None:
+        runtime.set_num_threads(options.threads)
+    spec = MODELS[options.model]
+    try:
+        runtime.isa()
+        data = spec.load(options.data)
+    except (DataError, ValueError) as error:
+        parser.error(str(error))
+    trainer = Trainer(
+        spec,
+        data,
+        layers=options.layers,
+        compare=options.compare,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        seed=options.seed,
+    )
+    print(f"Data: {data.source}")
+    trainer.runs[0].model.summary()
+    trainer.train()
+    _report(trainer)
+    try:
+        files = trainer.save(out)
+    except OSError as error:
+        print(f"fastseq: error: cannot write to {out}: {error}", file=sys.stderr)
+        return 2
+    print("Wrote " + ", ".join(str(file) for file in files))
+    return 130 if trainer.interrupted else 0
+
+
+def _report(trainer: Trainer) -> None:
+    note = " (synthetic data)" if trainer.data.source == "synthetic" else ""
+    if trainer.speedup is None:
+        run = trainer.runs[0]
+        print(f"{run.epochs} epochs, {run.ms_per_step:.2f} ms a step")
+    else:
+        print(f"{'layers':8}{'epochs':>8}{'ms/step':>10}{'test loss':>11}{'test accuracy':>15}")
+        for run in trainer.runs:
+            print(
+                f"{run.layers:8}{run.epochs:8}{run.ms_per_step:10.2f}{run.test_loss:11.4f}{run.test_accuracy:15.4f}"
+            )
+        print(f"fast is {trainer.speedup:.2f} times as fast as stock, a whole training step{note}")
+    print(f"Test Accuracy: {trainer.runs[0].test_accuracy:.4f}{note}")
+
+
+def _info() -> int:
+    from fastseq import runtime
+    from fastseq.data import DataError, locate
+    from fastseq.training import versions
+
+    def describe_isa() -> str:
+        try:
+            return runtime.isa()
+        except ValueError as error:
+            return f"error: {error}"
+
+    build = runtime.build_info()
+    rows = {
+        **versions(),
+        "instruction set": f"{describe_isa()} (available: {', '.join(runtime.available_isas())})",
+        "threads": str(runtime.get_num_threads()),
+        "OpenMP": build["openmp"],
+        "CUDA": build["cuda"],
+        "compiler": f"{build['compiler']}, {build['build_type']}",
+    }
+    for corpus in ("reuters", "imdb"):
+        try:
+            rows[f"{corpus} data"] = str(locate(corpus) or "not found")  # type: ignore[arg-type]
+        except DataError as error:
+            rows[f"{corpus} data"] = f"not found: {error}"
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:{width}}  {value}")
+    return 0

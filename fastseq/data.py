@@ -1,0 +1,298 @@
+"""The Reuters newswire and IMDB review corpora, and a synthetic stand-in for where they cannot be had.
+
+Reuters and IMDB are the files of `keras.datasets`, found in the folder that `FASTSEQ_DATA` names, else in Keras's cache,
+else downloaded by Keras. A file is opened only after its SHA-256 has been compared with the published one: the format is
+a pickle, and nothing else may be unpickled.
+
+References:
+    Reuters-21578, Lewis 1997, for research use. IMDB: Maas et al. 2011, "Learning Word Vectors for Sentiment Analysis".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DataError", "TextData", "load_imdb", "load_reuters", "locate"]
+
+Corpus = Literal["reuters", "imdb"]
+
+_SHA256 = {
+    "reuters": "d6586e694ee56d7a4e65172e12b3e987c03096cb01eab99753921ef915959916",
+    "imdb": "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
+}
+# Keras's conventions for word ids: 0 pads, 1 starts a text, 2 stands for a word beyond the vocabulary, and the word of
+# rank r in the corpus is r + 3.
+_START, _OOV, _INDEX_FROM = 1, 2, 3
+
+
+class DataError(ValueError):
+    """A corpus file is missing, damaged or not the published one."""
+
+
+@dataclass(frozen=True)
+class TextData:
+    """A corpus as word ids.
+
+    Attributes:
+        x_train: (samples, maxlen) int32, padded and cut at the front; without maxlen, an object array of lists.
+        y_train: (samples,) int64, the class of each text.
+        x_test: As x_train.
+        y_test: As y_train.
+        num_classes: The number of classes.
+        source: "synthetic", or the path of the file.
+    """
+
+    x_train: NDArray[Any]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[Any]
+    y_test: NDArray[np.int64]
+    num_classes: int
+    source: str
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether this is the made-up corpus."""
+        return self.source == "synthetic"
+
+
+def locate(corpus: Corpus) -> Path | None:
+    """The corpus's file in the folder that `FASTSEQ_DATA` names or in Keras's cache, or None.
+
+    Raises:
+        DataError: `FASTSEQ_DATA` names a folder without it.
+    """
+    folder = os.environ.get("FASTSEQ_DATA")
+    if folder:
+        return _in_folder(corpus, folder, "FASTSEQ_DATA names")
+    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    path = cache / "datasets" / f"{corpus}.npz"
+    return path if path.is_file() else None
+
+
+def load_reuters(
+    num_words: int | None = None,
+    maxlen: int | None = None,
+    *,
+    data: str = "auto",
+    test_split: float = 0.2,
+    seed: int = 113,
+) -> TextData:
+    """Reuters newswires: 11,228 texts, 46 topics.
+
+    Args:
+        num_words: Keep the ids below this, the most frequent words; None for all.
+        maxlen: Cut and pad every text to this length, at the front; None for lists of their own length.
+        data: `"auto"`, see the module; `"synthetic"`; or a folder with `reuters.npz`.
+        test_split: The part of the texts to test on.
+        seed: Of the order of the texts, and of the synthetic corpus.
+
+    Returns:
+        A `TextData`, split as `keras.datasets.reuters.load_data` does.
+
+    Raises:
+        DataError: The file is missing in the folder named, damaged or not the published one.
+        ValueError: An argument is out of range.
+    """
+    _check(num_words, maxlen)
+    if not 0.0 < test_split < 1.0:
+        raise ValueError(f"test_split must be between 0 and 1, got {test_split}")
+    path = _resolve("reuters", data)
+    if path is None:
+        sequences, labels = _synthesise(11_228, classes=46, mean_length=145, seed=seed)
+    else:
+        arrays = _open("reuters", path, ("x", "y"))
+        sequences, labels = _shuffled(arrays["x"], arrays["y"], seed)
+    texts = _to_ids(sequences, num_words)
+    split = int(len(texts) * (1 - test_split))
+    return _assemble(texts[:split], labels[:split], texts[split:], labels[split:], maxlen, 46, path)
+
+
+def load_imdb(
+    num_words: int | None = None,
+    maxlen: int | None = None,
+    *,
+    data: str = "auto",
+    seed: int = 113,
+) -> TextData:
+    """IMDB film reviews: 25,000 to train on, 25,000 to test on, negative (0) or positive (1).
+
+    Args:
+        num_words: Keep the ids below this, the most frequent words; None for all.
+        maxlen: Cut and pad every text to this length, at the front; None for lists of their own length.
+        data: `"auto"`, see the module; `"synthetic"`; or a folder with `imdb.npz`.
+        seed: Of the order of the texts, and of the synthetic corpus.
+
+    Returns:
+        A `TextData`, in the order of `keras.datasets.imdb.load_data`.
+
+    Raises:
+        DataError: The file is missing in the folder named, damaged or not the published one.
+        ValueError: An argument is out of range.
+    """
+    _check(num_words, maxlen)
+    path = _resolve("imdb", data)
+    if path is None:
+        sequences, labels = _synthesise(50_000, classes=2, mean_length=235, seed=seed)
+        texts = _to_ids(sequences, num_words)
+        return _assemble(texts[:25_000], labels[:25_000], texts[25_000:], labels[25_000:], maxlen, 2, path)
+    arrays = _open("imdb", path, ("x_train", "y_train", "x_test", "y_test"))
+    # One generator for both, as in Keras, so that the test set's order follows from the training set's.
+    rng = np.random.RandomState(seed)
+    train, train_labels = _shuffled(arrays["x_train"], arrays["y_train"], rng)
+    test, test_labels = _shuffled(arrays["x_test"], arrays["y_test"], rng)
+    return _assemble(
+        _to_ids(train, num_words), train_labels, _to_ids(test, num_words), test_labels, maxlen, 2, path
+    )
+
+
+def _check(num_words: int | None, maxlen: int | None) -> None:
+    if num_words is not None and num_words <= _INDEX_FROM:
+        raise ValueError(f"num_words must be at least {_INDEX_FROM + 1}, got {num_words}")
+    if maxlen is not None and maxlen < 1:
+        raise ValueError(f"maxlen must be at least 1, got {maxlen}")
+
+
+def _in_folder(corpus: Corpus, folder: str, who: str) -> Path:
+    path = Path(folder) / f"{corpus}.npz"
+    if not path.is_file():
+        raise DataError(f"{who} {folder}, but there is no file {path.name} in it")
+    return path
+
+
+def _resolve(corpus: Corpus, data: str) -> Path | None:
+    """The file to read, or None for the synthetic corpus."""
+    if data == "synthetic":
+        return None
+    if data != "auto":
+        return _in_folder(corpus, data, "data is the folder")
+    path = locate(corpus)
+    if path is not None:
+        return path
+    try:
+        import keras
+
+        getattr(keras.datasets, corpus).load_data()  # leaves the file in the cache
+        path = locate(corpus)
+    except Exception as error:
+        reason = str(error)
+    else:
+        if path is not None:
+            return path
+        reason = "Keras has downloaded it to a place of its own"
+    print(
+        f"*** SYNTHETIC DATA: {corpus}.npz is neither in FASTSEQ_DATA nor in Keras's cache, and could not be "
+        f"downloaded ({reason}). Using the built-in synthetic corpus: results say nothing about {corpus}. ***",
+        file=sys.stderr,
+    )
+    return None
+
+
+def _open(corpus: Corpus, path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else _digest(file)
+            if digest.hexdigest() != _SHA256[corpus]:
+                raise DataError(
+                    f"{path} is not the published {corpus}.npz, or is damaged: its SHA-256 is {digest.hexdigest()}, "
+                    f"expected {_SHA256[corpus]}. Remove it to have it downloaded again."
+                )
+            file.seek(0)
+            # The hash says that these are the published bytes; only therefore may they be unpickled.
+            with np.load(file, allow_pickle=True) as arrays:
+                return {name: arrays[name] for name in names}
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _digest(file: Any) -> Any:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest
+
+
+def _shuffled(
+    texts: NDArray[Any], labels: NDArray[Any], seed: int | np.random.RandomState
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    rng = seed if isinstance(seed, np.random.RandomState) else np.random.RandomState(seed)
+    order = np.arange(len(texts))
+    rng.shuffle(order)
+    return texts[order], labels[order].astype(np.int64)
+
+
+def _to_ids(ranks: Any, num_words: int | None) -> list[list[int]]:
+    limit = num_words if num_words else np.iinfo(np.int64).max
+    return [[_START, *(w + _INDEX_FROM if w + _INDEX_FROM < limit else _OOV for w in text)] for text in ranks]
+
+
+def _padded(texts: list[list[int]], maxlen: int | None) -> NDArray[Any]:
+    if maxlen is None:
+        ragged = np.empty(len(texts), dtype=object)
+        ragged[:] = texts
+        return ragged
+    padded = np.zeros((len(texts), maxlen), np.int32)
+    for row, text in zip(padded, texts, strict=True):
+        tail = text[-maxlen:]
+        row[maxlen - len(tail) :] = tail
+    return padded
+
+
+def _assemble(
+    train: list[list[int]],
+    train_labels: NDArray[np.int64],
+    test: list[list[int]],
+    test_labels: NDArray[np.int64],
+    maxlen: int | None,
+    num_classes: int,
+    path: Path | None,
+) -> TextData:
+    return TextData(
+        _padded(train, maxlen),
+        train_labels,
+        _padded(test, maxlen),
+        test_labels,
+        num_classes,
+        "synthetic" if path is None else str(path),
+    )
+
+
+def _synthesise(count: int, *, classes: int, mean_length: int, seed: int) -> tuple[Any, NDArray[np.int64]]:
+    """Texts as word ranks, in which some classes differ by the order of words only.
+
+    Words follow Zipf's law, one in five drawn from the few words of the text's theme. Classes come in pairs that share
+    a theme, so no count of words tells the two apart. What does: about one word in sixteen begins a couple of marker
+    words, one of each of two small sets, and their order is the class's. Classes are as uneven as Reuters's topics.
+    """
+    rng = np.random.default_rng(seed)
+    vocabulary, sets, set_size, theme_size = 30_000, 2, 4, 5
+    themes = (classes + 1) // 2
+    # All within the 247 most frequent words, so that small vocabularies keep them.
+    special = 10 + rng.permutation(237)[: sets * set_size + themes * theme_size]
+    markers = special[: sets * set_size].reshape(sets, set_size)
+    theme_words = special[sets * set_size :].reshape(themes, theme_size)
+    weights = 1.0 / np.arange(1, classes + 1) if classes > 2 else np.ones(classes)
+    labels = rng.choice(classes, count, p=weights / weights.sum())
+    lengths = np.clip(rng.lognormal(np.log(mean_length) - 0.18, 0.6, count), 12, 2_000).astype(np.int64)
+
+    total = int(lengths.sum())
+    text_of = np.repeat(np.arange(count), lengths)
+    # The inverse of a distribution with p(rank) ~ 1 / rank.
+    words = np.minimum(np.floor(vocabulary ** rng.random(total)), vocabulary - 1).astype(np.int64)
+    themed = np.flatnonzero(rng.random(total) < 0.2)
+    words[themed] = theme_words[labels[text_of[themed]] // 2, rng.integers(0, theme_size, themed.size)]
+    starts = np.flatnonzero(rng.random(total - 1) < 1 / 16)
+    starts = starts[text_of[starts] == text_of[starts + 1]]
+    starts = starts[np.diff(starts, prepend=-2) > 1]
+    first = labels[text_of[starts]] % 2
+    words[starts] = markers[first, rng.integers(0, set_size, starts.size)]
+    words[starts + 1] = markers[1 - first, rng.integers(0, set_size, starts.size)]
+    ends = np.cumsum(lengths)
+    return [words[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)], labels

@@ -1,0 +1,248 @@
+"""Trains one of `fastseq.models`, alone or interleaved with its stock twin, and writes down what came of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from fastseq import runtime
+from fastseq.models import Layers, ModelSpec, TrainingData
+
+__all__ = ["Run", "Trainer", "versions"]
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a result depends on."""
+    import tensorflow as tf
+
+    return {
+        "fastseq": runtime.__version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+class _Progress(keras.callbacks.ProgbarLogger):  # type: ignore[misc]
+    """Keras's progress bar, counting the epochs of the whole training while each `fit` call runs one."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._all_epochs = epochs
+
+    def set_params(self, params: dict[str, Any] | None) -> None:
+        super().set_params({**(params or {}), "epochs": self._all_epochs, "verbose": 1})
+
+
+class _Timer(keras.callbacks.Callback):  # type: ignore[misc]
+    """The duration of every training step, validation left out, and of the epoch with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[float] = []
+        self.seconds = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch_began = self._last = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        now = time.perf_counter()
+        self.steps.append(now - self._last)
+        self._last = now
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.seconds = time.perf_counter() - self._epoch_began
+
+
+@dataclass
+class Run:
+    """The training of one model: its state while it goes on, its record afterwards."""
+
+    layers: Layers
+    model: keras.Model
+    stopping: Any
+    history: dict[str, list[float]] = field(default_factory=dict)
+    epoch_seconds: list[float] = field(default_factory=list)
+    step_medians: list[float] = field(default_factory=list)
+    test_loss: float = float("nan")
+    test_accuracy: float = float("nan")
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were finished."""
+        return len(self.epoch_seconds)
+
+    @property
+    def ms_per_step(self) -> float:
+        """The median duration of a training step, of the epochs past the first, which compiles, if there are any."""
+        medians = self.step_medians[1:] or self.step_medians
+        return 1e3 * statistics.median(medians) if medians else float("nan")
+
+
+class Trainer:
+    """Trains a model as its `ModelSpec` says, epoch by epoch.
+
+    With `compare`, a stock twin starts from the same weights, sees the same batches, and takes turns with the fast
+    model after every epoch, so that both meet the same machine.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        data: TrainingData,
+        *,
+        layers: Layers = "fast",
+        compare: bool = False,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Builds the models; see `fastseq train --help` for the arguments."""
+        self.spec = spec
+        self.data = data
+        self.seed = seed
+        self.epochs = spec.epochs if epochs is None else epochs
+        self.batch_size = spec.batch_size if batch_size is None else batch_size
+        self.interrupted = False
+        self.runs: list[Run] = []
+        for kind in ("fast", "stock") if compare else (layers,):
+            keras.utils.set_random_seed(seed)
+            model = spec.build(kind)
+            if self.runs:
+                model.set_weights(self.runs[0].model.get_weights())
+            # Driven by hand below: one fit call is one epoch, and a callback of fit would start afresh each time.
+            stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=spec.patience)
+            stopping.set_model(model)
+            stopping.on_train_begin()
+            self.runs.append(Run(kind, model, stopping))
+
+    def train(self) -> None:
+        """Trains until the epochs are over or validation stops it; an interrupt (Ctrl-C) ends it cleanly."""
+        try:
+            for epoch in range(self.epochs):
+                running = [run for run in self.runs if not run.model.stop_training or epoch == 0]
+                if not running:
+                    break
+                for run in running:
+                    self._train_epoch(run, epoch)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            print("\nInterrupted: saving what was trained so far.", file=sys.stderr)
+        for run in self.runs:
+            self._test(run)
+
+    def _train_epoch(self, run: Run, epoch: int) -> None:
+        if len(self.runs) > 1:
+            print(f"[{run.layers}]", flush=True)
+        # So that both twins, and a run of either alone, see the same batches.
+        keras.utils.set_random_seed(self.seed + 1 + epoch)
+        timer = _Timer()
+        history = run.model.fit(
+            self.data.x_train,
+            self.data.y_train,
+            batch_size=self.batch_size,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            validation_data=(self.data.x_test, self.data.y_test),
+            callbacks=[_Progress(self.epochs), timer],
+            verbose=0,
+        ).history
+        for key, values in history.items():
+            run.history.setdefault(key, []).extend(float(value) for value in values)
+        run.epoch_seconds.append(timer.seconds)
+        run.step_medians.append(statistics.median(timer.steps))
+        run.stopping.on_epoch_end(epoch, {key: values[-1] for key, values in run.history.items()})
+
+    def _test(self, run: Run) -> None:
+        result = run.model.evaluate(
+            self.data.x_test, self.data.y_test, batch_size=self.batch_size, verbose=0, return_dict=True
+        )
+        run.test_loss, run.test_accuracy = float(result["loss"]), float(result["accuracy"])
+
+    @property
+    def speedup(self) -> float | None:
+        """The stock twin's time a step over the fast model's; None without a twin."""
+        if len(self.runs) < 2:
+            return None
+        fast, stock = self.runs
+        return stock.ms_per_step / fast.ms_per_step
+
+    def result(self) -> dict[str, Any]:
+        """What `result.json` holds: of the first model, and of the twin under `stock`."""
+        fast = self._record(self.runs[0])
+        shared = {
+            "model": self.spec.name,
+            "data": "synthetic" if self.data.source == "synthetic" else "real",
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "interrupted": self.interrupted,
+            "versions": versions(),
+            "isa": runtime.isa(),
+            "threads": runtime.get_num_threads(),
+        }
+        twin = {} if self.speedup is None else {"stock": self._record(self.runs[1]), "speedup": self.speedup}
+        return {**shared, **fast, **twin}
+
+    @staticmethod
+    def _record(run: Run) -> dict[str, Any]:
+        return {
+            "layers": run.layers,
+            "epochs": run.epochs,
+            "ms_per_step": run.ms_per_step,
+            "epoch_seconds": run.epoch_seconds,
+            "test_accuracy": run.test_accuracy,
+            "test_loss": run.test_loss,
+        }
+
+    def save(self, out: Path) -> list[Path]:
+        """Writes model.keras, history.csv, result.json and, where matplotlib is installed, loss.png into a folder.
+
+        Returns:
+            The files written.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        written = [out / "model.keras", out / "history.csv", out / "result.json"]
+        self.runs[0].model.save(written[0])
+        with written[1].open("w", newline="") as file:
+            writer = csv.writer(file)
+            keys = list(self.runs[0].history)
+            writer.writerow(["layers", "epoch", *keys])
+            for run in self.runs:
+                for epoch, values in enumerate(zip(*(run.history[key] for key in keys), strict=True), 1):
+                    writer.writerow([run.layers, epoch, *values])
+        # Strict JSON has no NaN: an interrupted first epoch leaves none of the figures.
+        written[2].write_text(json.dumps(_without_nan(self.result()), indent=2, allow_nan=False) + "\n")
+        if self.runs[0].history:
+            try:
+                from fastseq.plots import plot_losses
+
+                synthetic = " (synthetic data)" if self.data.source == "synthetic" else ""
+                plot_losses(
+                    {run.layers: run.history for run in self.runs if run.history},
+                    f"{self.spec.name}{synthetic}",
+                    out / "loss.png",
+                )
+                written.append(out / "loss.png")
+            except ImportError:
+                print("No loss.png: it needs matplotlib (pip install 'fastseq[plots]').", file=sys.stderr)
+        return written
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value
