@@ -2,8 +2,8 @@
 
 By default an OpenMP runtime keeps its idle threads spinning for milliseconds after every parallel region. Beside
 TensorFlow, which has threads of its own, that takes the cores away from the rest of the model. The runtimes read their
-wait policy from the environment when they are loaded, so it is set for that moment only, and only where the user has not
-chosen one. Where another package has loaded the runtime before, its policy stays.
+wait policy from the environment when they are loaded, so it is set for that moment only, and only where the user has
+not chosen one. Where another package has loaded the runtime before, its policy stays.
 """
 
 from __future__ import annotations

@@ -133,9 +133,7 @@ def _report(trainer: Trainer) -> None:
     else:
         print(f"{'layers':8}{'epochs':>8}{'ms/step':>10}{'test loss':>11}{'test accuracy':>15}")
         for run in trainer.runs:
-            print(
-                f"{run.layers:8}{run.epochs:8}{run.ms_per_step:10.2f}{run.test_loss:11.4f}{run.test_accuracy:15.4f}"
-            )
+            print(f"{run.layers:8}{run.epochs:8}{run.ms_per_step:10.2f}{run.test_loss:11.4f}{run.test_accuracy:15.4f}")
         print(f"fast is {trainer.speedup:.2f} times as fast as stock, a whole training step{note}")
     print(f"Test Accuracy: {trainer.runs[0].test_accuracy:.4f}{note}")
 
@@ -162,7 +160,7 @@ def _info() -> int:
     }
     for corpus in ("reuters", "imdb"):
         try:
-            rows[f"{corpus} data"] = str(locate(corpus) or "not found")  # type: ignore[arg-type]
+            rows[f"{corpus} data"] = str(locate(corpus) or "not found")
         except DataError as error:
             rows[f"{corpus} data"] = f"not found: {error}"
     width = max(map(len, rows))

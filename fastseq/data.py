@@ -1,8 +1,8 @@
 """The Reuters newswire and IMDB review corpora, and a synthetic stand-in for where they cannot be had.
 
-Reuters and IMDB are the files of `keras.datasets`, found in the folder that `FASTSEQ_DATA` names, else in Keras's cache,
-else downloaded by Keras. A file is opened only after its SHA-256 has been compared with the published one: the format is
-a pickle, and nothing else may be unpickled.
+Reuters and IMDB are the files of `keras.datasets`, found in the folder that `FASTSEQ_DATA` names, else in Keras's
+cache, else downloaded by Keras. A file is opened only after its SHA-256 has been compared with the published one: the
+format is a pickle, and nothing else may be unpickled.
 
 References:
     Reuters-21578, Lewis 1997, for research use. IMDB: Maas et al. 2011, "Learning Word Vectors for Sentiment Analysis".
@@ -148,9 +148,7 @@ def load_imdb(
     rng = np.random.RandomState(seed)
     train, train_labels = _shuffled(arrays["x_train"], arrays["y_train"], rng)
     test, test_labels = _shuffled(arrays["x_test"], arrays["y_test"], rng)
-    return _assemble(
-        _to_ids(train, num_words), train_labels, _to_ids(test, num_words), test_labels, maxlen, 2, path
-    )
+    return _assemble(_to_ids(train, num_words), train_labels, _to_ids(test, num_words), test_labels, maxlen, 2, path)
 
 
 def _check(num_words: int | None, maxlen: int | None) -> None:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq import runtime  # noqa: F401  (loads the core)
-from fastseq import _core
+from fastseq import (
+    _core,
+    runtime,  # noqa: F401  (loads the core)
+)
 
 __all__ = ["LSTMGradients", "LSTMResult", "LSTMWorkspace", "lstm_backward", "lstm_forward"]
 

@@ -67,9 +67,7 @@ def _lstm(layers: Layers) -> Any:
 def _load_reuters(data: str) -> TrainingData:
     corpus = corpora.load_reuters(num_words=1000, maxlen=100, data=data)
     one_hot = np.eye(corpus.num_classes, dtype=np.float32)
-    return TrainingData(
-        corpus.x_train, one_hot[corpus.y_train], corpus.x_test, one_hot[corpus.y_test], corpus.source
-    )
+    return TrainingData(corpus.x_train, one_hot[corpus.y_train], corpus.x_test, one_hot[corpus.y_test], corpus.source)
 
 
 def _build_reuters_lstm(layers: Layers) -> keras.Model:

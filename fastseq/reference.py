@@ -19,7 +19,7 @@ def sigmoid(x: ArrayLike) -> Float64:
     """The logistic function 1 / (1 + exp(-x)), without overflow for any x."""
     x = np.asarray(x, dtype=np.float64)
     e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1.0) / (1.0 + e)
+    return np.asarray(np.where(x < 0, e, 1.0) / (1.0 + e))
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,7 @@ def lstm_forward(
         on = mask[:, t, None]
         x_t = np.where(on, x[:, t], 0.0)
         z = [
-            (x_t * x_factors[g]) @ kernels[g] + (h * h_factors[g]) @ recurrent_kernels[g] + biases[g]
-            for g in range(4)
+            (x_t * x_factors[g]) @ kernels[g] + (h * h_factors[g]) @ recurrent_kernels[g] + biases[g] for g in range(4)
         ]
         i, f, g, o = sigmoid(z[0]), sigmoid(z[1]), np.tanh(z[2]), sigmoid(z[3])
         new_c = f * c + i * g

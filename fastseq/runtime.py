@@ -6,8 +6,10 @@ import contextlib
 import sys
 from typing import Any
 
-from fastseq import _libraries  # noqa: F401  (loads the core with its wait policy)
-from fastseq import _core
+from fastseq import (
+    _core,
+    _libraries,  # noqa: F401  (loads the core with its wait policy)
+)
 
 __version__: str = _core.build_info()["version"]
 

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "simd_common.h"
+
 namespace fastseq {
 namespace {
 
@@ -29,7 +31,6 @@ struct Avx2F32 {
   static V add(V a, V b) { return _mm256_add_ps(a, b); }
   static V sub(V a, V b) { return _mm256_sub_ps(a, b); }
   static V mul(V a, V b) { return _mm256_mul_ps(a, b); }
-  static V div(V a, V b) { return _mm256_div_ps(a, b); }
   static V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
   static V fnma(V a, V b, V c) { return _mm256_fnmadd_ps(a, b, c); }
   static V abs(V a) { return _mm256_andnot_ps(set(-0.0F), a); }
@@ -45,6 +46,9 @@ struct Avx2F32 {
   static V power_of_two(V n) {
     const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+  }
+  static V reciprocal_guess(V a) {
+    return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_set1_epi32(kReciprocalMagic), _mm256_castps_si256(a)));
   }
 
  private:

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "simd_common.h"
+
 namespace fastseq {
 namespace {
 
@@ -29,7 +31,6 @@ struct Avx512F32 {
   static V add(V a, V b) { return _mm512_add_ps(a, b); }
   static V sub(V a, V b) { return _mm512_sub_ps(a, b); }
   static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
-  static V div(V a, V b) { return _mm512_div_ps(a, b); }
   static V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
   static V fnma(V a, V b, V c) { return _mm512_fnmadd_ps(a, b, c); }
   static V abs(V a) { return _mm512_andnot_ps(set(-0.0F), a); }
@@ -45,6 +46,9 @@ struct Avx512F32 {
   static V power_of_two(V n) {
     const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+  }
+  static V reciprocal_guess(V a) {
+    return _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_set1_epi32(kReciprocalMagic), _mm512_castps_si512(a)));
   }
 
  private:

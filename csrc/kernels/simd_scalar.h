@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "simd_common.h"
+
 namespace fastseq {
 namespace {
 
@@ -54,7 +56,6 @@ struct ScalarF32 {
   static V add(V a, V b) { return a + b; }
   static V sub(V a, V b) { return a - b; }
   static V mul(V a, V b) { return a * b; }
-  static V div(V a, V b) { return a / b; }
   static V fma(V a, V b, V c) { return fma_once(a, b, c); }
   static V fnma(V a, V b, V c) { return fma_once(-a, b, c); }
   static V abs(V a) { return __builtin_fabsf(a); }
@@ -73,6 +74,7 @@ struct ScalarF32 {
     const int32_t exponent = n >= -126.0F && n <= 127.0F ? static_cast<int32_t>(n) : 0;
     return bit_copy<float>(static_cast<uint32_t>(exponent + 127) << 23);
   }
+  static V reciprocal_guess(V a) { return bit_copy<float>(kReciprocalMagic - bit_copy<int32_t>(a)); }
 };
 
 struct ScalarF64 {
@@ -90,7 +92,6 @@ struct ScalarF64 {
   static V add(V a, V b) { return a + b; }
   static V sub(V a, V b) { return a - b; }
   static V mul(V a, V b) { return a * b; }
-  static V div(V a, V b) { return a / b; }
   static V fma(V a, V b, V c) { return a * b + c; }
   static V fnma(V a, V b, V c) { return c - a * b; }
 };

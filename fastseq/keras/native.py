@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import keras
 
 from fastseq.keras import backend
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def drop_in_for(stock: type) -> Callable[[_Class], _Class]:
+    """A class decorator: registers a fast layer under its own name, and gives it its stock twin's `__name__`.
+
+    Keras names layers, variables and the groups of a weights file after the class. With the stock name, all of these
+    are the stock layer's, so that weights files fit either way. What identifies the class in a saved model is the
+    registered name, `fastseq>FastLSTM` for example; Python and `repr` know it by its own name too.
+    """
+
+    def decorate(fast: _Class) -> _Class:
+        keras.saving.register_keras_serializable("fastseq", fast.__name__)(fast)
+        fast.__name__ = stock.__name__
+        return fast
+
+    return decorate
 
 
 class NativeFallbackWarning(UserWarning):
@@ -60,6 +81,9 @@ class NativeChoice:
                 stacklevel=2,
             )
         return False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__qualname__} name={self.name}>"
 
     def _native_config(self) -> dict[str, Any]:
         """What a layer adds to its stock config: nothing unless the user chose."""

@@ -110,20 +110,18 @@ def lstm(
     return last_output, outputs, [h_n, c_n]
 
 
-@tf.RegisterGradient("FastseqLstmForward")
+@tf.RegisterGradient("FastseqLstmForward")  # type: ignore[untyped-decorator]
 def _lstm_gradient(op: Any, doutputs: Any, dlast_output: Any, dh_n: Any, dc_n: Any, *_: Any) -> list[Any]:
     options = {name: op.get_attr(name) for name in ("go_backwards", "zero_output_for_mask", "return_sequences")}
     if op.get_attr("save_workspace"):
         gates, cells = op.outputs[4:]
     else:
         gates, cells = _ops.fastseq_lstm_forward(*op.inputs, save_workspace=True, **options)[4:]
-    gradients = _ops.fastseq_lstm_backward(
-        *op.inputs, gates, cells, doutputs, dlast_output, dh_n, dc_n, **options
-    )
+    gradients = _ops.fastseq_lstm_backward(*op.inputs, gates, cells, doutputs, dlast_output, dh_n, dc_n, **options)
     return [*gradients, None, None, None]
 
 
-@tf.RegisterGradient("FastseqLstmBackward")
+@tf.RegisterGradient("FastseqLstmBackward")  # type: ignore[untyped-decorator]
 def _lstm_second_gradient(op: Any, *_: Any) -> None:
     raise NotImplementedError(
         "fastseq has no second-order gradients; use use_native=False in the layers that need them"

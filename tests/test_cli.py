@@ -1,0 +1,246 @@
+"""The command line, and the training behind it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from fastseq import cli, models, training
+
+
+@pytest.fixture
+def small_model(monkeypatch: pytest.MonkeyPatch) -> models.ModelSpec:
+    """`reuters-lstm` on a few hundred synthetic texts."""
+    spec = models.MODELS["reuters-lstm"]
+    whole = spec.load("synthetic")
+    part = dataclasses.replace(
+        whole,
+        x_train=whole.x_train[:200],
+        y_train=whole.y_train[:200],
+        x_test=whole.x_test[:100],
+        y_test=whole.y_test[:100],
+    )
+    small = dataclasses.replace(spec, load=lambda _: part)
+    monkeypatch.setitem(models.MODELS, "reuters-lstm", small)
+    return small
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.usefixtures("small_model")
+def test_train_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "folder"
+    arguments = ["train", "reuters-lstm", "--data", "synthetic", "--epochs", "2", "--seed", "3", "--out", str(out)]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert 'Model: "reuters_lstm"' in printed
+    assert "185,046" in printed
+    assert "Epoch 1/2" in printed
+    assert "Epoch 2/2" in printed
+    assert "10/10" in printed
+    assert sorted(path.name for path in out.iterdir()) == ["history.csv", "loss.png", "model.keras", "result.json"]
+
+    result = json.loads((out / "result.json").read_text())
+    assert f"Test Accuracy: {result['test_accuracy']:.4f} (synthetic data)" in printed
+    assert result["model"] == "reuters-lstm"
+    assert result["layers"] == "fast"
+    assert result["data"] == "synthetic"
+    assert result["seed"] == 3
+    assert result["epochs"] == 2
+    assert result["ms_per_step"] > 0
+    assert len(result["epoch_seconds"]) == 2
+    assert {"fastseq", "keras", "tensorflow", "numpy", "python"} <= set(result["versions"])
+    assert {"isa", "threads", "test_loss"} <= set(result)
+
+    rows = _rows(out / "history.csv")
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"loss", "val_loss", "accuracy", "val_accuracy"} <= set(rows[0])
+    assert float(rows[-1]["val_loss"]) == pytest.approx(result["test_loss"], rel=1e-4)
+    assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert keras.models.load_model(out / "model.keras").count_params() == 185_046
+
+
+@pytest.mark.usefixtures("small_model")
+def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "reuters-lstm", "--epochs", "2", "--compare", "--out", str(tmp_path)]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "times as fast as stock" in printed
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["speedup"] == pytest.approx(result["stock"]["ms_per_step"] / result["ms_per_step"])
+    rows = _rows(tmp_path / "history.csv")
+    assert [(row["layers"], row["epoch"]) for row in rows] == [
+        ("fast", "1"),
+        ("fast", "2"),
+        ("stock", "1"),
+        ("stock", "2"),
+    ]
+    # Same weights, same batches: the same losses.
+    for fast, stock in zip(rows[:2], rows[2:], strict=True):
+        for key in ("loss", "val_loss"):
+            assert float(fast[key]) == pytest.approx(float(stock[key]), abs=5e-5)
+
+
+def test_seed_decides(small_model: models.ModelSpec) -> None:
+    def losses(seed: int) -> Any:
+        trainer = training.Trainer(small_model, small_model.load(""), epochs=1, seed=seed)
+        trainer.train()
+        return trainer.runs[0].history["loss"]
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+
+
+def test_stops_early(small_model: models.ModelSpec) -> None:
+    data = small_model.load("")
+    # Targets that validation contradicts: its loss rises from the first epoch on.
+    spec = dataclasses.replace(small_model, patience=2)
+    contrary = dataclasses.replace(
+        data,
+        y_train=np.eye(46, dtype=np.float32)[np.zeros(200, int)],
+        y_test=np.eye(46, dtype=np.float32)[np.ones(100, int)],
+    )
+    trainer = training.Trainer(spec, contrary, epochs=50, compare=True)
+    trainer.train()
+    for run in trainer.runs:
+        best = int(np.argmin(run.history["val_loss"]))
+        assert run.epochs == best + 1 + 2 < 50
+
+
+def test_interrupt_saves(
+    small_model: models.ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = keras.Model.fit
+    calls = []
+
+    def interrupted_fit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "fit", interrupted_fit)
+    assert cli.main(["train", "reuters-lstm", "--epochs", "5", "--out", str(tmp_path)]) == 130
+    assert "Interrupted: saving what was trained so far" in capsys.readouterr().err
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["interrupted"] is True
+    assert result["epochs"] == 1
+    assert (tmp_path / "model.keras").is_file()
+
+
+@pytest.mark.usefixtures("small_model")
+def test_interrupt_in_the_first_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted_fit(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "fit", interrupted_fit)
+    assert cli.main(["train", "reuters-lstm", "--out", str(tmp_path)]) == 130
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["epochs"] == 0
+    assert result["ms_per_step"] is None
+
+
+@pytest.mark.usefixtures("small_model")
+def test_without_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert cli.main(["train", "reuters-lstm", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert "No loss.png: it needs matplotlib" in capsys.readouterr().err
+    assert not (tmp_path / "loss.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "reuters-lstn"], r"invalid choice: 'reuters-lstn' (choose from"),
+        (["train"], "the following arguments are required: MODEL"),
+        (["train", "reuters-lstm", "--epochs", "0"], "argument --epochs: must be at least 1, got 0"),
+        (["train", "reuters-lstm", "--batch-size", "x"], "argument --batch-size: invalid"),
+        (["train", "reuters-lstm", "--threads", "-1"], "argument --threads: must be at least 1, got -1"),
+        (["train", "reuters-lstm", "--seed", "-1"], "argument --seed: must be between 0 and"),
+        (["train", "reuters-lstm", "--layers", "slow"], "argument --layers: invalid choice: 'slow'"),
+        (["train", "reuters-lstm", "--compare", "--layers", "stock"], "leave out --layers stock"),
+        (["train", "reuters-lstm", "--out", "/proc/nowhere"], "argument --out: cannot write to /proc/nowhere"),
+        (["train", "reuters-lstm", "--data", "/nowhere"], "there is no file reuters.npz in it"),
+    ],
+)
+def test_bad_arguments(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_unknown_model_lists_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["train", "nope"])
+    told = capsys.readouterr().err
+    for name in models.MODELS:
+        assert name in told
+
+
+def test_command_line_knows_every_model() -> None:
+    assert tuple(models.MODELS) == cli._MODELS
+
+
+def test_corrupt_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "reuters.npz").write_bytes(b"not the corpus")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", "reuters-lstm", "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert "is not the published reuters.npz, or is damaged" in capsys.readouterr().err
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info"]) == 0
+    shown = capsys.readouterr().out
+    for word in (
+        "fastseq",
+        "tensorflow",
+        "instruction set",
+        "available: scalar",
+        "threads",
+        "OpenMP",
+        "CUDA",
+        "imdb data",
+    ):
+        assert word in shown
+
+
+def test_the_classic_model_on_real_data(real_data: str) -> None:
+    """One seed, the same batches: each step's loss is the stock layer's to 4 digits.
+
+    Compared over the first 60 steps: from then on this model's training is chaotic, and any two ways of rounding,
+    stock Keras with and without XLA among them, drift apart.
+    """
+    spec = models.MODELS["reuters-lstm"]
+    whole = spec.load(real_data)
+    steps = 60
+    data = dataclasses.replace(
+        whole,
+        x_train=whole.x_train[: steps * spec.batch_size],
+        y_train=whole.y_train[: steps * spec.batch_size],
+        x_test=whole.x_test[:200],
+        y_test=whole.y_test[:200],
+    )
+    trainer = training.Trainer(spec, data, compare=True, epochs=1)
+    trainer.train()
+    fast, stock = trainer.runs
+    assert fast.history["loss"][0] == pytest.approx(stock.history["loss"][0], abs=5e-5)
+    assert fast.test_loss == pytest.approx(stock.test_loss, abs=5e-5)

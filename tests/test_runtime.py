@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import threadpoolctl
+
+import fastseq
+from fastseq import runtime
+
+
+def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_set_num_threads() -> None:
+    runtime.set_num_threads(3)
+    assert runtime.get_num_threads() == 3
+    runtime.set_num_threads(None)
+    assert runtime.get_num_threads() >= 1
+
+
+@pytest.mark.parametrize(("threads", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)])
+def test_set_num_threads_rejects(threads: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match="threads must be"):
+        runtime.set_num_threads(threads)  # type: ignore[arg-type]
+
+
+def test_omp_num_threads() -> None:
+    code = "from fastseq import runtime; print(runtime.get_num_threads())"
+    assert _python(code, OMP_NUM_THREADS="3").stdout.strip() == "3"
+
+
+def test_threadpoolctl_limits_every_thread_of_the_process() -> None:
+    runtime.set_num_threads(4)
+    with threadpoolctl.threadpool_limits(1):
+        assert runtime.get_num_threads() == 1
+    assert runtime.get_num_threads() == 4
+    ours = [pool for pool in threadpoolctl.threadpool_info() if pool["internal_api"] == "fastseq"]
+    assert len(ours) == 1
+    assert ours[0]["isa"] == runtime.isa()
+
+
+def test_threadpoolctl_leaves_openmp_in_charge() -> None:
+    # Restoring what was found must not pin the number that OpenMP gave.
+    with threadpoolctl.threadpool_limits(1):
+        pass
+    assert runtime.get_num_threads() >= 1
+
+
+def test_fastseq_isa_forces() -> None:
+    code = "from fastseq import runtime; print(runtime.isa())"
+    for name in runtime.available_isas():
+        assert _python(code, FASTSEQ_ISA=name).stdout.strip() == name
+
+
+def test_unknown_isa_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"isa must be one of scalar.*got 'sse9'"):
+        runtime.set_isa("sse9")
+    failed = _python("from fastseq import runtime; runtime.isa()", FASTSEQ_ISA="sse9")
+    assert failed.returncode != 0
+    assert "FASTSEQ_ISA must be one of scalar" in failed.stderr
+
+
+def test_best_isa_is_the_default() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "FASTSEQ_ISA"}
+    code = "from fastseq import runtime; print(runtime.isa())"
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == runtime.available_isas()[-1]
+
+
+def test_build_info() -> None:
+    info = runtime.build_info()
+    assert info["version"] == fastseq.__version__
+    assert set(info) == {"version", "compiler", "build_type", "openmp", "cuda"}
+    assert int(info["openmp"]) >= 201107
+
+
+def test_the_environment_is_left_as_it_was() -> None:
+    code = "import os; before = dict(os.environ); import fastseq; assert dict(os.environ) == before"
+    assert _python(code).returncode == 0
