@@ -21,6 +21,11 @@ def _load_core() -> None:
     os.environ.update(added)
     try:
         from fastseq import _core  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"fastseq's compiled core is not in {Path(__file__).parent}. That is a source tree: install it "
+            "(pip install .) and run Python elsewhere, or install it with pip install -e ."
+        ) from error
     finally:
         for name in added:
             del os.environ[name]
