@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from processes import run_python
 
 from fastseq import data
 from fastseq.keras import FastLSTM
@@ -53,9 +51,7 @@ for corpus, arguments in (("reuters", {"num_words": 1000}), ("imdb", {"num_words
     assert all(list(a) == list(b) for a, b in zip(ours_x_train, x_train, strict=True))
     assert (ours.y_train == y_train).all() and (ours.y_test == y_test).all()
 """
-    environment = {name: value for name, value in os.environ.items() if name != "FASTSEQ_DATA"}
-    environment["KERAS_HOME"] = str(tmp_path)
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = run_python(code, remove=("FASTSEQ_DATA",), KERAS_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -1,25 +1,11 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import threadpoolctl
+from processes import run_python
 
 import fastseq
 from fastseq import runtime
-
-
-def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_set_num_threads() -> None:
@@ -37,7 +23,7 @@ def test_set_num_threads_rejects(threads: object, error: type[Exception]) -> Non
 
 def test_omp_num_threads() -> None:
     code = "from fastseq import runtime; print(runtime.get_num_threads())"
-    assert _python(code, OMP_NUM_THREADS="3").stdout.strip() == "3"
+    assert run_python(code, OMP_NUM_THREADS="3").stdout.strip() == "3"
 
 
 def test_threadpoolctl_limits_every_thread_of_the_process() -> None:
@@ -60,21 +46,19 @@ def test_threadpoolctl_leaves_openmp_in_charge() -> None:
 def test_fastseq_isa_forces() -> None:
     code = "from fastseq import runtime; print(runtime.isa())"
     for name in runtime.available_isas():
-        assert _python(code, FASTSEQ_ISA=name).stdout.strip() == name
+        assert run_python(code, FASTSEQ_ISA=name).stdout.strip() == name
 
 
 def test_unknown_isa_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"isa must be one of scalar.*got 'sse9'"):
         runtime.set_isa("sse9")
-    failed = _python("from fastseq import runtime; runtime.isa()", FASTSEQ_ISA="sse9")
+    failed = run_python("from fastseq import runtime; runtime.isa()", FASTSEQ_ISA="sse9")
     assert failed.returncode != 0
     assert "FASTSEQ_ISA must be one of scalar" in failed.stderr
 
 
 def test_best_isa_is_the_default() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "FASTSEQ_ISA"}
-    code = "from fastseq import runtime; print(runtime.isa())"
-    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    shown = run_python("from fastseq import runtime; print(runtime.isa())", remove=("FASTSEQ_ISA",))
     assert shown.stdout.strip() == runtime.available_isas()[-1]
 
 
@@ -87,4 +71,4 @@ def test_build_info() -> None:
 
 def test_the_environment_is_left_as_it_was() -> None:
     code = "import os; before = dict(os.environ); import fastseq; assert dict(os.environ) == before"
-    assert _python(code).returncode == 0
+    assert run_python(code).returncode == 0

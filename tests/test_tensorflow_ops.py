@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from lstm_cases import Case, make_case, run_native
+from processes import run_python
 from tolerances import REFERENCE, assert_close
 
 from fastseq.keras.backend import tensorflow as backend
@@ -172,7 +171,8 @@ folder = {str(tmp_path)!r}
 model = tf.saved_model.load(folder + "/model")
 np.save(folder + "/got.npy", model.outputs(np.load(folder + "/x.npy")))
 """
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=240)
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr[-2000:]
     case.states = {}
     case.gradients = {}
     assert_close(np.load(tmp_path / "got.npy"), run_native(case)["outputs"], REFERENCE["float32"])
