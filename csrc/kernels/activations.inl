@@ -14,9 +14,9 @@
 namespace fastseq {
 namespace {
 
-// expm1(r) for the r of the reduction, and the scale 2^n: exp(y) = scale + scale * expm1(r).
+// expm1(r) and n of the reduction: exp(y) = 2^n (1 + expm1(r)).
 template <class S>
-inline void reduce_exp(typename S::V y, typename S::V* expm1_r, typename S::V* scale) {
+inline void reduce_exp(typename S::V y, typename S::V* expm1_r, typename S::V* exponent) {
   using V = typename S::V;
   const V n = S::round(S::mul(y, S::set(1.44269504F)));  // log2(e)
   // ln 2 = kHigh + kLow; n * kHigh is exact since kHigh has 9 trailing zero bits and |n| < 2^8.
@@ -29,7 +29,7 @@ inline void reduce_exp(typename S::V y, typename S::V* expm1_r, typename S::V* s
   q = S::fma(q, r, S::set(0x1.55548ep-3F));
   q = S::fma(q, r, S::set(0.5F));
   *expm1_r = S::fma(S::mul(r, r), q, r);
-  *scale = S::power_of_two(n);
+  *exponent = n;
 }
 
 // numerator / (high + low) for a positive high, |low| at most half an ulp of high. The numerator must be at least about
@@ -51,18 +51,17 @@ inline typename S::V sigmoid(typename S::V x) {
   using V = typename S::V;
   const V smallest = S::set(-87.33654F);  // the last float whose exp is a normal float
   const V minus_abs = S::sub(S::zero(), S::abs(x));
-  V p, scale;
-  reduce_exp<S>(S::at_least(smallest, minus_abs), &p, &scale);
-  scale = S::select(S::less(minus_abs, smallest), S::zero(), scale);
+  V p, n;
+  reduce_exp<S>(S::at_least(smallest, minus_abs), &p, &n);
   const V one = S::set(1.0F);
-  const V mantissa = S::add(one, p);
-  const V e = S::mul(mantissa, scale);
+  const V mantissa = S::select(S::less(minus_abs, smallest), S::zero(), S::add(one, p));
+  const V e = S::scale(mantissa, n);
   const V sum = S::add(one, e);
   const V rest = S::sub(e, S::sub(sum, one));  // exact, since e <= 1
-  // e's power of two is multiplied on after the division, which small numbers would not survive.
+  // e's power of two comes on after the division, which small numbers would not survive.
   const auto negative = S::less(x, S::zero());
   const V fraction = quotient<S>(S::select(negative, mantissa, one), sum, rest);
-  return S::mul(fraction, S::select(negative, scale, one));
+  return S::scale(fraction, S::select(negative, n, S::zero()));
 }
 
 // tanh(|x|) = m / (m + 2) with m = expm1(2|x|): accurate for small |x| as well, where m = expm1(r) itself.
@@ -72,9 +71,10 @@ inline typename S::V tanh(typename S::V x) {
   const V magnitude = S::abs(x);
   // At 2|x| = 20 the quotient already rounds to 1.
   const V y = S::at_most(S::set(20.0F), S::add(magnitude, magnitude));
-  V p, scale;
-  reduce_exp<S>(y, &p, &scale);
-  const V m = S::fma(p, scale, S::sub(scale, S::set(1.0F)));
+  V p, n;
+  reduce_exp<S>(y, &p, &n);
+  const V power = S::scale(S::set(1.0F), n);
+  const V m = S::fma(p, power, S::sub(power, S::set(1.0F)));
   const V two = S::set(2.0F);
   const V sum = S::add(m, two);
   // What the sum lost of the smaller of its two terms.

@@ -16,8 +16,9 @@ namespace fastseq {
 // C[m][n] = init[m][n] + sum_k a[m][k * a_stride] * B[k][n] for m < rows, n < columns.
 //
 // Rows are given by pointers, so that any subset of rows (the unmasked ones) costs only itself, and so that a
-// transposed operand is the same call with another stride. The sum over k is taken in blocks of kDepthBlock, each
-// from zero, added to C in order: the result does not depend on how rows and columns are split over tiles or threads.
+// transposed operand is the same call with another stride. The sum over k is taken in blocks of at most kDepthBlock,
+// each from zero, added to C in order: the result does not depend on how rows and columns are split over tiles or
+// threads.
 template <class T>
 struct ProductArgs {
   int64_t rows;

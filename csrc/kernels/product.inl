@@ -138,9 +138,11 @@ void product(const ProductArgs<typename S::T>& args) {
   const int64_t base = tiles ? args.rows / tiles : 0;
   const int64_t extra = tiles ? args.rows % tiles : 0;
   const T* const* init = args.init;
+  // Blocks of the depth as even as possible too; a depth of 0 is one empty block, which still writes init.
+  const int64_t blocks = args.depth > 0 ? (args.depth + kDepthBlock - 1) / kDepthBlock : 1;
   int64_t k0 = 0;
-  do {  // depth 0 still writes init
-    const int64_t block = args.depth - k0 < kDepthBlock ? args.depth - k0 : kDepthBlock;
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t block = args.depth / blocks + (i < args.depth % blocks ? 1 : 0);
     for (int64_t p = 0; p < panels.count; ++p) {
       const int64_t column = panels.first_vector(p) * S::kLanes;
       const int64_t vectors = panels.width(p);
@@ -159,7 +161,7 @@ void product(const ProductArgs<typename S::T>& args) {
     }
     k0 += block;
     init = args.c;
-  } while (k0 < args.depth);
+  }
 }
 
 }  // namespace

@@ -43,9 +43,9 @@ struct Avx2F32 {
   static Flags less(V a, V b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
   static V select(Flags flags, V yes, V no) { return _mm256_blendv_ps(no, yes, flags); }
   static V round(V a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static V power_of_two(V n) {
+  static V scale(V a, V n) {
     const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+    return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
   }
   static V reciprocal_guess(V a) {
     return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_set1_epi32(kReciprocalMagic), _mm256_castps_si256(a)));

@@ -43,10 +43,7 @@ struct Avx512F32 {
   static Flags less(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
   static V select(Flags flags, V yes, V no) { return _mm512_mask_blend_ps(flags, no, yes); }
   static V round(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static V power_of_two(V n) {
-    const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
-  }
+  static V scale(V a, V n) { return _mm512_scalef_ps(a, n); }
   static V reciprocal_guess(V a) {
     return _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_set1_epi32(kReciprocalMagic), _mm512_castps_si512(a)));
   }

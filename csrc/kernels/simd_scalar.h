@@ -69,10 +69,10 @@ struct ScalarF32 {
     constexpr float kMagic = 12582912.0F;
     return (a + kMagic) - kMagic;
   }
-  // 2^n for an integer -126 <= n <= 127; any value for NaN.
-  static V power_of_two(V n) {
+  // a * 2^n for an integer -126 <= n <= 127, with no denormal result; any value for a NaN in n.
+  static V scale(V a, V n) {
     const int32_t exponent = n >= -126.0F && n <= 127.0F ? static_cast<int32_t>(n) : 0;
-    return bit_copy<float>(static_cast<uint32_t>(exponent + 127) << 23);
+    return a * bit_copy<float>(static_cast<uint32_t>(exponent + 127) << 23);
   }
   static V reciprocal_guess(V a) { return bit_copy<float>(kReciprocalMagic - bit_copy<int32_t>(a)); }
 };
