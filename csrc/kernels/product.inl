@@ -11,7 +11,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 namespace fastseq {
 namespace {
@@ -41,13 +40,12 @@ template <class S>
 void pack_row(int64_t k, int64_t depth, int64_t columns, const typename S::T* row, typename S::T* packed) {
   using T = typename S::T;
   const Panels<S> panels(columns);
+  int64_t left = columns;
   for (int64_t p = 0; p < panels.count; ++p) {
-    const int64_t first = panels.first_vector(p) * S::kLanes;
     const int64_t width = panels.width(p) * S::kLanes;
-    const int64_t valid = columns - first < width ? columns - first : width;
-    T* to = packed + first * depth + k * width;
-    std::memcpy(to, row + first, static_cast<size_t>(valid) * sizeof(T));
-    for (int64_t j = valid; j < width; ++j) to[j] = T(0);
+    T* to = packed + panels.first_vector(p) * S::kLanes * depth + k * width;
+    for (int64_t j = 0; j < width; j += S::kLanes, row += S::kLanes, left -= S::kLanes)
+      S::store(to + j, left >= S::kLanes ? S::load(row) : S::load_partial(row, static_cast<int>(left)));
   }
 }
 
