@@ -8,20 +8,30 @@ not chosen one. Where another package has loaded the runtime before, its policy 
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastseq import _core as core
+
+__all__ = ["core", "tensorflow_library"]
 
 _WAIT_POLICY = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 _CHOSEN = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT")
+_NAME = "fastseq._core"
 
 
-def _load_core() -> None:
+def _load_core() -> object:
     chosen = any(name in os.environ for name in _CHOSEN)
     added = {} if chosen else _WAIT_POLICY
     os.environ.update(added)
     try:
-        from fastseq import _core  # noqa: F401
+        return importlib.import_module(_NAME)
     except ModuleNotFoundError as error:
+        if error.name != _NAME:
+            raise
         raise ImportError(
             f"fastseq's compiled core is not in {Path(__file__).parent}. That is a source tree: install it "
             "(pip install .) and run Python elsewhere, or install it with pip install -e ."
@@ -41,4 +51,6 @@ def tensorflow_library() -> Path:
     raise ImportError(f"no libfastseq_tensorflow in {folder}: this installation of fastseq is incomplete")
 
 
-_load_core()
+if not TYPE_CHECKING:
+    # Everything takes the core from here, so that nothing can load it before the policy is set.
+    core = _load_core()

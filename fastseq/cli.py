@@ -89,7 +89,11 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if options.threads is not None:
         import tensorflow as tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+            tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+        except RuntimeError as error:  # only where a program calls main() after it has used TensorFlow
+            parser.error(f"argument --threads: {error}")
     from fastseq import runtime
     from fastseq.data import DataError
     from fastseq.models import MODELS
@@ -115,18 +119,21 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     print(f"Data: {data.source}")
     trainer.runs[0].model.summary()
     trainer.train()
-    _report(trainer)
     try:
-        files = trainer.save(out)
+        # Before the evaluation, which takes its time and may be interrupted too.
+        files = trainer.save_training(out)
+        trainer.test()
+        files.append(trainer.save_result(out))
     except OSError as error:
         print(f"fastseq: error: cannot write to {out}: {error}", file=sys.stderr)
         return 2
+    _report(trainer)
     print("Wrote " + ", ".join(str(file) for file in files))
     return 130 if trainer.interrupted else 0
 
 
 def _report(trainer: Trainer) -> None:
-    note = " (synthetic data)" if trainer.data.source == "synthetic" else ""
+    note = " (synthetic data)" if trainer.data.synthetic else ""
     if trainer.speedup is None:
         run = trainer.runs[0]
         print(f"{run.epochs} epochs, {run.ms_per_step:.2f} ms a step")

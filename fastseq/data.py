@@ -20,7 +20,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DataError", "TextData", "load_imdb", "load_reuters", "locate"]
+__all__ = ["SYNTHETIC", "DataError", "TextData", "load_imdb", "load_reuters", "locate"]
+
+# The `source` of the made-up corpus, and how to ask for it.
+SYNTHETIC = "synthetic"
 
 Corpus = Literal["reuters", "imdb"]
 
@@ -60,7 +63,7 @@ class TextData:
     @property
     def synthetic(self) -> bool:
         """Whether this is the made-up corpus."""
-        return self.source == "synthetic"
+        return self.source == SYNTHETIC
 
 
 def locate(corpus: Corpus) -> Path | None:
@@ -72,9 +75,12 @@ def locate(corpus: Corpus) -> Path | None:
     folder = os.environ.get("FASTSEQ_DATA")
     if folder:
         return _in_folder(corpus, folder, "FASTSEQ_DATA names")
-    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    path = cache / "datasets" / f"{corpus}.npz"
-    return path if path.is_file() else None
+    # Keras turns to the second place where the first cannot be written to.
+    for cache in (Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras"), Path("/tmp/.keras")):
+        path = cache / "datasets" / f"{corpus}.npz"
+        if path.is_file():
+            return path
+    return None
 
 
 def load_reuters(
@@ -167,7 +173,7 @@ def _in_folder(corpus: Corpus, folder: str, who: str) -> Path:
 
 def _resolve(corpus: Corpus, data: str) -> Path | None:
     """The file to read, or None for the synthetic corpus."""
-    if data == "synthetic":
+    if data == SYNTHETIC:
         return None
     if data != "auto":
         return _in_folder(corpus, data, "data is the folder")
@@ -179,12 +185,14 @@ def _resolve(corpus: Corpus, data: str) -> Path | None:
 
         getattr(keras.datasets, corpus).load_data()  # leaves the file in the cache
         path = locate(corpus)
-    except Exception as error:
+    except ValueError as error:
+        raise DataError(f"Keras has downloaded {corpus}.npz, but not the published file: {error}") from error
+    except Exception as error:  # Keras raises a plain Exception where the network fails
         reason = str(error)
     else:
-        if path is not None:
-            return path
-        reason = "Keras has downloaded it to a place of its own"
+        if path is None:
+            raise DataError(f"Keras has downloaded {corpus}.npz to a place that fastseq does not know")
+        return path
     print(
         f"*** SYNTHETIC DATA: {corpus}.npz is neither in FASTSEQ_DATA nor in Keras's cache, and could not be "
         f"downloaded ({reason}). Using the built-in synthetic corpus: results say nothing about {corpus}. ***",
@@ -258,7 +266,7 @@ def _assemble(
         _padded(test, maxlen),
         test_labels,
         num_classes,
-        "synthetic" if path is None else str(path),
+        SYNTHETIC if path is None else str(path),
     )
 
 

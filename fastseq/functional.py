@@ -10,10 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq import (
-    _core,
-    runtime,  # noqa: F401  (loads the core)
-)
+from fastseq._libraries import core as _core
 
 __all__ = ["LSTMGradients", "LSTMResult", "LSTMWorkspace", "lstm_backward", "lstm_forward"]
 

@@ -36,6 +36,11 @@ class TrainingData:
     y_test: NDArray[Any]
     source: str
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether the corpus is the made-up one."""
+        return self.source == corpora.SYNTHETIC
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -43,7 +48,6 @@ class ModelSpec:
 
     Attributes:
         name: As `fastseq train` takes it.
-        summary: One line on what it is.
         load: From `"auto"`, `"synthetic"` or a folder to the data.
         build: From `"fast"` or `"stock"` to the compiled model.
         batch_size: Samples in a step.
@@ -52,7 +56,6 @@ class ModelSpec:
     """
 
     name: str
-    summary: str
     load: Callable[[str], TrainingData]
     build: Callable[[Layers], keras.Model]
     batch_size: int
@@ -89,7 +92,6 @@ MODELS: dict[str, ModelSpec] = {
     for spec in [
         ModelSpec(
             name="reuters-lstm",
-            summary="Reuters newswires in 46 topics: Embedding(1000, 100), LSTM(100), Dense(46)",
             load=_load_reuters,
             build=_build_reuters_lstm,
             batch_size=20,

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from typing import Any
+from typing import Any, ClassVar
 
-from fastseq import (
-    _core,
-    _libraries,  # noqa: F401  (loads the core with its wait policy)
-)
+from fastseq._libraries import core as _core
 
 __version__: str = _core.build_info()["version"]
 
@@ -26,7 +22,8 @@ __all__ = [
 def get_num_threads() -> int:
     """The number of threads an operation uses at most.
 
-    What `set_num_threads` said; before that, what OpenMP gives: `OMP_NUM_THREADS`, else the number of CPUs.
+    What `set_num_threads` said; before that, what OpenMP gives: `OMP_NUM_THREADS`, else the number of CPUs. In a forked
+    child process always 1, since OpenMP runtimes do not survive a fork.
 
     >>> import fastseq.runtime
     >>> fastseq.runtime.get_num_threads() >= 1
@@ -93,13 +90,10 @@ def _register_with_threadpoolctl() -> None:
     Without this, it would only reach the OpenMP runtime's setting for the calling thread, which the threads that a
     framework runs its operations on do not see.
     """
-    if "threadpoolctl" not in sys.modules:
-        try:
-            import threadpoolctl
-        except ImportError:
-            return
-    else:
-        threadpoolctl = sys.modules["threadpoolctl"]
+    try:
+        import threadpoolctl
+    except ImportError:
+        return
     if not hasattr(threadpoolctl, "register"):  # older than 3.4
         return
 
@@ -107,11 +101,18 @@ def _register_with_threadpoolctl() -> None:
         user_api = "openmp"
         internal_api = "fastseq"
         filename_prefixes = ("libfastseq.", "libfastseq-")
+        # What OpenMP gave when a limit was first set: to set this again is to let OpenMP decide again.
+        _openmp_gave: ClassVar[int | None] = None
 
         def get_num_threads(self) -> int:
             return _core.num_threads()
 
         def set_num_threads(self, num_threads: int) -> Any:
+            kind = type(self)
+            if _core.requested_threads() == 0:
+                kind._openmp_gave = _core.num_threads()
+            elif num_threads == kind._openmp_gave:
+                num_threads, kind._openmp_gave = 0, None
             _core.set_num_threads(num_threads)
 
         def get_version(self) -> str:

@@ -139,14 +139,12 @@ class Trainer:
         except KeyboardInterrupt:
             self.interrupted = True
             print("\nInterrupted: saving what was trained so far.", file=sys.stderr)
-        for run in self.runs:
-            self._test(run)
 
     def _train_epoch(self, run: Run, epoch: int) -> None:
         if len(self.runs) > 1:
             print(f"[{run.layers}]", flush=True)
         # So that both twins, and a run of either alone, see the same batches.
-        keras.utils.set_random_seed(self.seed + 1 + epoch)
+        keras.utils.set_random_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
         timer = _Timer()
         history = run.model.fit(
             self.data.x_train,
@@ -164,16 +162,22 @@ class Trainer:
         run.step_medians.append(statistics.median(timer.steps))
         run.stopping.on_epoch_end(epoch, {key: values[-1] for key, values in run.history.items()})
 
-    def _test(self, run: Run) -> None:
-        result = run.model.evaluate(
-            self.data.x_test, self.data.y_test, batch_size=self.batch_size, verbose=0, return_dict=True
-        )
-        run.test_loss, run.test_accuracy = float(result["loss"]), float(result["accuracy"])
+    def test(self) -> None:
+        """Evaluates the models on the test data; an interrupt leaves out those that are not done."""
+        try:
+            for run in self.runs:
+                result = run.model.evaluate(
+                    self.data.x_test, self.data.y_test, batch_size=self.batch_size, verbose=0, return_dict=True
+                )
+                run.test_loss, run.test_accuracy = float(result["loss"]), float(result["accuracy"])
+        except KeyboardInterrupt:
+            self.interrupted = True
+            print("\nInterrupted: no test results.", file=sys.stderr)
 
     @property
     def speedup(self) -> float | None:
-        """The stock twin's time a step over the fast model's; None without a twin."""
-        if len(self.runs) < 2:
+        """The stock twin's time a step over the fast model's; None unless both have finished an epoch."""
+        if len(self.runs) < 2 or not all(run.epochs for run in self.runs):
             return None
         fast, stock = self.runs
         return stock.ms_per_step / fast.ms_per_step
@@ -183,7 +187,7 @@ class Trainer:
         fast = self._record(self.runs[0])
         shared = {
             "model": self.spec.name,
-            "data": "synthetic" if self.data.source == "synthetic" else "real",
+            "data": "synthetic" if self.data.synthetic else "real",
             "seed": self.seed,
             "batch_size": self.batch_size,
             "interrupted": self.interrupted,
@@ -191,7 +195,7 @@ class Trainer:
             "isa": runtime.isa(),
             "threads": runtime.get_num_threads(),
         }
-        twin = {} if self.speedup is None else {"stock": self._record(self.runs[1]), "speedup": self.speedup}
+        twin = {} if len(self.runs) < 2 else {"stock": self._record(self.runs[1]), "speedup": self.speedup}
         return {**shared, **fast, **twin}
 
     @staticmethod
@@ -205,8 +209,8 @@ class Trainer:
             "test_loss": run.test_loss,
         }
 
-    def save(self, out: Path) -> list[Path]:
-        """Writes model.keras, history.csv, result.json and, where matplotlib is installed, loss.png into a folder.
+    def save_training(self, out: Path) -> list[Path]:
+        """Writes model.keras, history.csv and, where matplotlib is installed, loss.png into a folder.
 
         Returns:
             The files written.
@@ -215,22 +219,20 @@ class Trainer:
             OSError: The folder cannot be written to.
         """
         out.mkdir(parents=True, exist_ok=True)
-        written = [out / "model.keras", out / "history.csv", out / "result.json"]
+        written = [out / "model.keras", out / "history.csv"]
         self.runs[0].model.save(written[0])
         with written[1].open("w", newline="") as file:
             writer = csv.writer(file)
             keys = list(self.runs[0].history)
             writer.writerow(["layers", "epoch", *keys])
-            for run in self.runs:
+            for run in filter(lambda run: run.history, self.runs):
                 for epoch, values in enumerate(zip(*(run.history[key] for key in keys), strict=True), 1):
                     writer.writerow([run.layers, epoch, *values])
-        # Strict JSON has no NaN: an interrupted first epoch leaves none of the figures.
-        written[2].write_text(json.dumps(_without_nan(self.result()), indent=2, allow_nan=False) + "\n")
         if self.runs[0].history:
             try:
                 from fastseq.plots import plot_losses
 
-                synthetic = " (synthetic data)" if self.data.source == "synthetic" else ""
+                synthetic = " (synthetic data)" if self.data.synthetic else ""
                 plot_losses(
                     {run.layers: run.history for run in self.runs if run.history},
                     f"{self.spec.name}{synthetic}",
@@ -240,6 +242,17 @@ class Trainer:
             except ImportError:
                 print("No loss.png: it needs matplotlib (pip install 'fastseq[plots]').", file=sys.stderr)
         return written
+
+    def save_result(self, out: Path) -> Path:
+        """Writes result.json into a folder and returns its path.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+        path = out / "result.json"
+        # Strict JSON has no NaN: an interrupt may leave figures out.
+        path.write_text(json.dumps(_without_nan(self.result()), indent=2, allow_nan=False) + "\n")
+        return path
 
 
 def _without_nan(value: Any) -> Any:

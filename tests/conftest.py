@@ -9,16 +9,17 @@ import pytest
 # Before TensorFlow is first imported: its notes on what it was compiled with are no test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from fastseq import _core, runtime
+from fastseq import runtime
+from fastseq._libraries import core
 
 
 @pytest.fixture(autouse=True)
 def _settings() -> Iterator[None]:
-    """Every test starts from, and leaves behind, the process's own settings; scratch is full of NaN."""
+    """Every test has the process's own settings, and memory handed to the kernels is full of NaN."""
     isa = runtime.isa()
-    _core.poison_scratch(True)
+    core.poison_fresh_memory(True)
     yield
-    _core.poison_scratch(False)
+    core.poison_fresh_memory(False)
     runtime.set_isa(isa)
     runtime.set_num_threads(None)
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from processes import run_python
 
 from fastseq import cli, models, training
 
@@ -140,6 +141,43 @@ def test_interrupt_saves(
 
 
 @pytest.mark.usefixtures("small_model")
+def test_interrupt_before_the_twin_has_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = keras.Model.fit
+    calls = []
+
+    def interrupted_fit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "fit", interrupted_fit)
+    assert cli.main(["train", "reuters-lstm", "--compare", "--out", str(tmp_path)]) == 130
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["speedup"] is None
+    assert result["epochs"] == 1
+    assert result["stock"]["epochs"] == 0
+    assert [row["layers"] for row in _rows(tmp_path / "history.csv")] == ["fast"]
+
+
+@pytest.mark.usefixtures("small_model")
+def test_interrupt_during_the_final_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = keras.Model.evaluate
+
+    def interrupted_evaluate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("return_dict") and not kwargs.get("_use_cached_eval_dataset"):
+            raise KeyboardInterrupt
+        return evaluate(self, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "evaluate", interrupted_evaluate)
+    assert cli.main(["train", "reuters-lstm", "--epochs", "1", "--out", str(tmp_path)]) == 130
+    assert (tmp_path / "model.keras").is_file()
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["epochs"] == 1
+    assert result["test_accuracy"] is None
+
+
+@pytest.mark.usefixtures("small_model")
 def test_interrupt_in_the_first_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted_fit(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -241,6 +279,23 @@ def test_the_classic_model_on_real_data(real_data: str) -> None:
     )
     trainer = training.Trainer(spec, data, compare=True, epochs=1)
     trainer.train()
+    trainer.test()
     fast, stock = trainer.runs
     assert fast.history["loss"][0] == pytest.approx(stock.history["loss"][0], abs=5e-5)
     assert fast.test_loss == pytest.approx(stock.test_loss, abs=5e-5)
+
+
+def test_threads() -> None:
+    code = """
+import json, pathlib
+from fastseq import cli
+arguments = ["train", "reuters-lstm", "--data", "synthetic", "--epochs", "1", "--threads", "1"]
+assert cli.main([*arguments, "--out", "out"]) == 0
+print("threads", json.loads(pathlib.Path("out/result.json").read_text())["threads"])
+import tensorflow as tf
+print("tensorflow", tf.config.threading.get_intra_op_parallelism_threads())
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "threads 1\n" in done.stdout
+    assert "tensorflow 1\n" in done.stdout

@@ -129,6 +129,17 @@ def test_unreachable_falls_back_loudly(
     assert "no network" in told
 
 
+def test_a_damaged_download_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong_hash(**_: Any) -> None:
+        raise ValueError("Incomplete or corrupted file detected")
+
+    monkeypatch.delenv("FASTSEQ_DATA", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(keras.datasets.reuters, "load_data", wrong_hash)
+    with pytest.raises(data.DataError, match="not the published file: Incomplete or corrupted"):
+        data.load_reuters()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -266,9 +266,12 @@ def test_config_is_the_stock_layers() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"activation": "relu"}, "activation must be tanh, got relu"),
-        ({"recurrent_activation": "hard_sigmoid"}, "recurrent_activation must be sigmoid, got hard_sigmoid"),
-        ({"activation": None}, "activation must be tanh, got linear"),
+        ({"activation": "relu"}, "activation must be keras.activations.tanh, got .*relu"),
+        (
+            {"recurrent_activation": "hard_sigmoid"},
+            "recurrent_activation must be keras.activations.sigmoid, got .*hard_sigmoid",
+        ),
+        ({"activation": None}, "activation must be keras.activations.tanh, got .*linear"),
     ],
 )
 def test_fall_back(arguments: dict[str, Any], reason: str) -> None:
@@ -283,6 +286,47 @@ def test_fall_back(arguments: dict[str, Any], reason: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # told once, not again
         np.testing.assert_array_equal(fast(_x()), stock(_x()))
+
+
+def test_fall_back_is_told_where_the_user_is() -> None:
+    with pytest.warns(NativeFallbackWarning) as told:
+        FastLSTM(UNITS, activation="relu")(_x())
+    assert told[0].filename == __file__
+
+
+def test_another_cell_is_not_replaced() -> None:
+    class Sevens(keras.layers.LSTMCell):  # type: ignore[misc]
+        def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
+            sevens = keras.ops.full_like(states[0], 7.0)
+            return sevens, [sevens, sevens]
+
+    layer = FastLSTM(UNITS)
+    layer.cell = Sevens(UNITS)
+    with pytest.warns(NativeFallbackWarning, match=r"cell must be a keras.layers.LSTMCell, got .*Sevens"):
+        assert np.all(layer(_x()) == 7.0)
+
+
+def test_masks_and_states_of_one_row_are_broadcast() -> None:
+    stock, fast = _pair(return_sequences=True)
+    rng = np.random.default_rng(5)
+    state = [tf.constant(rng.standard_normal((1, UNITS)).astype("float32")) for _ in range(2)]
+    mask = tf.constant(rng.random((1, TIMESTEPS)) < 0.5)
+    _assert_same(stock, fast, _x(), initial_state=state)
+    assert_close(fast(_x(), mask=mask), fast(_x(), mask=tf.repeat(mask, BATCH, 0)), STOCK["float32"])
+
+
+def test_three_dimensional_masks() -> None:
+    stock, fast = _pair(return_sequences=True)
+    mask = _mask("inside")
+    _assert_same(stock, fast, _x(), mask=mask[:, :, None])
+    per_unit = tf.constant(np.random.default_rng(0).random((BATCH, TIMESTEPS, UNITS)) < 0.5)
+    with pytest.raises(ValueError, match="mask must not differ between units"):
+        fast(_x(), mask=per_unit)
+    auto = FastLSTM.from_config({**fast.get_config(), "use_native": "auto"})
+    auto.build((BATCH, TIMESTEPS, INPUTS))
+    auto.set_weights(stock.get_weights())
+    with pytest.warns(NativeFallbackWarning, match="mask must not differ between units"):
+        assert_close(auto(_x(), mask=per_unit), stock(_x(), mask=per_unit), STOCK["float32"])
 
 
 def test_use_native_false_is_stock() -> None:
@@ -316,6 +360,10 @@ def test_bad_input() -> None:
         layer(np.zeros((2, 3, 7), "float32"))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"mask must have shape \(2, 3\), got \(2, 4\)"):
         layer(np.zeros((2, 3, INPUTS), "float32"), mask=tf.ones((2, 4), tf.bool))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"mask must have shape \(2, 3\), got \(0, 3\)"):
+        layer(np.zeros((2, 3, INPUTS), "float32"), mask=tf.ones((0, 3), tf.bool))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"h0 must have shape \(2, 6\), got \(0, 6\)"):
+        layer(np.zeros((2, 3, INPUTS), "float32"), initial_state=[tf.zeros((0, UNITS))] * 2)
 
 
 def test_nan_propagates_as_in_stock() -> None:

@@ -6,6 +6,7 @@ import concurrent.futures
 import itertools
 import multiprocessing
 import os
+import pickle
 from typing import Any
 
 import numpy as np
@@ -223,12 +224,12 @@ def _float(*shape: int, dtype: Any = np.float32) -> Any:
         ({"h0": _float(3, 5)}, ValueError, r"h0 must have shape \(2, 5\), got \(3, 5\)"),
         ({"c0": _float(2, 4)}, ValueError, r"c0 must have shape \(2, 5\), got \(2, 4\)"),
         ({"mask": np.ones((2, 4), bool)}, ValueError, r"mask must have shape \(2, 3\), got \(2, 4\)"),
-        ({"mask": np.ones((2, 3), np.int32)}, TypeError, "mask must have dtype .*bool.*, got int32"),
+        ({"mask": np.ones((2, 3), np.int32)}, TypeError, "mask must have dtype bool, got int32"),
         ({"mask": _float(2, 3)}, TypeError, "mask must have dtype bool, got float32"),
         ({"dropout_mask": _float(2, 2, 4)}, ValueError, r"dropout_mask must have shape \(1, 2, 4\), got \(2, 2, 4\)"),
         ({"recurrent_dropout_mask": _float(4, 2, 4)}, ValueError, r"must have shape \(4, 2, 5\), got \(4, 2, 4\)"),
-        ({"x": _float(2, 3, 4, dtype=np.float16)}, TypeError, "x must have dtype float32 or float64 .*, got float16"),
-        ({"x": _float(2, 3, 4, dtype=">f4")}, TypeError, "x must have dtype float32 or float64 .*, got >f4"),
+        ({"x": _float(2, 3, 4, dtype=np.float16)}, TypeError, "x must have dtype float32 or float64, got float16"),
+        ({"x": _float(2, 3, 4, dtype=">f4")}, TypeError, "x must have dtype float32 or float64, got >f4"),
         ({"x": _float(2, 3, 4, dtype=np.float64)}, TypeError, "recurrent_kernel must have dtype float64, got float32"),
         ({"kernel": _float(4, 20, dtype=np.float64)}, TypeError, "kernel must have dtype float32, got float64"),
         ({"x": _float(2, 4, 3).swapaxes(1, 2)}, ValueError, "x must be C-contiguous"),
@@ -263,6 +264,17 @@ def test_bad_backward_input(change: dict[str, Any], error: type[Exception], mess
     workspace = functional.lstm_forward(**_valid()).workspace
     with pytest.raises(error, match=message):
         functional.lstm_backward(**{"workspace": workspace, **_valid(), **change})
+
+
+def test_equal_dtypes_of_other_identity() -> None:
+    case = make_case(2, 3, 4, 5)
+    expected = functional.lstm_forward(**case.weights).outputs
+    for remade in (
+        {name: pickle.loads(pickle.dumps(array)) for name, array in case.weights.items()},
+        {name: array.view(np.dtype(np.float32, metadata={"a": 1})) for name, array in case.weights.items()},
+        {name: array.view(array.dtype.newbyteorder("=")) for name, array in case.weights.items()},
+    ):
+        np.testing.assert_array_equal(functional.lstm_forward(**remade).outputs, expected)
 
 
 def test_inputs_are_not_written_to() -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import threadpoolctl
 from processes import run_python
 
 import fastseq
 from fastseq import runtime
+from fastseq._libraries import core
 
 
 def test_set_num_threads() -> None:
@@ -38,9 +41,13 @@ def test_threadpoolctl_limits_every_thread_of_the_process() -> None:
 
 def test_threadpoolctl_leaves_openmp_in_charge() -> None:
     # Restoring what was found must not pin the number that OpenMP gave.
-    with threadpoolctl.threadpool_limits(1):
-        pass
-    assert runtime.get_num_threads() >= 1
+    assert core.requested_threads() == 0
+    found = runtime.get_num_threads()
+    for limit in (1, found, 3):
+        with threadpoolctl.threadpool_limits(limit):
+            assert runtime.get_num_threads() == limit
+        assert core.requested_threads() == 0
+        assert runtime.get_num_threads() == found
 
 
 def test_fastseq_isa_forces() -> None:
@@ -67,6 +74,30 @@ def test_build_info() -> None:
     assert info["version"] == fastseq.__version__
     assert set(info) == {"version", "compiler", "build_type", "openmp", "cuda"}
     assert int(info["openmp"]) >= 201107
+
+
+def test_openmp_threads_do_not_spin() -> None:
+    # GNU's runtime tells what it read: no spinning unless the user has chosen.
+    unset = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    for module in ("fastseq", "fastseq.functional", "fastseq.runtime", "fastseq.keras"):
+        told = run_python(f"import {module}", remove=unset, OMP_DISPLAY_ENV="verbose").stderr
+        if "GOMP_SPINCOUNT" not in told:
+            pytest.skip("this OpenMP runtime is not GNU's")
+        assert "GOMP_SPINCOUNT = '0'" in told, module
+    chosen = run_python("import fastseq", remove=unset, OMP_DISPLAY_ENV="verbose", GOMP_SPINCOUNT="77").stderr
+    assert "GOMP_SPINCOUNT = '77'" in chosen
+
+
+def test_source_tree_without_the_core_says_so() -> None:
+    source = str(Path(fastseq.__file__).parent)
+    code = f"""
+import pathlib, shutil, sys, tempfile
+folder = tempfile.mkdtemp()
+shutil.copytree({source!r}, folder + "/fastseq", ignore=shutil.ignore_patterns("*.so", "*.dylib"))
+sys.path.insert(0, folder)
+import fastseq
+"""
+    assert "fastseq's compiled core is not in" in run_python(code, remove=("PYTHONPATH",)).stderr
 
 
 def test_the_environment_is_left_as_it_was() -> None:

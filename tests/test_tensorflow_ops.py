@@ -166,7 +166,7 @@ def test_saved_model_in_a_fresh_process(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", case.weights["x"])
     code = f"""
 import numpy as np, tensorflow as tf
-import fastseq.keras.backend.tensorflow
+import fastseq.keras
 folder = {str(tmp_path)!r}
 model = tf.saved_model.load(folder + "/model")
 np.save(folder + "/got.npy", model.outputs(np.load(folder + "/x.npy")))

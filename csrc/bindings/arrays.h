@@ -31,15 +31,19 @@ inline void raise_if_error(const Status& status) {
 
 inline DType dtype_of(const py::array& array) {
   const py::dtype dtype = array.dtype();
-  // isinstance of the exact native type: a byte-swapped float is another dtype.
-  if (dtype.is(py::dtype::of<float>())) return DType::kFloat32;
-  if (dtype.is(py::dtype::of<double>())) return DType::kFloat64;
-  if (dtype.is(py::dtype::of<bool>())) return DType::kBool;
-  return DType::kOther;
+  // A byte-swapped float has the same number, but is nothing we can read.
+  if (!dtype.attr("isnative").cast<bool>()) return DType::kOther;
+  static const int kFloat = py::dtype::of<float>().num();
+  static const int kDouble = py::dtype::of<double>().num();
+  static const int kBool = py::dtype::of<bool>().num();
+  const int num = dtype.num();
+  if (num == kFloat) return DType::kFloat32;
+  if (num == kDouble) return DType::kFloat64;
+  return num == kBool ? DType::kBool : DType::kOther;
 }
 
 // A view of `object`, which must be a C-contiguous numpy.ndarray of one of the core's dtypes, or None.
-inline Array view(const char* name, const py::object& object) {
+inline Array view(const char* name, const py::object& object, const char* dtypes = "float32 or float64") {
   Array view;
   if (object.is_none()) return view;
   if (!py::isinstance<py::array>(object))
@@ -48,7 +52,7 @@ inline Array view(const char* name, const py::object& object) {
   const auto array = py::reinterpret_borrow<py::array>(object);
   view.dtype = dtype_of(array);
   if (view.dtype == DType::kOther)
-    throw py::type_error(std::string(name) + " must have dtype float32 or float64 (bool for a mask), got " +
+    throw py::type_error(std::string(name) + " must have dtype " + dtypes + ", got " +
                          std::string(py::str(array.dtype())));
   if (!(array.flags() & py::array::c_style))
     throw py::value_error(std::string(name) + " must be C-contiguous, got strides " +
@@ -65,6 +69,13 @@ inline Array view(const char* name, const py::object& object) {
   return view;
 }
 
+// Tests have all memory that a call gets filled with NaN: scratch, workspace and outputs. It shows that nothing is read
+// before it is written, and that all outputs are.
+inline bool& poison_fresh_memory() {
+  static bool on = false;
+  return on;
+}
+
 // A new array of `dtype` and `shape`, content undefined, and its view.
 inline py::array make_array(DType dtype, const std::vector<int64_t>& shape, Array* view) {
   const py::dtype type = dtype == DType::kFloat64 ? py::dtype::of<double>() : py::dtype::of<float>();
@@ -72,6 +83,7 @@ inline py::array make_array(DType dtype, const std::vector<int64_t>& shape, Arra
   view->present = true;
   view->dtype = dtype;
   view->data = array.mutable_data();
+  if (poison_fresh_memory()) std::memset(view->data, 0xFF, static_cast<size_t>(array.nbytes()));
   view->rank = static_cast<int>(shape.size());
   for (int i = 0; i < view->rank; ++i) view->shape[i] = shape[static_cast<size_t>(i)];
   return array;
@@ -82,15 +94,10 @@ class ScratchMemory {
  public:
   explicit ScratchMemory(size_t bytes, size_t alignment)
       : memory_(::operator new(bytes ? bytes : 1, std::align_val_t(alignment)), Free{alignment}) {
-    if (poison()) std::memset(memory_.get(), 0xFF, bytes);  // every float a NaN
+    if (poison_fresh_memory()) std::memset(memory_.get(), 0xFF, bytes);
   }
   void* get() const { return memory_.get(); }
 
-  // Tests fill scratch and workspace with NaN, to show that nothing is read before it is written.
-  static bool& poison() {
-    static bool on = false;
-    return on;
-  }
 
  private:
   struct Free {

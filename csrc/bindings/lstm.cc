@@ -17,7 +17,7 @@ LstmInputs view_inputs(const py::object& x, const py::object& kernel, const py::
   inputs.bias = view("bias", bias);
   inputs.h0 = view("h0", h0);
   inputs.c0 = view("c0", c0);
-  inputs.mask = view("mask", mask);
+  inputs.mask = view("mask", mask, "bool");
   inputs.dropout_mask = view("dropout_mask", dropout_mask);
   inputs.recurrent_dropout_mask = view("recurrent_dropout_mask", recurrent_dropout_mask);
   return inputs;

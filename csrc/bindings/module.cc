@@ -29,7 +29,7 @@ PYBIND11_MODULE(_core, module) {
     result["cuda"] = info.cuda;
     return result;
   });
-  module.def("poison_scratch", [](bool on) { ScratchMemory::poison() = on; }, py::arg("on"));
+  module.def("poison_fresh_memory", [](bool on) { poison_fresh_memory() = on; }, py::arg("on"));
   bind_lstm(module);
 }
 

@@ -7,7 +7,6 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <mutex>
 
 #include "checks.h"
 #include "parallel.h"
@@ -19,14 +18,11 @@ namespace {
 std::atomic<int> g_requested_threads{0};
 std::atomic<const Isa*> g_isa{nullptr};
 
-// OpenMP runtimes do not survive fork: a child whose parent had started threads waits for ever for threads that were
-// not copied. Such a child computes on one thread.
-std::atomic<bool> g_team_used{false};
+// OpenMP runtimes do not survive fork: a child whose parent had started threads, through us or through anybody else who
+// shares the runtime, waits for ever for threads that were not copied. So a child computes on one thread.
 std::atomic<bool> g_forked{false};
-
-void after_fork_in_child() {
-  if (g_team_used.load(std::memory_order_relaxed)) g_forked.store(true, std::memory_order_relaxed);
-}
+[[maybe_unused]] const int g_at_fork =
+    pthread_atfork(nullptr, nullptr, [] { g_forked.store(true, std::memory_order_relaxed); });
 
 std::string names(const std::vector<std::string>& list) {
   std::string text;
@@ -109,9 +105,6 @@ void run_phases(int members, int phases, void (*body)(int phase, const Team&, vo
     for (int phase = 0; phase < phases; ++phase) body(phase, Team{0, 1}, context);
     return;
   }
-  static std::once_flag once;
-  std::call_once(once, [] { pthread_atfork(nullptr, nullptr, after_fork_in_child); });
-  g_team_used.store(true, std::memory_order_relaxed);
 #pragma omp parallel num_threads(members)
   {
     const FlushDenormals flush;

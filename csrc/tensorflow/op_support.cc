@@ -43,7 +43,9 @@ Array Context::input(int index) {
 
 Array Context::optional_input(int index) {
   const Array array = input(index);
-  return array.rank > 0 && array.shape[0] == 0 ? Array{} : array;
+  bool absent = true;
+  for (int i = 0; i < array.rank && i < Array::kMaxRank; ++i) absent = absent && array.shape[i] == 0;
+  return absent ? Array{} : array;
 }
 
 Array Context::output(int index, DType dtype, std::initializer_list<int64_t> shape) {

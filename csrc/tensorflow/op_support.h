@@ -39,7 +39,7 @@ class Context {
   }
 
   Array input(int index);
-  // An optional input is absent when its first dimension is 0: ops have no optional inputs.
+  // Ops have no optional inputs: one that is absent has 0 along every dimension.
   Array optional_input(int index);
   Array output(int index, DType dtype, std::initializer_list<int64_t> shape);
   void* scratch(size_t bytes, size_t alignment);
@@ -82,6 +82,8 @@ void run_kernel(TF_OpKernelContext* raw, const Body& body) {
     body(context);
   } catch (const std::exception& error) {
     context.fail(TF_INTERNAL, error.what());
+  } catch (...) {
+    context.fail(TF_INTERNAL, "unknown C++ exception");
   }
   context.finish();
 }

@@ -1,5 +1,8 @@
 """Keras layers over fastseq's kernels: same arguments, same weights, same results as the stock layers, faster.
 
+Importing this module also makes known to Keras and TensorFlow what files saved with these layers refer to: `.keras`
+files and SavedModels load in any process that has imported it.
+
 >>> import keras
 >>> from fastseq.keras import FastLSTM
 >>> model = keras.Sequential([keras.Input((None, 8)), FastLSTM(16), keras.layers.Dense(1)])
@@ -9,7 +12,11 @@
 
 from __future__ import annotations
 
+from fastseq.keras import backend
 from fastseq.keras.lstm import FastLSTM
 from fastseq.keras.native import NativeFallbackWarning
 
 __all__ = ["FastLSTM", "NativeFallbackWarning"]
+
+if backend.is_supported():
+    backend.load()

@@ -10,9 +10,14 @@ from fastseq.keras import backend
 from fastseq.keras.native import NativeChoice, drop_in_for
 
 
+def _describe(thing: Any) -> str:
+    name = getattr(thing, "__qualname__", None)
+    return f"{thing.__module__}.{name}" if name else repr(thing)
+
+
 @drop_in_for(keras.layers.LSTM)
 class FastLSTM(NativeChoice, keras.layers.LSTM):  # type: ignore[misc]
-    """`keras.layers.LSTM`, several times faster on a CPU.
+    """`keras.layers.LSTM`, two to three times as fast in training on a CPU.
 
     Takes every argument of the stock layer, has the same weights under the same names, and computes the same results:
     weights and weight files go from either to the other. All modes are the stock layer's: `return_sequences`,
@@ -60,17 +65,19 @@ class FastLSTM(NativeChoice, keras.layers.LSTM):  # type: ignore[misc]
             ("recurrent_activation", self.recurrent_activation, keras.activations.sigmoid),
         ):
             if function is not covered:
-                got = getattr(function, "__name__", function)
-                return f"{name} must be {covered.__name__}, got {got}"
+                return f"{name} must be keras.activations.{covered.__name__}, got {_describe(function)}"
+        if type(self.cell) is not keras.layers.LSTMCell:
+            return f"cell must be a keras.layers.LSTMCell, got {_describe(type(self.cell))}"
         return None
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         """Keras's seam for whole-sequence kernels: see `keras.layers.RNN.inner_loop`."""
-        if not self._runs_native():
-            return super().inner_loop(sequences, initial_state, mask, training=training)
-        cell = self.cell
         if isinstance(mask, (list, tuple)):
             mask = mask[0]
+        per_unit = mask is not None and len(mask.shape) == 3 and mask.shape[-1] != 1
+        if not self._runs_native("mask must not differ between units" if per_unit else None):
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        cell = self.cell
         h0, c0 = (keras.ops.convert_to_tensor(state) for state in initial_state)
         # The masks that RNN.call has drawn already, so that the random numbers are the stock layer's.
         drops = training and 0.0 < cell.dropout < 1.0

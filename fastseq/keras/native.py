@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, TypeVar
 
 import keras
@@ -27,6 +29,16 @@ def drop_in_for(stock: type) -> Callable[[_Class], _Class]:
         return fast
 
     return decorate
+
+
+def _frames_to_the_user() -> int:
+    """The `stacklevel` of the first frame that is neither in fastseq nor in Keras, seen from who calls this."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastseq", "keras"):
+        frame = frame.f_back
+        level += 1
+    return level
 
 
 class NativeFallbackWarning(UserWarning):
@@ -64,10 +76,11 @@ class NativeChoice:
         if reason is None:
             self.supports_jit = False  # XLA compiles no custom operations
 
-    def _runs_native(self) -> bool:
+    def _runs_native(self, call_reason: str | None = None) -> bool:
+        """Whether this call runs on the kernels; `call_reason` is what they do not cover of the call itself."""
         if self.use_native is False:
             return False
-        reason = self._reason()
+        reason = self._reason() or call_reason
         if reason is None:
             return True
         if self.use_native is True:
@@ -78,7 +91,7 @@ class NativeChoice:
                 f"Layer '{self.name}' runs on stock Keras instead of fastseq's kernels: {reason}. "
                 "use_native=False says that this is intended.",
                 NativeFallbackWarning,
-                stacklevel=2,
+                stacklevel=_frames_to_the_user(),
             )
         return False
 

@@ -9,7 +9,7 @@
 namespace fastseq {
 
 // The number of threads a call uses at most: what set_num_threads said or, before that or after 0, what OpenMP gives the
-// calling thread (OMP_NUM_THREADS, else the CPUs). 1 in a process forked from one that had used threads.
+// calling thread (OMP_NUM_THREADS, else the CPUs). Always 1 in a forked child.
 int num_threads();
 // threads >= 1, or 0 to follow OpenMP again.
 Status set_num_threads(int threads);

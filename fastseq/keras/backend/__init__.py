@@ -10,15 +10,19 @@ import keras
 _SUPPORTED = ("tensorflow",)
 
 
+def is_supported() -> bool:
+    """Whether there is a module for the backend in use."""
+    return keras.backend.backend() in _SUPPORTED
+
+
 def unavailable_because() -> str | None:
     """Why the kernels cannot serve this process's Keras, or None if they can."""
-    name = keras.backend.backend()
-    if name not in _SUPPORTED:
-        return f"Keras runs on the {name} backend, and the kernels on {', '.join(_SUPPORTED)}"
+    if not is_supported():
+        return f"Keras runs on the {keras.backend.backend()} backend, and the kernels on {', '.join(_SUPPORTED)}"
     reason: str | None = load().unavailable_because()
     return reason
 
 
 def load() -> ModuleType:
-    """The module of the backend in use; `unavailable_because` tells whether there is one."""
+    """The module of the backend in use; `is_supported` tells whether there is one."""
     return importlib.import_module(f"fastseq.keras.backend.{keras.backend.backend()}")

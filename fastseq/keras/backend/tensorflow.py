@@ -10,7 +10,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq import runtime  # noqa: F401  (loads the core with its wait policy, before the operations)
 from fastseq._libraries import tensorflow_library
 
 _ops = tf.load_op_library(str(tensorflow_library()))
@@ -29,6 +28,13 @@ def unavailable_because() -> str | None:
 def _absent(tensor: Any | None, rank: int, dtype: tf.DType) -> Any:
     """The tensor, or what stands for an optional one that is not there: nothing along the first dimension."""
     return tf.zeros([0] * rank, dtype) if tensor is None else tensor
+
+
+def _for_every_row(tensor: Any, x: Any) -> Any:
+    """A tensor of one row repeated for each row of x, as Keras's own loop would broadcast it; others as they are."""
+    if tensor.shape[0] != 1 or x.shape[0] == 1:
+        return tensor
+    return tf.broadcast_to(tensor, [tf.shape(x)[0], tf.shape(tensor)[1]])
 
 
 def _factors(mask: Any | None, dtype: tf.DType) -> Any:
@@ -59,12 +65,12 @@ def lstm(
 
     Args:
         x: (batch, timesteps, inputs).
-        h0: (batch, units).
-        c0: (batch, units).
+        h0: (batch or 1, units).
+        c0: (batch or 1, units).
         kernel: (inputs, 4 * units).
         recurrent_kernel: (units, 4 * units).
         bias: (4 * units,), or None.
-        mask: (batch, timesteps) or (batch, timesteps, 1), or None.
+        mask: (batch or 1, timesteps) or (batch or 1, timesteps, 1), or None.
         dropout_mask: (batch, inputs), a list of four of these, or None.
         recurrent_dropout_mask: (batch, units), a list of four of these, or None.
         go_backwards: See `fastseq.functional.lstm_forward`.
@@ -84,15 +90,14 @@ def lstm(
 
     if mask is not None:
         mask = tf.cast(mask, tf.bool)
-        if mask.shape.rank == 3:
-            mask = tf.squeeze(mask, -1)
+        mask = _for_every_row(tf.squeeze(mask, -1) if mask.shape.rank == 3 else mask, x)
     outputs, last_output, h_n, c_n, _, _ = _ops.fastseq_lstm_forward(
         x=native(x),
         kernel=native(kernel),
         recurrent_kernel=native(recurrent_kernel),
         bias=_absent(None if bias is None else native(bias), 1, dtype),
-        h0=native(h0),
-        c0=native(c0),
+        h0=native(_for_every_row(h0, x)),
+        c0=native(_for_every_row(c0, x)),
         mask=_absent(mask, 2, tf.bool),
         dropout_mask=_factors(dropout_mask, dtype),
         recurrent_dropout_mask=_factors(recurrent_dropout_mask, dtype),

@@ -1,0 +1,46 @@
+"""Keras's own tests of its layers, from the installed wheel, with the fast layers in the place of the stock ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+RNN = Path(keras.__file__).parent / "src" / "layers" / "rnn"
+FILES = ["lstm_test.py", "bidirectional_test.py", "time_distributed_test.py"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_keras_tests_pass_with_fast_layers(name: str, tmp_path: Path) -> None:
+    path = RNN / name
+    if not path.is_file():
+        pytest.skip(f"this Keras wheel does not carry {name}")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "fast_for_stock",
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            "/dev/null",
+            path,
+        ],
+        cwd=tmp_path,
+        # What this process imports from, and so the plugin beside this file and the same fastseq.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search(r"\d+ passed", done.stdout)
