@@ -101,19 +101,19 @@ def _register_with_threadpoolctl() -> None:
         user_api = "openmp"
         internal_api = "fastseq"
         filename_prefixes = ("libfastseq.", "libfastseq-")
-        # What OpenMP gave when a limit was first set: to set this again is to let OpenMP decide again.
+        # What OpenMP last gave while it decided. Setting this again, as threadpoolctl does at the end of a limit, is to
+        # let OpenMP decide again. Remembered when threadpoolctl asks, which is before it sets anybody's threads.
         _openmp_gave: ClassVar[int | None] = None
 
         def get_num_threads(self) -> int:
-            return _core.num_threads()
+            threads = _core.num_threads()
+            if _core.requested_threads() == 0:
+                type(self)._openmp_gave = threads
+            return threads
 
         def set_num_threads(self, num_threads: int) -> Any:
-            kind = type(self)
-            if _core.requested_threads() == 0:
-                kind._openmp_gave = _core.num_threads()
-            elif num_threads == kind._openmp_gave:
-                num_threads, kind._openmp_gave = 0, None
-            _core.set_num_threads(num_threads)
+            decided = _core.requested_threads() != 0
+            _core.set_num_threads(0 if decided and num_threads == self._openmp_gave else num_threads)
 
         def get_version(self) -> str:
             return __version__

@@ -119,9 +119,9 @@ def test_stops_early(small_model: models.ModelSpec) -> None:
         assert run.epochs == best + 1 + 2 < 50
 
 
-def test_interrupt_saves(
-    small_model: models.ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def interrupted_second_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the second epoch that is trained."""
     fit = keras.Model.fit
     calls = []
 
@@ -132,6 +132,10 @@ def test_interrupt_saves(
         return fit(self, *args, **kwargs)
 
     monkeypatch.setattr(keras.Model, "fit", interrupted_fit)
+
+
+@pytest.mark.usefixtures("small_model", "interrupted_second_fit")
+def test_interrupt_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "reuters-lstm", "--epochs", "5", "--out", str(tmp_path)]) == 130
     assert "Interrupted: saving what was trained so far" in capsys.readouterr().err
     result = json.loads((tmp_path / "result.json").read_text())
@@ -140,18 +144,8 @@ def test_interrupt_saves(
     assert (tmp_path / "model.keras").is_file()
 
 
-@pytest.mark.usefixtures("small_model")
-def test_interrupt_before_the_twin_has_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = keras.Model.fit
-    calls = []
-
-    def interrupted_fit(self: Any, *args: Any, **kwargs: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return fit(self, *args, **kwargs)
-
-    monkeypatch.setattr(keras.Model, "fit", interrupted_fit)
+@pytest.mark.usefixtures("small_model", "interrupted_second_fit")
+def test_interrupt_before_the_twin_has_an_epoch(tmp_path: Path) -> None:
     assert cli.main(["train", "reuters-lstm", "--compare", "--out", str(tmp_path)]) == 130
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["speedup"] is None

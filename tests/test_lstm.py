@@ -317,3 +317,14 @@ def test_works_in_a_forked_child() -> None:
     assert child.exitcode == 0
     assert threads == 1
     np.testing.assert_array_equal(got, expected)
+
+
+def test_dropout_without_bias_matches_reference(isa: str) -> None:
+    case = make_case(3, 4, 5, 6, dropout=4, recurrent_dropout=1)
+    case.weights["bias"] = np.zeros(24, np.float32)
+    expected = run_native(case)
+    case.weights.pop("bias")
+    got = run_native(case)
+    for name in FORWARD:
+        np.testing.assert_array_equal(got[name], expected[name])
+    np.testing.assert_array_equal(got["dkernel"], expected["dkernel"])

@@ -40,14 +40,14 @@ inline float fma_once(float a, float b, float c) {
 #endif
 }
 
-struct ScalarF32 {
-  using T = float;
-  using V = float;
-  using Flags = bool;
+template <class Number>
+struct Scalar {
+  using T = Number;
+  using V = Number;
   static constexpr int kLanes = 1;
   static constexpr int kTileRows = 4;
   static constexpr int kTileVectors = 4;
-  static V zero() { return 0.0F; }
+  static V zero() { return V(0); }
   static V set(T x) { return x; }
   static V load(const T* p) { return *p; }
   static V load_partial(const T* p, int) { return *p; }
@@ -56,6 +56,10 @@ struct ScalarF32 {
   static V add(V a, V b) { return a + b; }
   static V sub(V a, V b) { return a - b; }
   static V mul(V a, V b) { return a * b; }
+};
+
+struct ScalarF32 : Scalar<float> {
+  using Flags = bool;
   static V fma(V a, V b, V c) { return fma_once(a, b, c); }
   static V fnma(V a, V b, V c) { return fma_once(-a, b, c); }
   static V abs(V a) { return __builtin_fabsf(a); }
@@ -77,21 +81,7 @@ struct ScalarF32 {
   static V reciprocal_guess(V a) { return bit_copy<float>(kReciprocalMagic - bit_copy<int32_t>(a)); }
 };
 
-struct ScalarF64 {
-  using T = double;
-  using V = double;
-  static constexpr int kLanes = 1;
-  static constexpr int kTileRows = 4;
-  static constexpr int kTileVectors = 4;
-  static V zero() { return 0.0; }
-  static V set(T x) { return x; }
-  static V load(const T* p) { return *p; }
-  static V load_partial(const T* p, int) { return *p; }
-  static void store(T* p, V v) { *p = v; }
-  static void store_partial(T* p, V v, int) { *p = v; }
-  static V add(V a, V b) { return a + b; }
-  static V sub(V a, V b) { return a - b; }
-  static V mul(V a, V b) { return a * b; }
+struct ScalarF64 : Scalar<double> {
   static V fma(V a, V b, V c) { return a * b + c; }
   static V fnma(V a, V b, V c) { return c - a * b; }
 };

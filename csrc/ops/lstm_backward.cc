@@ -12,9 +12,7 @@
 #include "checks.h"
 #include "fastseq/lstm.h"
 #include "lstm_layout.h"
-#include "settings.h"
 #include "steps.h"
-#include "weights.h"
 
 namespace fastseq {
 namespace {
@@ -103,13 +101,12 @@ struct BackwardScratch {
 };
 
 template <class T>
-struct Backward {
-  const LstmPlan& plan;
-  const KernelTable<T>& kernels;
-  const int64_t batch, timesteps, inputs, units;
-  const T *x, *kernel, *recurrent_kernel, *h0, *c0;
-  const uint8_t* mask;
-  const DropoutFactors<T> dropout, recurrent_dropout;
+struct Backward : LstmOperands<T> {
+  using Base = LstmOperands<T>;
+  using Base::batch, Base::timesteps, Base::inputs, Base::units, Base::plan, Base::kernels, Base::mask;
+  using Base::x, Base::kernel, Base::recurrent_kernel, Base::h0, Base::c0;
+  using Base::dropout, Base::recurrent_dropout, Base::copy_or_zero;
+
   const T *gates, *cells;
   const T *doutputs, *dlast_output, *dh_n, *dc_n;
   T *dx, *dkernel, *drecurrent_kernel, *dbias, *dh0, *dc0;
@@ -305,41 +302,14 @@ struct Backward {
 
   const T* cells_at(int64_t b, int64_t step) const { return cells + (b * timesteps + steps.time(b, step)) * units; }
   const T* initial(const T* state, int64_t b) const { return state ? state + b * units : scratch.zeros; }
-  void copy_or_zero(T* row, const T* source, int64_t index) const {
-    if (source)
-      std::copy_n(source + index * units, units, row);
-    else
-      std::fill_n(row, units, T(0));
-  }
 };
-
-template <class T>
-size_t scratch_bytes(const LstmPlan& plan, bool masked) {
-  Scratch measure(nullptr);
-  const BackwardScratch<T> scratch(plan, masked, measure);
-  return measure.used();
-}
 
 template <class T>
 void run(const LstmPlan& plan, const LstmInputs& in, const LstmWorkspace& workspace, const LstmOutputGradients& dout,
          const LstmGradients& gradients, void* memory) {
   Scratch carve(memory);
   BackwardScratch<T> scratch(plan, in.mask.present, carve);
-  const LstmDims& dims = plan.dims;
-  Backward<T> backward{plan,
-                       kernels_of<T>(*plan.isa),
-                       dims.batch,
-                       dims.timesteps,
-                       dims.inputs,
-                       dims.units,
-                       in.x.as<T>(),
-                       in.kernel.as<T>(),
-                       in.recurrent_kernel.as<T>(),
-                       in.h0.as<T>(),
-                       in.c0.as<T>(),
-                       in.mask.as<uint8_t>(),
-                       {in.dropout_mask.as<T>(), plan.input_groups, dims.batch, dims.inputs},
-                       {in.recurrent_dropout_mask.as<T>(), plan.recurrent_groups, dims.batch, dims.units},
+  Backward<T> backward{{plan, in},
                        workspace.gates.as<T>(),
                        workspace.cells.as<T>(),
                        dout.doutputs.as<T>(),
@@ -361,8 +331,7 @@ void run(const LstmPlan& plan, const LstmInputs& in, const LstmWorkspace& worksp
 }  // namespace
 
 size_t lstm_backward_scratch_bytes(const LstmPlan& plan, const LstmInputs& inputs) {
-  const bool masked = inputs.mask.present;
-  return plan.dims.dtype == DType::kFloat64 ? scratch_bytes<double>(plan, masked) : scratch_bytes<float>(plan, masked);
+  return scratch_bytes<BackwardScratch>(plan, inputs);
 }
 
 Status lstm_backward(const LstmPlan& plan, const LstmInputs& inputs, const LstmWorkspace& workspace,

@@ -11,9 +11,7 @@
 #include "checks.h"
 #include "fastseq/lstm.h"
 #include "lstm_layout.h"
-#include "settings.h"
 #include "steps.h"
-#include "weights.h"
 
 namespace fastseq {
 namespace {
@@ -67,13 +65,12 @@ struct ForwardScratch {
 };
 
 template <class T>
-struct Forward {
-  const LstmPlan& plan;
-  const KernelTable<T>& kernels;
-  const int64_t batch, timesteps, inputs, units;
-  const T *x, *kernel, *recurrent_kernel, *bias, *h0, *c0;
-  const uint8_t* mask;
-  const DropoutFactors<T> dropout, recurrent_dropout;
+struct Forward : LstmOperands<T> {
+  using Base = LstmOperands<T>;
+  using Base::batch, Base::timesteps, Base::inputs, Base::units, Base::plan, Base::kernels, Base::mask;
+  using Base::x, Base::kernel, Base::recurrent_kernel, Base::bias, Base::h0, Base::c0;
+  using Base::dropout, Base::recurrent_dropout, Base::copy_or_zero;
+
   T *outputs, *last_output, *h_n, *c_n, *gates, *cells;
   ForwardScratch<T>& scratch;
   const Steps& steps;
@@ -92,8 +89,8 @@ struct Forward {
     const auto row_at = [&](int64_t r) { return steps.ordered_row(team.rank + r * team.size); };
     const size_t row_bytes = static_cast<size_t>(units) * sizeof(T);
     for (int64_t r = 0; r < rows; ++r) {
-      set_row(pieces.h + r * units, h0, row_at(r));
-      set_row(pieces.c + r * units, c0, row_at(r));
+      copy_or_zero(pieces.h + r * units, h0, row_at(r));
+      copy_or_zero(pieces.c + r * units, c0, row_at(r));
       pieces.c_prev[r] = pieces.c + r * units;
     }
 
@@ -143,17 +140,9 @@ struct Forward {
       std::memcpy(h_n + b * units, pieces.h + r * units, row_bytes);
       std::memcpy(c_n + b * units, pieces.c_prev[r], row_bytes);
       const bool zero = count == 0 || (ends_masked && plan.options.zero_output_for_mask);
-      set_row(last_output + b * units, zero ? nullptr : pieces.h, r);
+      copy_or_zero(last_output + b * units, zero ? nullptr : pieces.h, r);
       if (outputs && count < timesteps) fill_masked_outputs(b);
     }
-  }
-
-  // row = source[index], or zero without a source.
-  void set_row(T* row, const T* source, int64_t index) const {
-    if (source)
-      std::memcpy(row, source + index * units, static_cast<size_t>(units) * sizeof(T));
-    else
-      std::memset(row, 0, static_cast<size_t>(units) * sizeof(T));
   }
 
   // gate_rows = init + operand_rows weights, where init is the bias or, for the recurrent product, what is there.
@@ -162,9 +151,10 @@ struct Forward {
     const int64_t depth = weights.depth();
     for (int g = 0; g < weights.groups(); ++g) {
       const int64_t column = g * weights.gate_columns();
+      const T* gate_bias = bias ? bias + column : nullptr;
       for (int64_t m = 0; m < rows; ++m) {
         pieces.group_rows[m] = pieces.gate_rows[m] + column;
-        pieces.initial_rows[m] = from_bias ? bias + column : pieces.group_rows[m];
+        pieces.initial_rows[m] = from_bias ? gate_bias : pieces.group_rows[m];
       }
       const T* const* operands = pieces.operand_rows;
       if (factors.data) {
@@ -188,39 +178,17 @@ struct Forward {
       if (mask[b * timesteps + t]) {
         if (!plan.options.zero_output_for_mask) previous = row;
       } else {
-        set_row(row, previous, 0);
+        copy_or_zero(row, previous, 0);
       }
     }
   }
 };
 
 template <class T>
-size_t scratch_bytes(const LstmPlan& plan, bool masked) {
-  Scratch measure(nullptr);
-  const ForwardScratch<T> scratch(plan, masked, measure);
-  return measure.used();
-}
-
-template <class T>
 void run(const LstmPlan& plan, const LstmInputs& in, const LstmOutputs& out, void* memory) {
   Scratch carve(memory);
   ForwardScratch<T> scratch(plan, in.mask.present, carve);
-  const LstmDims& dims = plan.dims;
-  Forward<T> forward{plan,
-                     kernels_of<T>(*plan.isa),
-                     dims.batch,
-                     dims.timesteps,
-                     dims.inputs,
-                     dims.units,
-                     in.x.as<T>(),
-                     in.kernel.as<T>(),
-                     in.recurrent_kernel.as<T>(),
-                     in.bias.as<T>(),
-                     in.h0.as<T>(),
-                     in.c0.as<T>(),
-                     in.mask.as<uint8_t>(),
-                     {in.dropout_mask.as<T>(), plan.input_groups, dims.batch, dims.inputs},
-                     {in.recurrent_dropout_mask.as<T>(), plan.recurrent_groups, dims.batch, dims.units},
+  Forward<T> forward{{plan, in},
                      out.outputs.as<T>(),
                      out.last_output.as<T>(),
                      out.h_n.as<T>(),
@@ -235,8 +203,7 @@ void run(const LstmPlan& plan, const LstmInputs& in, const LstmOutputs& out, voi
 }  // namespace
 
 size_t lstm_forward_scratch_bytes(const LstmPlan& plan, const LstmInputs& inputs) {
-  const bool masked = inputs.mask.present;
-  return plan.dims.dtype == DType::kFloat64 ? scratch_bytes<double>(plan, masked) : scratch_bytes<float>(plan, masked);
+  return scratch_bytes<ForwardScratch>(plan, inputs);
 }
 
 Status lstm_forward(const LstmPlan& plan, const LstmInputs& inputs, const LstmOutputs& outputs, void* scratch) {

@@ -1,10 +1,13 @@
 // What the LSTM's plan and its two drivers share.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include "fastseq/lstm.h"
 #include "scratch.h"
+#include "settings.h"
+#include "weights.h"
 
 namespace fastseq {
 
@@ -32,6 +35,53 @@ class MemberScratch {
   char* base_;
   int64_t bytes_;
 };
+
+// A call's dimensions and inputs as both drivers read them; absent arrays are null.
+template <class T>
+struct LstmOperands {
+  const LstmPlan& plan;
+  const KernelTable<T>& kernels;
+  const int64_t batch, timesteps, inputs, units;
+  const T *x, *kernel, *recurrent_kernel, *bias, *h0, *c0;
+  const uint8_t* mask;
+  const DropoutFactors<T> dropout, recurrent_dropout;
+
+  LstmOperands(const LstmPlan& the_plan, const LstmInputs& in)
+      : plan(the_plan),
+        kernels(kernels_of<T>(*plan.isa)),
+        batch(plan.dims.batch),
+        timesteps(plan.dims.timesteps),
+        inputs(plan.dims.inputs),
+        units(plan.dims.units),
+        x(in.x.as<T>()),
+        kernel(in.kernel.as<T>()),
+        recurrent_kernel(in.recurrent_kernel.as<T>()),
+        bias(in.bias.as<T>()),
+        h0(in.h0.as<T>()),
+        c0(in.c0.as<T>()),
+        mask(in.mask.as<uint8_t>()),
+        dropout{in.dropout_mask.as<T>(), plan.input_groups, batch, inputs},
+        recurrent_dropout{in.recurrent_dropout_mask.as<T>(), plan.recurrent_groups, batch, units} {}
+
+  // row (units) = source[index], or zero without a source.
+  void copy_or_zero(T* row, const T* source, int64_t index) const {
+    if (source)
+      std::copy_n(source + index * units, units, row);
+    else
+      std::fill_n(row, units, T(0));
+  }
+};
+
+// Bytes of scratch that ScratchOf<T> lays out for this call.
+template <template <class> class ScratchOf>
+size_t scratch_bytes(const LstmPlan& plan, const LstmInputs& inputs) {
+  Scratch measure(nullptr);
+  if (plan.dims.dtype == DType::kFloat64)
+    (void)ScratchOf<double>(plan, inputs.mask.present, measure);
+  else
+    (void)ScratchOf<float>(plan, inputs.mask.present, measure);
+  return measure.used();
+}
 
 size_t lstm_forward_scratch_bytes(const LstmPlan& plan, const LstmInputs& inputs);
 size_t lstm_backward_scratch_bytes(const LstmPlan& plan, const LstmInputs& inputs);
