@@ -293,3 +293,11 @@ print("tensorflow", tf.config.threading.get_intra_op_parallelism_threads())
     assert done.returncode == 0, done.stderr[-2000:]
     assert "threads 1\n" in done.stdout
     assert "tensorflow 1\n" in done.stdout
+
+
+@pytest.mark.usefixtures("small_model")
+def test_stock_layers(tmp_path: Path) -> None:
+    assert cli.main(["train", "reuters-lstm", "--layers", "stock", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "result.json").read_text())["layers"] == "stock"
+    layer = keras.models.load_model(tmp_path / "model.keras").layers[1]
+    assert type(layer) is keras.layers.LSTM
