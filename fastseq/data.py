@@ -15,12 +15,12 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SYNTHETIC", "DataError", "TextData", "load_imdb", "load_reuters", "locate"]
+__all__ = ["SYNTHETIC", "DataError", "TextData", "TrainingData", "load_imdb", "load_reuters", "locate"]
 
 # The `source` of the made-up corpus, and how to ask for it.
 SYNTHETIC = "synthetic"
@@ -41,29 +41,41 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class TextData:
-    """A corpus as word ids.
+class TrainingData:
+    """Arrays to train and to test a model on.
 
     Attributes:
-        x_train: (samples, maxlen) int32, padded and cut at the front; without maxlen, an object array of lists.
-        y_train: (samples,) int64, the class of each text.
-        x_test: As x_train.
-        y_test: As y_train.
-        num_classes: The number of classes.
+        x_train: Inputs to train on.
+        y_train: Targets to train on.
+        x_test: Inputs to validate and test on.
+        y_test: Targets to validate and test on.
         source: "synthetic", or the path of the file.
     """
 
     x_train: NDArray[Any]
-    y_train: NDArray[np.int64]
+    y_train: NDArray[Any]
     x_test: NDArray[Any]
-    y_test: NDArray[np.int64]
-    num_classes: int
+    y_test: NDArray[Any]
     source: str
 
     @property
     def synthetic(self) -> bool:
         """Whether this is the made-up corpus."""
         return self.source == SYNTHETIC
+
+
+@dataclass(frozen=True)
+class TextData(TrainingData):
+    """A corpus as word ids.
+
+    x is (samples, maxlen) int32, padded and cut at the front, or, without maxlen, an object array of lists; y is
+    (samples,) int64, the class of each text.
+
+    Attributes:
+        num_classes: The number of classes.
+    """
+
+    num_classes: int
 
 
 def locate(corpus: Corpus) -> Path | None:
@@ -204,10 +216,10 @@ def _resolve(corpus: Corpus, data: str) -> Path | None:
 def _open(corpus: Corpus, path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else _digest(file)
-            if digest.hexdigest() != _SHA256[corpus]:
+            digest = _sha256(file)
+            if digest != _SHA256[corpus]:
                 raise DataError(
-                    f"{path} is not the published {corpus}.npz, or is damaged: its SHA-256 is {digest.hexdigest()}, "
+                    f"{path} is not the published {corpus}.npz, or is damaged: its SHA-256 is {digest}, "
                     f"expected {_SHA256[corpus]}. Remove it to have it downloaded again."
                 )
             file.seek(0)
@@ -218,11 +230,11 @@ def _open(corpus: Corpus, path: Path, names: tuple[str, ...]) -> dict[str, NDArr
         raise DataError(f"cannot read {path}: {error}") from error
 
 
-def _digest(file: Any) -> Any:
-    digest = hashlib.sha256()
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()  # hashlib.file_digest came with Python 3.11
     while block := file.read(1 << 20):
         digest.update(block)
-    return digest
+    return digest.hexdigest()
 
 
 def _shuffled(
@@ -265,8 +277,8 @@ def _assemble(
         train_labels,
         _padded(test, maxlen),
         test_labels,
-        num_classes,
         SYNTHETIC if path is None else str(path),
+        num_classes,
     )
 
 

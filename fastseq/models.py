@@ -8,38 +8,13 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from fastseq import data as corpora
+from fastseq.data import TrainingData, load_reuters
 from fastseq.keras import FastLSTM
 
-__all__ = ["MODELS", "Layers", "ModelSpec", "TrainingData"]
+__all__ = ["MODELS", "Layers", "ModelSpec"]
 
 Layers = Literal["fast", "stock"]
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Arrays as a model takes them.
-
-    Attributes:
-        x_train: Inputs to train on.
-        y_train: Targets to train on.
-        x_test: Inputs to validate and test on.
-        y_test: Targets to validate and test on.
-        source: "synthetic", or the path of the file.
-    """
-
-    x_train: NDArray[Any]
-    y_train: NDArray[Any]
-    x_test: NDArray[Any]
-    y_test: NDArray[Any]
-    source: str
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the corpus is the made-up one."""
-        return self.source == corpora.SYNTHETIC
 
 
 @dataclass(frozen=True)
@@ -68,7 +43,7 @@ def _lstm(layers: Layers) -> Any:
 
 
 def _load_reuters(data: str) -> TrainingData:
-    corpus = corpora.load_reuters(num_words=1000, maxlen=100, data=data)
+    corpus = load_reuters(num_words=1000, maxlen=100, data=data)
     one_hot = np.eye(corpus.num_classes, dtype=np.float32)
     return TrainingData(corpus.x_train, one_hot[corpus.y_train], corpus.x_test, one_hot[corpus.y_test], corpus.source)
 

@@ -16,7 +16,8 @@ import keras
 import numpy as np
 
 from fastseq import runtime
-from fastseq.models import Layers, ModelSpec, TrainingData
+from fastseq.data import TrainingData
+from fastseq.models import Layers, ModelSpec
 
 __all__ = ["Run", "Trainer", "versions"]
 
@@ -131,7 +132,7 @@ class Trainer:
         """Trains until the epochs are over or validation stops it; an interrupt (Ctrl-C) ends it cleanly."""
         try:
             for epoch in range(self.epochs):
-                running = [run for run in self.runs if not run.model.stop_training or epoch == 0]
+                running = [run for run in self.runs if not run.model.stop_training]
                 if not running:
                     break
                 for run in running:

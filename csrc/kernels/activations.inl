@@ -5,11 +5,9 @@
 // a least-maximum fit of q with |error| <= 4.4e-9 on the interval, under a tenth of half an ulp of float.
 // Their quotients take a Newton reciprocal, cheaper than the division instruction, and correct the result by its
 // remainder, so that what is left is the error of exp and one rounding. Measured: at most 2 ulp over the whole range
-// (tests/test_activations.py). The limits are exact: sigmoid(-inf) = 0, sigmoid(inf) = 1, tanh(+-inf) = +-1, tanh(+-0) = +-0; NaN gives NaN. Results below
-// the smallest normal float are zero.
+// (tests/test_activations.py). The limits are exact: sigmoid(-inf) = 0, sigmoid(inf) = 1, tanh(+-inf) = +-1,
+// tanh(+-0) = +-0; NaN gives NaN. Results below the smallest normal float are zero.
 #pragma once
-
-#include <cmath>
 
 namespace fastseq {
 namespace {
@@ -19,7 +17,7 @@ template <class S>
 inline void reduce_exp(typename S::V y, typename S::V* expm1_r, typename S::V* exponent) {
   using V = typename S::V;
   const V n = S::round(S::mul(y, S::set(1.44269504F)));  // log2(e)
-  // ln 2 = kHigh + kLow; n * kHigh is exact since kHigh has 9 trailing zero bits and |n| < 2^8.
+  // ln 2 = kHigh + kLow; n * kHigh is exact since kHigh has 9 significant bits and |n| < 2^8.
   constexpr float kHigh = 0.693359375F;
   constexpr float kLow = -2.12194440e-4F;
   const V r = S::fnma(n, S::set(kLow), S::fnma(n, S::set(kHigh), y));

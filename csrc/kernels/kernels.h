@@ -92,8 +92,10 @@ extern const KernelTable<float> kAvx512F32;
 
 // Every ISA compiled in, slowest first.
 struct IsaList {
-  const Isa* begin;
+  const Isa* first;
   int size;
+  const Isa* begin() const { return first; }
+  const Isa* end() const { return first + size; }
 };
 IsaList compiled_isas();
 

@@ -12,7 +12,6 @@
 #include "checks.h"
 #include "fastseq/lstm.h"
 #include "lstm_layout.h"
-#include "steps.h"
 
 namespace fastseq {
 namespace {
@@ -41,10 +40,7 @@ Grid choose_grid(int members, int64_t rows, int64_t vectors, int lanes) {
 }
 
 template <class T>
-struct BackwardScratch {
-  PackedWeights<T> kernel;            // transposed
-  PackedWeights<T> recurrent_kernel;  // transposed
-  Steps steps;
+struct BackwardScratch : LstmPrepared<T> {
   T* dz;      // (B, T, 4U), by step, not by time
   T* hidden;  // (B, T, U), h by step
   T* zeros;   // (U)
@@ -90,10 +86,7 @@ struct BackwardScratch {
   MemberScratch<Member> members;
 
   BackwardScratch(const LstmPlan& plan, bool masked, Scratch& scratch)
-      : kernel(kernels_of<T>(*plan.isa), plan.dims.inputs, 4 * plan.dims.units, plan.input_groups, true, scratch),
-        recurrent_kernel(kernels_of<T>(*plan.isa), plan.dims.units, 4 * plan.dims.units, plan.recurrent_groups, true,
-                         scratch),
-        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, masked, scratch),
+      : LstmPrepared<T>(plan, masked, true, scratch),
         dz(scratch.take<T>(plan.dims.batch * plan.dims.timesteps * 4 * plan.dims.units)),
         hidden(scratch.take<T>(plan.dims.batch * plan.dims.timesteps * plan.dims.units)),
         zeros(scratch.take<T>(plan.dims.units)),
@@ -116,32 +109,27 @@ struct Backward : LstmOperands<T> {
   using Pieces = typename BackwardScratch<T>::Member;
 
   void prepare(const Team& team) {
-    scratch.kernel.pack(team, kernel);
-    scratch.recurrent_kernel.pack(team, recurrent_kernel);
-    if (team.rank == 0) {
-      scratch.steps.build(mask);
-      std::fill_n(scratch.zeros, units, T(0));
-    }
+    scratch.prepare(team, kernel, recurrent_kernel, mask);
+    if (team.rank == 0) std::fill_n(scratch.zeros, units, T(0));
   }
 
   void run_rows(const Team& team) {
     const Pieces pieces = scratch.members.at(plan, team.rank);
-    const int64_t rows = (batch - team.rank + team.size - 1) / team.size;
-    const auto row_at = [&](int64_t r) { return steps.ordered_row(team.rank + r * team.size); };
-    for (int64_t r = 0; r < rows; ++r) {
-      copy_or_zero(pieces.dh + r * units, dh_n, row_at(r));
-      copy_or_zero(pieces.dc + r * units, dc_n, row_at(r));
-      if (steps.count(row_at(r)) < timesteps)
-        std::fill_n(dx + row_at(r) * timesteps * inputs, timesteps * inputs, T(0));
+    const MemberRows rows(steps, team, batch);
+    for (int64_t r = 0; r < rows.count(); ++r) {
+      copy_or_zero(pieces.dh + r * units, dh_n, rows[r]);
+      copy_or_zero(pieces.dc + r * units, dc_n, rows[r]);
+      if (steps.count(rows[r]) < timesteps)
+        std::fill_n(dx + rows[r] * timesteps * inputs, timesteps * inputs, T(0));
     }
 
-    const int64_t longest = rows > 0 ? steps.count(row_at(0)) : 0;
+    const int64_t longest = rows.most_steps();
     for (int64_t end = longest; end > 0;) {
       const int64_t begin = end > plan.chunk ? end - plan.chunk : 0;
       for (int64_t step = end - 1; step >= begin; --step) {
         int64_t active = 0;
-        for (; active < rows && steps.count(row_at(active)) > step; ++active) {
-          const int64_t b = row_at(active);
+        for (; active < rows.count() && steps.count(rows[active]) > step; ++active) {
+          const int64_t b = rows[active];
           const int64_t cell = b * timesteps + step;
           const T* c = cells_at(b, step);
           T* dz = scratch.dz + cell * 4 * units;
@@ -157,8 +145,8 @@ struct Backward : LstmOperands<T> {
       }
 
       int64_t cells_in_chunk = 0;
-      for (int64_t r = 0; r < rows; ++r) {
-        const int64_t b = row_at(r);
+      for (int64_t r = 0; r < rows.count(); ++r) {
+        const int64_t b = rows[r];
         const int64_t count = steps.count(b);
         for (int64_t step = begin; step < end && step < count; ++step) {
           pieces.dz_rows[cells_in_chunk] = scratch.dz + (b * timesteps + step) * 4 * units;
@@ -170,9 +158,9 @@ struct Backward : LstmOperands<T> {
       end = begin;
     }
 
-    for (int64_t r = 0; r < rows; ++r) {
-      std::copy_n(pieces.dh + r * units, units, dh0 + row_at(r) * units);
-      std::copy_n(pieces.dc + r * units, units, dc0 + row_at(r) * units);
+    for (int64_t r = 0; r < rows.count(); ++r) {
+      std::copy_n(pieces.dh + r * units, units, dh0 + rows[r] * units);
+      std::copy_n(pieces.dc + r * units, units, dc0 + rows[r] * units);
     }
   }
 

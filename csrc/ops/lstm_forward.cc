@@ -11,24 +11,19 @@
 #include "checks.h"
 #include "fastseq/lstm.h"
 #include "lstm_layout.h"
-#include "steps.h"
 
 namespace fastseq {
 namespace {
 
 template <class T>
-struct ForwardScratch {
-  PackedWeights<T> kernel;
-  PackedWeights<T> recurrent_kernel;
-  Steps steps;
-
+struct ForwardScratch : LstmPrepared<T> {
   // Of one member of the team, which has R rows at most and C = R * chunk cells in a chunk.
   struct Member {
     T* h;                     // (R, U)
     T* c;                     // (R, U)
     T* gates;                 // (C, 4U) when the workspace is not saved
     T* masked;                // (C, D) or (R, U): operands times their dropout factors
-    const T** operand_rows;   // (C), as the next four
+    const T** operand_rows;   // (C), as the next five
     const T** masked_rows;
     const T** initial_rows;
     T** gate_rows;
@@ -57,10 +52,7 @@ struct ForwardScratch {
   MemberScratch<Member> members;
 
   ForwardScratch(const LstmPlan& plan, bool masked, Scratch& scratch)
-      : kernel(kernels_of<T>(*plan.isa), plan.dims.inputs, 4 * plan.dims.units, plan.input_groups, false, scratch),
-        recurrent_kernel(kernels_of<T>(*plan.isa), plan.dims.units, 4 * plan.dims.units, plan.recurrent_groups, false,
-                         scratch),
-        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, masked, scratch),
+      : LstmPrepared<T>(plan, masked, false, scratch),
         members(plan, scratch) {}
 };
 
@@ -77,24 +69,19 @@ struct Forward : LstmOperands<T> {
 
   using Pieces = typename ForwardScratch<T>::Member;
 
-  void prepare(const Team& team) {
-    scratch.kernel.pack(team, kernel);
-    scratch.recurrent_kernel.pack(team, recurrent_kernel);
-    if (team.rank == 0) scratch.steps.build(mask);
-  }
+  void prepare(const Team& team) { scratch.prepare(team, kernel, recurrent_kernel, mask); }
 
   void run_rows(const Team& team) {
     const Pieces pieces = scratch.members.at(plan, team.rank);
-    const int64_t rows = (batch - team.rank + team.size - 1) / team.size;
-    const auto row_at = [&](int64_t r) { return steps.ordered_row(team.rank + r * team.size); };
+    const MemberRows rows(steps, team, batch);
     const size_t row_bytes = static_cast<size_t>(units) * sizeof(T);
-    for (int64_t r = 0; r < rows; ++r) {
-      copy_or_zero(pieces.h + r * units, h0, row_at(r));
-      copy_or_zero(pieces.c + r * units, c0, row_at(r));
+    for (int64_t r = 0; r < rows.count(); ++r) {
+      copy_or_zero(pieces.h + r * units, h0, rows[r]);
+      copy_or_zero(pieces.c + r * units, c0, rows[r]);
       pieces.c_prev[r] = pieces.c + r * units;
     }
 
-    const int64_t longest = rows > 0 ? steps.count(row_at(0)) : 0;
+    const int64_t longest = rows.most_steps();
     for (int64_t begin = 0; begin < longest; begin += plan.chunk) {
       const int64_t end = begin + plan.chunk < longest ? begin + plan.chunk : longest;
       const auto gates_at = [&](int64_t r, int64_t b, int64_t step) {
@@ -102,8 +89,8 @@ struct Forward : LstmOperands<T> {
                      : pieces.gates + (r * plan.chunk + step - begin) * 4 * units;
       };
       int64_t cells_in_chunk = 0;
-      for (int64_t r = 0; r < rows; ++r) {
-        const int64_t b = row_at(r);
+      for (int64_t r = 0; r < rows.count(); ++r) {
+        const int64_t b = rows[r];
         const int64_t count = steps.count(b);
         for (int64_t step = begin; step < end && step < count; ++step) {
           pieces.operand_rows[cells_in_chunk] = x + (b * timesteps + steps.time(b, step)) * inputs;
@@ -115,8 +102,8 @@ struct Forward : LstmOperands<T> {
 
       for (int64_t step = begin; step < end; ++step) {
         int64_t active = 0;
-        for (; active < rows && steps.count(row_at(active)) > step; ++active) {
-          const int64_t b = row_at(active);
+        for (; active < rows.count() && steps.count(rows[active]) > step; ++active) {
+          const int64_t b = rows[active];
           pieces.operand_rows[active] = pieces.h + active * units;
           pieces.gate_rows[active] = gates_at(active, b, step);
           pieces.batch_rows[active] = b;
@@ -133,8 +120,8 @@ struct Forward : LstmOperands<T> {
       }
     }
 
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t b = row_at(r);
+    for (int64_t r = 0; r < rows.count(); ++r) {
+      const int64_t b = rows[r];
       const int64_t count = steps.count(b);
       const bool ends_masked = count == 0 || steps.place(b, count - 1) != timesteps - 1;
       std::memcpy(h_n + b * units, pieces.h + r * units, row_bytes);
@@ -174,8 +161,7 @@ struct Forward : LstmOperands<T> {
     const T* previous = nullptr;
     for (int64_t s = 0; s < timesteps; ++s) {
       T* row = outputs + (b * timesteps + s) * units;
-      const int64_t t = plan.options.go_backwards ? timesteps - 1 - s : s;
-      if (mask[b * timesteps + t]) {
+      if (mask[b * timesteps + steps.flip(s)]) {
         if (!plan.options.zero_output_for_mask) previous = row;
       } else {
         copy_or_zero(row, previous, 0);

@@ -7,6 +7,7 @@
 #include "fastseq/lstm.h"
 #include "scratch.h"
 #include "settings.h"
+#include "steps.h"
 #include "weights.h"
 
 namespace fastseq {
@@ -34,6 +35,42 @@ class MemberScratch {
  private:
   char* base_;
   int64_t bytes_;
+};
+
+// What both drivers prepare before they run: packed weights (transposed for backward) and the steps of every row.
+template <class T>
+struct LstmPrepared {
+  PackedWeights<T> kernel;
+  PackedWeights<T> recurrent_kernel;
+  Steps steps;
+
+  LstmPrepared(const LstmPlan& plan, bool masked, bool transposed, Scratch& scratch)
+      : kernel(kernels_of<T>(*plan.isa), plan.dims.inputs, 4 * plan.dims.units, plan.input_groups, transposed, scratch),
+        recurrent_kernel(kernels_of<T>(*plan.isa), plan.dims.units, 4 * plan.dims.units, plan.recurrent_groups,
+                         transposed, scratch),
+        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, masked, scratch) {}
+
+  // A phase of its own.
+  void prepare(const Team& team, const T* kernel_matrix, const T* recurrent_kernel_matrix, const uint8_t* mask) {
+    kernel.pack(team, kernel_matrix);
+    recurrent_kernel.pack(team, recurrent_kernel_matrix);
+    if (team.rank == 0) steps.build(mask);
+  }
+};
+
+// The batch rows of one member: dealt in the order of falling step counts.
+class MemberRows {
+ public:
+  MemberRows(const Steps& steps, const Team& team, int64_t batch)
+      : steps_(steps), team_(team), count_((batch - team.rank + team.size - 1) / team.size) {}
+  int64_t count() const { return count_; }
+  int64_t operator[](int64_t r) const { return steps_.ordered_row(team_.rank + r * team_.size); }
+  int64_t most_steps() const { return count_ > 0 ? steps_.count((*this)[0]) : 0; }
+
+ private:
+  const Steps& steps_;
+  const Team team_;
+  const int64_t count_;
 };
 
 // A call's dimensions and inputs as both drivers read them; absent arrays are null.

@@ -11,14 +11,12 @@ namespace fastseq {
 namespace {
 
 // (1 or 4, batch, width)
-Status check_factors(const char* name, const Array& array, const LstmDims& dims, int64_t width, int* groups) {
-  *groups = 0;
-  if (!array.present) return {};
-  const int64_t first = array.rank == 3 && array.shape[0] == 4 ? 4 : 1;
-  FASTSEQ_RETURN_IF_ERROR(check_array(name, array, dims.dtype, {first, dims.batch, width}));
-  *groups = static_cast<int>(first);
-  return {};
+Status check_factors(const char* name, const Array& array, const LstmDims& dims, int64_t width) {
+  const int64_t groups = array.rank == 3 && array.shape[0] == 4 ? 4 : 1;
+  return check_optional(name, array, dims.dtype, {groups, dims.batch, width});
 }
+
+int groups_of(const Array& factors) { return factors.present ? static_cast<int>(factors.shape[0]) : 0; }
 
 // A thread is worth waking for about 20 us of work.
 constexpr double kOperationsPerThread = 4e6;
@@ -28,9 +26,8 @@ Status make_plan(const LstmInputs& inputs, const LstmOptions& options, LstmPlan*
   FASTSEQ_RETURN_IF_ERROR(current_isa(&plan->isa));
   const LstmDims& dims = plan->dims;
   plan->options = options;
-  plan->input_groups = inputs.dropout_mask.present ? static_cast<int>(inputs.dropout_mask.shape[0]) : 0;
-  plan->recurrent_groups =
-      inputs.recurrent_dropout_mask.present ? static_cast<int>(inputs.recurrent_dropout_mask.shape[0]) : 0;
+  plan->input_groups = groups_of(inputs.dropout_mask);
+  plan->recurrent_groups = groups_of(inputs.recurrent_dropout_mask);
   const double operations = 8.0 * static_cast<double>(dims.batch) * static_cast<double>(dims.timesteps) *
                             static_cast<double>(dims.units) * static_cast<double>(dims.inputs + dims.units);
   const double useful = std::max(1.0, operations / kOperationsPerThread);
@@ -63,9 +60,8 @@ Status lstm_check(const LstmInputs& inputs, LstmDims* dims) {
   FASTSEQ_RETURN_IF_ERROR(check_optional("h0", inputs.h0, dims->dtype, {dims->batch, units}));
   FASTSEQ_RETURN_IF_ERROR(check_optional("c0", inputs.c0, dims->dtype, {dims->batch, units}));
   FASTSEQ_RETURN_IF_ERROR(check_optional("mask", inputs.mask, DType::kBool, {dims->batch, dims->timesteps}));
-  int groups = 0;
-  FASTSEQ_RETURN_IF_ERROR(check_factors("dropout_mask", inputs.dropout_mask, *dims, dims->inputs, &groups));
-  return check_factors("recurrent_dropout_mask", inputs.recurrent_dropout_mask, *dims, units, &groups);
+  FASTSEQ_RETURN_IF_ERROR(check_factors("dropout_mask", inputs.dropout_mask, *dims, dims->inputs));
+  return check_factors("recurrent_dropout_mask", inputs.recurrent_dropout_mask, *dims, units);
 }
 
 Status lstm_plan_forward(const LstmInputs& inputs, const LstmOptions& options, bool save_workspace, LstmPlan* plan) {

@@ -31,13 +31,12 @@ std::string names(const std::vector<std::string>& list) {
 }
 
 Status find_isa(const std::string& name, const char* where, const Isa** isa) {
-  const IsaList list = compiled_isas();
-  for (const Isa* it = list.begin; it != list.begin + list.size; ++it) {
-    if (name != it->name) continue;
-    if (!it->supported())
+  for (const Isa& candidate : compiled_isas()) {
+    if (name != candidate.name) continue;
+    if (!candidate.supported())
       return Status::invalid_argument(std::string(where) + " '" + name +
                                       "' is not supported by this machine; available: " + names(available_isas()));
-    *isa = it;
+    *isa = &candidate;
     return {};
   }
   return Status::invalid_argument(std::string(where) + " must be one of " + names(available_isas()) + ", got '" + name +
@@ -62,9 +61,8 @@ Status set_num_threads(int threads) {
 
 std::vector<std::string> available_isas() {
   std::vector<std::string> available;
-  const IsaList list = compiled_isas();
-  for (const Isa* it = list.begin; it != list.begin + list.size; ++it)
-    if (it->supported()) available.emplace_back(it->name);
+  for (const Isa& candidate : compiled_isas())
+    if (candidate.supported()) available.emplace_back(candidate.name);
   return available;
 }
 
@@ -76,9 +74,8 @@ Status current_isa(const Isa** isa) {
   if (forced && *forced) {
     FASTSEQ_RETURN_IF_ERROR(find_isa(forced, "FASTSEQ_ISA", isa));
   } else {
-    const IsaList list = compiled_isas();
-    for (const Isa* it = list.begin; it != list.begin + list.size; ++it)
-      if (it->supported()) *isa = it;
+    for (const Isa& candidate : compiled_isas())
+      if (candidate.supported()) *isa = &candidate;
   }
   const Isa* expected = nullptr;
   if (!g_isa.compare_exchange_strong(expected, *isa)) *isa = expected;

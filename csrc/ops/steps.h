@@ -48,10 +48,10 @@ class Steps {
   // Where the output of that step goes: its place in the order of all steps, masked ones too.
   int64_t place(int64_t row, int64_t step) const { return flip(time(row, step)); }
   int64_t ordered_row(int64_t index) const { return masked_ ? order_[index] : index; }
+  // From a place in the order of all steps to its time, and back.
+  int64_t flip(int64_t place) const { return go_backwards_ ? timesteps_ - 1 - place : place; }
 
  private:
-  int64_t flip(int64_t step) const { return go_backwards_ ? timesteps_ - 1 - step : step; }
-
   int64_t batch_;
   int64_t timesteps_;
   bool go_backwards_;

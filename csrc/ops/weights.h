@@ -29,13 +29,13 @@ class PackedWeights {
   int64_t gate_columns() const { return all_columns_ / groups_; }
   int64_t depth() const { return transposed_ ? gate_columns() : rows_; }
   int64_t columns() const { return transposed_ ? rows_ : gate_columns(); }
-  const T* group(int g) const { return data_ + g * kernels_.packed_size(depth(), columns()); }
+  T* group(int g) const { return data_ + g * kernels_.packed_size(depth(), columns()); }
 
   // Each thread its share of the matrix's rows; in a phase of its own before it is used.
   void pack(const Team& team, const T* matrix) {
     const Range share = team.share(rows_);
     for (int g = 0; g < groups_; ++g) {
-      T* to = data_ + g * kernels_.packed_size(depth(), columns());
+      T* to = group(g);
       const T* from = matrix + g * gate_columns();
       if (transposed_) {
         kernels_.pack_transposed(share.begin, share.end, depth(), columns(), from, all_columns_, to);

@@ -32,15 +32,21 @@ struct Attributes {
   bool save_workspace = false;
 };
 
+// Those that both ops have.
+Attributes* read_attributes(TF_OpKernelConstruction* construction) {
+  auto* attributes = new Attributes;
+  attributes->options.go_backwards = bool_attr(construction, "go_backwards");
+  attributes->options.zero_output_for_mask = bool_attr(construction, "zero_output_for_mask");
+  attributes->return_sequences = bool_attr(construction, "return_sequences");
+  return attributes;
+}
+
 void destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
 
 // --- forward ----------------------------------------------------------------------------------------------------------
 
 void* create_forward(TF_OpKernelConstruction* construction) {
-  auto* attributes = new Attributes;
-  attributes->options.go_backwards = bool_attr(construction, "go_backwards");
-  attributes->options.zero_output_for_mask = bool_attr(construction, "zero_output_for_mask");
-  attributes->return_sequences = bool_attr(construction, "return_sequences");
+  Attributes* attributes = read_attributes(construction);
   attributes->save_workspace = bool_attr(construction, "save_workspace");
   return attributes;
 }
@@ -84,13 +90,7 @@ void compute_forward(void* opaque, TF_OpKernelContext* raw) {
 
 // --- backward ---------------------------------------------------------------------------------------------------------
 
-void* create_backward(TF_OpKernelConstruction* construction) {
-  auto* attributes = new Attributes;
-  attributes->options.go_backwards = bool_attr(construction, "go_backwards");
-  attributes->options.zero_output_for_mask = bool_attr(construction, "zero_output_for_mask");
-  attributes->return_sequences = bool_attr(construction, "return_sequences");
-  return attributes;
-}
+void* create_backward(TF_OpKernelConstruction* construction) { return read_attributes(construction); }
 
 void infer_backward(TF_ShapeInferenceContext* context, TF_Status* status) {
   Shapes shapes(context, status);

@@ -25,8 +25,8 @@ def unavailable_because() -> str | None:
     return None
 
 
-def _absent(tensor: Any | None, rank: int, dtype: tf.DType) -> Any:
-    """The tensor, or what stands for an optional one that is not there: nothing along the first dimension."""
+def _or_absent(tensor: Any | None, rank: int, dtype: tf.DType) -> Any:
+    """The tensor, or what stands for an optional one that is not there: nothing along any dimension."""
     return tf.zeros([0] * rank, dtype) if tensor is None else tensor
 
 
@@ -40,7 +40,7 @@ def _for_every_row(tensor: Any, x: Any) -> Any:
 def _factors(mask: Any | None, dtype: tf.DType) -> Any:
     """Keras's dropout mask, one tensor for all gates or a list with one for each, as (gates, batch, width)."""
     if mask is None:
-        return _absent(None, 3, dtype)
+        return _or_absent(None, 3, dtype)
     stacked = tf.stack(mask) if isinstance(mask, (list, tuple)) else tf.expand_dims(mask, 0)
     return tf.cast(stacked, dtype)
 
@@ -95,10 +95,10 @@ def lstm(
         x=native(x),
         kernel=native(kernel),
         recurrent_kernel=native(recurrent_kernel),
-        bias=_absent(None if bias is None else native(bias), 1, dtype),
+        bias=_or_absent(None if bias is None else native(bias), 1, dtype),
         h0=native(_for_every_row(h0, x)),
         c0=native(_for_every_row(c0, x)),
-        mask=_absent(mask, 2, tf.bool),
+        mask=_or_absent(mask, 2, tf.bool),
         dropout_mask=_factors(dropout_mask, dtype),
         recurrent_dropout_mask=_factors(recurrent_dropout_mask, dtype),
         go_backwards=go_backwards,
