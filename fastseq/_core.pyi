@@ -12,37 +12,56 @@ def poison_fresh_memory(on: bool) -> None: ...
 
 _Array = NDArray[np.float32] | NDArray[np.float64]
 
+class RnnArguments:
+    def __init__(
+        self,
+        *,
+        x: _Array,
+        kernel: _Array,
+        recurrent_kernel: _Array,
+        bias: _Array | None,
+        h0: _Array | None,
+        c0: _Array | None = ...,
+        mask: NDArray[np.bool_] | None,
+        dropout_mask: _Array | None,
+        recurrent_dropout_mask: _Array | None,
+        activation: str,
+        recurrent_activation: str = ...,
+        reset_after: bool = ...,
+        go_backwards: bool,
+        zero_output_for_mask: bool,
+    ) -> None: ...
+
+# Forward: outputs, last_output, h_n, c_n, workspace. Backward: dx, dkernel, drecurrent_kernel, dbias, dh0, dc0.
+_Forward = tuple[_Array | None, _Array, _Array, None, _Array | None]
+_Backward = tuple[_Array, _Array, _Array, _Array | None, _Array, None]
+
 def lstm_forward(
-    x: _Array,
-    kernel: _Array,
-    recurrent_kernel: _Array,
-    bias: _Array | None,
-    h0: _Array | None,
-    c0: _Array | None,
-    mask: NDArray[np.bool_] | None,
-    dropout_mask: _Array | None,
-    recurrent_dropout_mask: _Array | None,
-    go_backwards: bool,
-    zero_output_for_mask: bool,
-    return_sequences: bool,
-    save_workspace: bool,
-) -> tuple[_Array | None, _Array, _Array, _Array, _Array | None, _Array | None]: ...
+    arguments: RnnArguments, return_sequences: bool, save_workspace: bool
+) -> tuple[_Array | None, _Array, _Array, _Array, _Array | None]: ...
 def lstm_backward(
-    x: _Array,
-    kernel: _Array,
-    recurrent_kernel: _Array,
-    bias: _Array | None,
-    h0: _Array | None,
-    c0: _Array | None,
-    mask: NDArray[np.bool_] | None,
-    dropout_mask: _Array | None,
-    recurrent_dropout_mask: _Array | None,
-    go_backwards: bool,
-    zero_output_for_mask: bool,
-    gates: _Array | None,
-    cells: _Array | None,
+    arguments: RnnArguments,
+    workspace: _Array,
     doutputs: _Array | None,
     dlast_output: _Array | None,
     dh_n: _Array | None,
     dc_n: _Array | None,
 ) -> tuple[_Array, _Array, _Array, _Array | None, _Array, _Array]: ...
+def gru_forward(arguments: RnnArguments, return_sequences: bool, save_workspace: bool) -> _Forward: ...
+def gru_backward(
+    arguments: RnnArguments,
+    workspace: _Array,
+    doutputs: _Array | None,
+    dlast_output: _Array | None,
+    dh_n: _Array | None,
+    dc_n: _Array | None,
+) -> _Backward: ...
+def simple_rnn_forward(arguments: RnnArguments, return_sequences: bool, save_workspace: bool) -> _Forward: ...
+def simple_rnn_backward(
+    arguments: RnnArguments,
+    workspace: _Array,
+    doutputs: _Array | None,
+    dlast_output: _Array | None,
+    dh_n: _Array | None,
+    dc_n: _Array | None,
+) -> _Backward: ...

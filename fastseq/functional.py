@@ -12,52 +12,79 @@ from numpy.typing import NDArray
 
 from fastseq._libraries import core as _core
 
-__all__ = ["LSTMGradients", "LSTMResult", "LSTMWorkspace", "lstm_backward", "lstm_forward"]
+__all__ = [
+    "LSTMGradients",
+    "LSTMResult",
+    "RNNGradients",
+    "RNNResult",
+    "RNNWorkspace",
+    "gru_backward",
+    "gru_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "simple_rnn_backward",
+    "simple_rnn_forward",
+]
 
 FloatArray = NDArray[np.float32] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LSTMWorkspace:
-    """What `lstm_forward` saves for `lstm_backward`. Undefined at masked steps.
+class RNNWorkspace:
+    """What a forward function saves for its backward function. Undefined at masked steps.
 
     Attributes:
-        gates: (batch, timesteps, 4 * units), activations of i, f, c, o by time.
-        cells: (batch, timesteps, units), c by time.
+        values: (batch, timesteps, saved * units) by time, blocks of `units` side by side. LSTM: the activations of i,
+            f, c, o, and the cell state c. GRU: z, r, the candidate, the hidden state and, with `reset_after`, the
+            recurrent part of the candidate. SimpleRNN: the hidden state.
     """
 
-    gates: FloatArray
-    cells: FloatArray
+    values: FloatArray
 
 
 @dataclass(frozen=True)
-class LSTMResult:
-    """What `lstm_forward` returns.
+class RNNResult:
+    """What `gru_forward` and `simple_rnn_forward` return.
 
     Attributes:
         outputs: (batch, timesteps, units) in the order the steps are taken in; None without `return_sequences`.
         last_output: (batch, units), the output of the last step taken; zero when there is none.
         h_n: (batch, units), the hidden state after the last step.
-        c_n: (batch, units), the cell state after the last step.
-        workspace: For `lstm_backward`; None without `save_workspace`.
+        workspace: For the backward function; None without `save_workspace`.
     """
 
     outputs: FloatArray | None
     last_output: FloatArray
     h_n: FloatArray
-    c_n: FloatArray
-    workspace: LSTMWorkspace | None
+    workspace: RNNWorkspace | None
 
 
 @dataclass(frozen=True)
-class LSTMGradients:
-    """What `lstm_backward` returns: the loss's gradient by each input, in that input's shape and dtype."""
+class LSTMResult(RNNResult):
+    """What `lstm_forward` returns.
+
+    Attributes:
+        c_n: (batch, units), the cell state after the last step; for the others see `RNNResult`.
+    """
+
+    c_n: FloatArray
+
+
+@dataclass(frozen=True)
+class RNNGradients:
+    """What `gru_backward` and `simple_rnn_backward` return: the loss's gradient by each input."""
 
     dx: FloatArray
     dkernel: FloatArray
     drecurrent_kernel: FloatArray
     dbias: FloatArray | None  # None without bias
     dh0: FloatArray
+
+
+@dataclass(frozen=True)
+class LSTMGradients(RNNGradients):
+    """What `lstm_backward` returns: `RNNGradients` and the gradient by c0."""
+
     dc0: FloatArray
 
 
@@ -72,12 +99,14 @@ def lstm_forward(
     mask: NDArray[np.bool_] | None = None,
     dropout_mask: FloatArray | None = None,
     recurrent_dropout_mask: FloatArray | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
     return_sequences: bool = True,
     save_workspace: bool = True,
 ) -> LSTMResult:
-    """An LSTM over a whole sequence: `keras.layers.LSTM` with tanh and sigmoid.
+    """An LSTM over a whole sequence, as `keras.layers.LSTM` computes it.
 
     Args:
         x: (batch, timesteps, inputs).
@@ -91,6 +120,8 @@ def lstm_forward(
             holds there, NaN included, is never used.
         dropout_mask: (1 or 4, batch, inputs), factors of x for all gates or for each of i, f, c, o.
         recurrent_dropout_mask: (1 or 4, batch, units), factors of the previous h likewise.
+        activation: Of the candidate and of c: "tanh", "sigmoid", "hard_sigmoid", "relu" or "linear".
+        recurrent_activation: Of i, f and o: one of the same.
         go_backwards: Take the steps from the last to the first; outputs are in the order the steps are taken in.
         zero_output_for_mask: See `mask`.
         return_sequences: Return the output of every step, not only the last.
@@ -100,7 +131,7 @@ def lstm_forward(
         An `LSTMResult`.
 
     Raises:
-        ValueError: A shape does not fit, or an array is not C-contiguous.
+        ValueError: A shape does not fit, an array is not C-contiguous, or an activation is none of the above.
         TypeError: An array is no NumPy array, or its dtype is none of the above or differs from x's.
 
     References:
@@ -116,27 +147,27 @@ def lstm_forward(
     >>> lstm_forward(x, kernel, recurrent_kernel).outputs.shape
     (2, 5, 4)
     """
-    outputs, last_output, h_n, c_n, gates, cells = _core.lstm_forward(
-        x,
-        kernel,
-        recurrent_kernel,
-        bias,
-        h0,
-        c0,
-        mask,
-        dropout_mask,
-        recurrent_dropout_mask,
-        go_backwards,
-        zero_output_for_mask,
-        return_sequences,
-        save_workspace,
+    arguments = _core.RnnArguments(
+        x=x,
+        kernel=kernel,
+        recurrent_kernel=recurrent_kernel,
+        bias=bias,
+        h0=h0,
+        c0=c0,
+        mask=mask,
+        dropout_mask=dropout_mask,
+        recurrent_dropout_mask=recurrent_dropout_mask,
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        go_backwards=go_backwards,
+        zero_output_for_mask=zero_output_for_mask,
     )
-    workspace = None if gates is None or cells is None else LSTMWorkspace(gates, cells)
-    return LSTMResult(outputs, last_output, h_n, c_n, workspace)
+    outputs, last_output, h_n, c_n, saved = _core.lstm_forward(arguments, return_sequences, save_workspace)
+    return LSTMResult(outputs, last_output, h_n, None if saved is None else RNNWorkspace(saved), c_n)
 
 
 def lstm_backward(
-    workspace: LSTMWorkspace,
+    workspace: RNNWorkspace,
     x: FloatArray,
     kernel: FloatArray,
     recurrent_kernel: FloatArray,
@@ -151,6 +182,8 @@ def lstm_backward(
     mask: NDArray[np.bool_] | None = None,
     dropout_mask: FloatArray | None = None,
     recurrent_dropout_mask: FloatArray | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
 ) -> LSTMGradients:
@@ -171,6 +204,8 @@ def lstm_backward(
         mask: As `lstm_forward`.
         dropout_mask: As `lstm_forward`.
         recurrent_dropout_mask: As `lstm_forward`.
+        activation: As `lstm_forward`.
+        recurrent_activation: As `lstm_forward`.
         go_backwards: As `lstm_forward`.
         zero_output_for_mask: As `lstm_forward`.
 
@@ -178,35 +213,315 @@ def lstm_backward(
         An `LSTMGradients`. dx is zero at masked steps.
 
     Raises:
-        ValueError: A shape does not fit, or an array is not C-contiguous.
-        TypeError: As `lstm_forward`, or `workspace` is not an `LSTMWorkspace`.
+        ValueError: As `lstm_forward`.
+        TypeError: As `lstm_forward`, or `workspace` is not an `RNNWorkspace`.
 
     References:
         Werbos 1990, "Backpropagation Through Time". The exact definition is `fastseq.reference.lstm_backward`.
     """
-    if not isinstance(workspace, LSTMWorkspace):
-        raise TypeError(
-            f"workspace must be the LSTMWorkspace of lstm_forward(..., save_workspace=True), "
-            f"got {type(workspace).__name__}"
-        )
-    return LSTMGradients(
-        *_core.lstm_backward(
-            x,
-            kernel,
-            recurrent_kernel,
-            bias,
-            h0,
-            c0,
-            mask,
-            dropout_mask,
-            recurrent_dropout_mask,
-            go_backwards,
-            zero_output_for_mask,
-            workspace.gates,
-            workspace.cells,
-            doutputs,
-            dlast_output,
-            dh_n,
-            dc_n,
-        )
+    arguments = _core.RnnArguments(
+        x=x,
+        kernel=kernel,
+        recurrent_kernel=recurrent_kernel,
+        bias=bias,
+        h0=h0,
+        c0=c0,
+        mask=mask,
+        dropout_mask=dropout_mask,
+        recurrent_dropout_mask=recurrent_dropout_mask,
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        go_backwards=go_backwards,
+        zero_output_for_mask=zero_output_for_mask,
     )
+    saved = _saved("lstm_forward", workspace)
+    return LSTMGradients(*_core.lstm_backward(arguments, saved, doutputs, dlast_output, dh_n, dc_n))
+
+
+def gru_forward(
+    x: FloatArray,
+    kernel: FloatArray,
+    recurrent_kernel: FloatArray,
+    bias: FloatArray | None = None,
+    *,
+    h0: FloatArray | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    dropout_mask: FloatArray | None = None,
+    recurrent_dropout_mask: FloatArray | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    reset_after: bool = True,
+    go_backwards: bool = False,
+    zero_output_for_mask: bool = False,
+    return_sequences: bool = True,
+    save_workspace: bool = True,
+) -> RNNResult:
+    """A GRU over a whole sequence, as `keras.layers.GRU` computes it.
+
+    Args:
+        x: (batch, timesteps, inputs).
+        kernel: (inputs, 3 * units), gates in the order z, r, h.
+        recurrent_kernel: (units, 3 * units).
+        bias: (2, 3 * units) with `reset_after`, of the input and of the recurrent product; (3 * units,) without; or
+            None for zero.
+        h0: (batch, units), the initial hidden state, or None for zero.
+        mask: As `lstm_forward`.
+        dropout_mask: (1 or 3, batch, inputs), factors of x for all gates or for each of z, r, h.
+        recurrent_dropout_mask: (1 or 3, batch, units), factors of the previous h in its products likewise; what the
+            update gate keeps of h is not dropped.
+        activation: Of the candidate: "tanh", "sigmoid", "hard_sigmoid", "relu" or "linear".
+        recurrent_activation: Of z and r: one of the same.
+        reset_after: Whether r scales the product of h with the recurrent kernel, or h before the product.
+        go_backwards: As `lstm_forward`.
+        zero_output_for_mask: As `lstm_forward`.
+        return_sequences: As `lstm_forward`.
+        save_workspace: Save what `gru_backward` needs: 5 * units elements per row and step, 4 * units without
+            `reset_after`.
+
+    Returns:
+        An `RNNResult`.
+
+    Raises:
+        ValueError: As `lstm_forward`.
+        TypeError: As `lstm_forward`.
+
+    References:
+        Cho et al. 2014 (arXiv 1406.1078). The exact definition is `fastseq.reference.gru_forward`.
+
+    >>> import numpy as np
+    >>> from fastseq.functional import gru_forward
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((2, 5, 3), dtype=np.float32)
+    >>> kernel = rng.standard_normal((3, 12), dtype=np.float32)
+    >>> recurrent_kernel = rng.standard_normal((4, 12), dtype=np.float32)
+    >>> gru_forward(x, kernel, recurrent_kernel).outputs.shape
+    (2, 5, 4)
+    """
+    arguments = _core.RnnArguments(
+        x=x,
+        kernel=kernel,
+        recurrent_kernel=recurrent_kernel,
+        bias=bias,
+        h0=h0,
+        mask=mask,
+        dropout_mask=dropout_mask,
+        recurrent_dropout_mask=recurrent_dropout_mask,
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        reset_after=reset_after,
+        go_backwards=go_backwards,
+        zero_output_for_mask=zero_output_for_mask,
+    )
+    outputs, last_output, h_n, _, saved = _core.gru_forward(arguments, return_sequences, save_workspace)
+    return RNNResult(outputs, last_output, h_n, None if saved is None else RNNWorkspace(saved))
+
+
+def gru_backward(
+    workspace: RNNWorkspace,
+    x: FloatArray,
+    kernel: FloatArray,
+    recurrent_kernel: FloatArray,
+    bias: FloatArray | None = None,
+    *,
+    doutputs: FloatArray | None = None,
+    dlast_output: FloatArray | None = None,
+    dh_n: FloatArray | None = None,
+    h0: FloatArray | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    dropout_mask: FloatArray | None = None,
+    recurrent_dropout_mask: FloatArray | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    reset_after: bool = True,
+    go_backwards: bool = False,
+    zero_output_for_mask: bool = False,
+) -> RNNGradients:
+    """Gradients of a scalar loss by every input of `gru_forward`.
+
+    Args:
+        workspace: From `gru_forward`, called with the same arguments as are given here.
+        x: As `gru_forward`, and so for all arguments not named below.
+        kernel: As `gru_forward`.
+        recurrent_kernel: As `gru_forward`.
+        bias: As `gru_forward`; only whether there is one matters.
+        doutputs: (batch, timesteps, units), the loss's gradient by `outputs`; None for zero, as for the next two.
+        dlast_output: (batch, units), by `last_output`.
+        dh_n: (batch, units), by `h_n`.
+        h0: As `gru_forward`.
+        mask: As `gru_forward`.
+        dropout_mask: As `gru_forward`.
+        recurrent_dropout_mask: As `gru_forward`.
+        activation: As `gru_forward`.
+        recurrent_activation: As `gru_forward`.
+        reset_after: As `gru_forward`.
+        go_backwards: As `gru_forward`.
+        zero_output_for_mask: As `gru_forward`.
+
+    Returns:
+        An `RNNGradients`. dx is zero at masked steps.
+
+    Raises:
+        ValueError: As `lstm_forward`.
+        TypeError: As `lstm_backward`.
+
+    References:
+        Werbos 1990, "Backpropagation Through Time". The exact definition is `fastseq.reference.gru_backward`.
+    """
+    arguments = _core.RnnArguments(
+        x=x,
+        kernel=kernel,
+        recurrent_kernel=recurrent_kernel,
+        bias=bias,
+        h0=h0,
+        mask=mask,
+        dropout_mask=dropout_mask,
+        recurrent_dropout_mask=recurrent_dropout_mask,
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        reset_after=reset_after,
+        go_backwards=go_backwards,
+        zero_output_for_mask=zero_output_for_mask,
+    )
+    saved = _saved("gru_forward", workspace)
+    return RNNGradients(*_core.gru_backward(arguments, saved, doutputs, dlast_output, dh_n, None)[:-1])
+
+
+def simple_rnn_forward(
+    x: FloatArray,
+    kernel: FloatArray,
+    recurrent_kernel: FloatArray,
+    bias: FloatArray | None = None,
+    *,
+    h0: FloatArray | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    dropout_mask: FloatArray | None = None,
+    recurrent_dropout_mask: FloatArray | None = None,
+    activation: str = "tanh",
+    go_backwards: bool = False,
+    zero_output_for_mask: bool = False,
+    return_sequences: bool = True,
+    save_workspace: bool = True,
+) -> RNNResult:
+    """A fully connected RNN over a whole sequence, as `keras.layers.SimpleRNN` computes it.
+
+    Args:
+        x: (batch, timesteps, inputs).
+        kernel: (inputs, units).
+        recurrent_kernel: (units, units).
+        bias: (units,), or None for zero.
+        h0: (batch, units), the initial hidden state, or None for zero.
+        mask: As `lstm_forward`.
+        dropout_mask: (1, batch, inputs), factors of x.
+        recurrent_dropout_mask: (1, batch, units), factors of the previous h.
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu" or "linear".
+        go_backwards: As `lstm_forward`.
+        zero_output_for_mask: As `lstm_forward`.
+        return_sequences: As `lstm_forward`.
+        save_workspace: Save what `simple_rnn_backward` needs: `units` elements per row and step.
+
+    Returns:
+        An `RNNResult`.
+
+    Raises:
+        ValueError: As `lstm_forward`.
+        TypeError: As `lstm_forward`.
+
+    References:
+        Elman 1990, "Finding Structure in Time". The exact definition is `fastseq.reference.simple_rnn_forward`.
+
+    >>> import numpy as np
+    >>> from fastseq.functional import simple_rnn_forward
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((2, 5, 3), dtype=np.float32)
+    >>> kernel = rng.standard_normal((3, 4), dtype=np.float32)
+    >>> recurrent_kernel = rng.standard_normal((4, 4), dtype=np.float32)
+    >>> simple_rnn_forward(x, kernel, recurrent_kernel).outputs.shape
+    (2, 5, 4)
+    """
+    arguments = _core.RnnArguments(
+        x=x,
+        kernel=kernel,
+        recurrent_kernel=recurrent_kernel,
+        bias=bias,
+        h0=h0,
+        mask=mask,
+        dropout_mask=dropout_mask,
+        recurrent_dropout_mask=recurrent_dropout_mask,
+        activation=activation,
+        go_backwards=go_backwards,
+        zero_output_for_mask=zero_output_for_mask,
+    )
+    outputs, last_output, h_n, _, saved = _core.simple_rnn_forward(arguments, return_sequences, save_workspace)
+    return RNNResult(outputs, last_output, h_n, None if saved is None else RNNWorkspace(saved))
+
+
+def simple_rnn_backward(
+    workspace: RNNWorkspace,
+    x: FloatArray,
+    kernel: FloatArray,
+    recurrent_kernel: FloatArray,
+    bias: FloatArray | None = None,
+    *,
+    doutputs: FloatArray | None = None,
+    dlast_output: FloatArray | None = None,
+    dh_n: FloatArray | None = None,
+    h0: FloatArray | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    dropout_mask: FloatArray | None = None,
+    recurrent_dropout_mask: FloatArray | None = None,
+    activation: str = "tanh",
+    go_backwards: bool = False,
+    zero_output_for_mask: bool = False,
+) -> RNNGradients:
+    """Gradients of a scalar loss by every input of `simple_rnn_forward`.
+
+    Args:
+        workspace: From `simple_rnn_forward`, called with the same arguments as are given here.
+        x: As `simple_rnn_forward`, and so for all arguments not named below.
+        kernel: As `simple_rnn_forward`.
+        recurrent_kernel: As `simple_rnn_forward`.
+        bias: As `simple_rnn_forward`; only whether there is one matters.
+        doutputs: (batch, timesteps, units), the loss's gradient by `outputs`; None for zero, as for the next two.
+        dlast_output: (batch, units), by `last_output`.
+        dh_n: (batch, units), by `h_n`.
+        h0: As `simple_rnn_forward`.
+        mask: As `simple_rnn_forward`.
+        dropout_mask: As `simple_rnn_forward`.
+        recurrent_dropout_mask: As `simple_rnn_forward`.
+        activation: As `simple_rnn_forward`.
+        go_backwards: As `simple_rnn_forward`.
+        zero_output_for_mask: As `simple_rnn_forward`.
+
+    Returns:
+        An `RNNGradients`. dx is zero at masked steps.
+
+    Raises:
+        ValueError: As `lstm_forward`.
+        TypeError: As `lstm_backward`.
+
+    References:
+        Werbos 1990, "Backpropagation Through Time". The exact definition is `fastseq.reference.simple_rnn_backward`.
+    """
+    arguments = _core.RnnArguments(
+        x=x,
+        kernel=kernel,
+        recurrent_kernel=recurrent_kernel,
+        bias=bias,
+        h0=h0,
+        mask=mask,
+        dropout_mask=dropout_mask,
+        recurrent_dropout_mask=recurrent_dropout_mask,
+        activation=activation,
+        go_backwards=go_backwards,
+        zero_output_for_mask=zero_output_for_mask,
+    )
+    saved = _saved("simple_rnn_forward", workspace)
+    return RNNGradients(*_core.simple_rnn_backward(arguments, saved, doutputs, dlast_output, dh_n, None)[:-1])
+
+
+def _saved(forward: str, workspace: object) -> FloatArray:
+    if not isinstance(workspace, RNNWorkspace):
+        raise TypeError(
+            f"workspace must be the RNNWorkspace of {forward}(..., save_workspace=True), got {type(workspace).__name__}"
+        )
+    return workspace.values

@@ -2,17 +2,22 @@
 
 Written to be read and to be right, not to be fast: everything else in fastseq is tested against this module, and this
 module against finite differences and stock Keras. Nothing here is used by the layers.
+
+One loop over time each way (`_forward`, `_backward`) defines masks, the order of steps, outputs, weights and dropout
+factors for all recurrent layers. A cell defines what is between the products of x and the states.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Float64 = NDArray[np.float64]
+States = tuple[Float64, ...]  # h, or h and c: (batch, units) each
 
 
 def sigmoid(x: ArrayLike) -> Float64:
@@ -22,34 +27,324 @@ def sigmoid(x: ArrayLike) -> Float64:
     return np.asarray(np.where(x < 0, e, 1.0) / (1.0 + e))
 
 
+class Activation(NamedTuple):
+    """An activation function, and its derivative in terms of the function's value."""
+
+    function: Callable[[Float64], Float64]
+    derivative: Callable[[Float64], Float64]
+
+
+ACTIVATIONS = {
+    "tanh": Activation(np.tanh, lambda y: 1 - y**2),
+    "sigmoid": Activation(sigmoid, lambda y: y * (1 - y)),
+    "hard_sigmoid": Activation(lambda x: np.clip(x + 3, 0, 6) / 6, lambda y: np.where((y > 0) & (y < 1), 1 / 6, 0.0)),
+    "relu": Activation(lambda x: np.maximum(x, 0), lambda y: np.where(y > 0, 1.0, 0.0)),
+    "linear": Activation(lambda x: x, np.ones_like),
+}
+
+
+class _GateProducts:
+    """(v * factors[g]) @ weights[g] + biases[g], for any gate g.
+
+    Args:
+        weights: (width, gates * units).
+        bias: (gates * units,).
+        factors: (1 or gates, batch, width), or None for one.
+        gates: How many gates there are.
+    """
+
+    def __init__(self, weights: ArrayLike, bias: Float64, factors: ArrayLike | None, gates: int):
+        self.weights = np.stack(np.split(np.asarray(weights, dtype=np.float64), gates, axis=1))
+        self.biases = np.stack(np.split(bias, gates))
+        factors = np.ones((1, 1, 1)) if factors is None else np.asarray(factors, dtype=np.float64)
+        self.factors = np.broadcast_to(factors, (gates, *factors.shape[1:]))
+
+    def __call__(self, gate: int, v: Float64) -> Float64:
+        return np.asarray((v * self.factors[gate]) @ self.weights[gate] + self.biases[gate])
+
+
+class _GateGradients:
+    """Takes gradients by products back to v, and sums up what they mean for weights and biases."""
+
+    def __init__(self, products: _GateProducts):
+        self.products = products
+        self.dweights = np.zeros_like(products.weights)
+        self.dbiases = np.zeros_like(products.biases)
+
+    def __call__(self, gate: int, v: Float64, dproduct: Float64) -> Float64:
+        """The gradient by v, which was given to `products` for this gate."""
+        factors = self.products.factors[gate]
+        self.dweights[gate] += (v * factors).T @ dproduct
+        self.dbiases[gate] += dproduct.sum(axis=0)
+        return np.asarray((dproduct @ self.products.weights[gate].T) * factors)
+
+    def by_weights(self) -> Float64:
+        """(width, gates * units)."""
+        return np.concatenate(self.dweights, axis=1)
+
+    def by_bias(self) -> Float64:
+        """(gates * units,)."""
+        return self.dbiases.reshape(-1)
+
+
+class _Cell(Protocol):
+    """One step of a recurrent layer, between the products of x and the states."""
+
+    @property
+    def gates(self) -> int:
+        """How many column blocks the weights have."""
+
+    @property
+    def biases(self) -> int:
+        """1, or 2 where the products of h have a bias of their own."""
+
+    def forward(
+        self, x_products: list[Float64], h_product: _GateProducts, states: States
+    ) -> tuple[States, tuple[Float64, ...]]:
+        """The states after a step, and the values that `backward` wants to have again."""
+
+    def backward(
+        self, h_gradient: _GateGradients, states: States, values: tuple[Float64, ...], dstates: States
+    ) -> tuple[tuple[Float64, ...], States]:
+        """Gradients by the products of x and by the states before the step, from those by the states after it."""
+
+
+class _Step(NamedTuple):
+    t: int  # where x and the mask have it
+    place: int  # where outputs have it: steps are numbered in the order they are taken
+    on: NDArray[np.bool_]  # (batch, 1)
+    x: Float64  # (batch, inputs), zero where not on
+    states: States  # before the step
+    values: tuple[Float64, ...]  # the cell's own
+
+
 @dataclass(frozen=True)
-class LSTMForward:
-    """What `lstm_forward` returns; dimensions as there."""
+class _Run:
+    """What backward needs of forward: its arguments as they were used, and every step."""
 
-    outputs: Float64  # (batch, timesteps, units)
-    last_output: Float64  # (batch, units)
-    h_n: Float64  # (batch, units)
-    c_n: Float64  # (batch, units)
-    steps: tuple[dict[str, Any], ...]  # what backward needs of every step, in the order the steps are taken
+    cell: _Cell
+    x_product: _GateProducts
+    h_product: _GateProducts
+    x_shape: tuple[int, ...]
+    zero_output_for_mask: bool
+    steps: list[_Step]
 
 
 @dataclass(frozen=True)
-class LSTMGradients:
-    """What `lstm_backward` returns: gradients of the loss by each input; dimensions as in `lstm_forward`."""
+class RNNForward:
+    """What `gru_forward` and `simple_rnn_forward` return.
+
+    Attributes:
+        outputs: (batch, timesteps, units), in the order the steps are taken in.
+        last_output: (batch, units), the output of the last step taken; zero when there is none.
+        h_n: (batch, units), the state after the last step.
+        run: What backward needs.
+    """
+
+    outputs: Float64
+    last_output: Float64
+    h_n: Float64
+    run: _Run
+
+
+@dataclass(frozen=True)
+class LSTMForward(RNNForward):
+    """What `lstm_forward` returns.
+
+    Attributes:
+        c_n: (batch, units), the cell state after the last step.
+    """
+
+    c_n: Float64
+
+
+@dataclass(frozen=True)
+class RNNGradients:
+    """What `gru_backward` and `simple_rnn_backward` return: the loss's gradient by each input, in its shape.
+
+    The gradient by the bias is there whether or not one was given.
+    """
 
     dx: Float64
     dkernel: Float64
     drecurrent_kernel: Float64
     dbias: Float64
     dh0: Float64
+
+
+@dataclass(frozen=True)
+class LSTMGradients(RNNGradients):
+    """What `lstm_backward` returns: as `RNNGradients`, and by c0."""
+
     dc0: Float64
 
 
-def _gate_factors(mask: ArrayLike | None, shape: tuple[int, int]) -> Float64:
-    """Dropout factors as (4, batch, width), whether one or four of them or none are given."""
-    if mask is None:
-        return np.ones((4, *shape))
-    return np.broadcast_to(np.asarray(mask, dtype=np.float64), (4, *shape))
+def _forward(
+    cell: _Cell,
+    x: ArrayLike,
+    kernel: ArrayLike,
+    recurrent_kernel: ArrayLike,
+    bias: ArrayLike | None,
+    initial_states: tuple[ArrayLike | None, ...],
+    mask: ArrayLike | None,
+    dropout_mask: ArrayLike | None,
+    recurrent_dropout_mask: ArrayLike | None,
+    go_backwards: bool,
+    zero_output_for_mask: bool,
+) -> tuple[Float64, Float64, States, _Run]:
+    """A cell over a whole sequence: outputs, last output, final states, and what `_backward` needs."""
+    x = np.asarray(x, dtype=np.float64)
+    batch, timesteps, _ = x.shape
+    units = np.shape(recurrent_kernel)[0]
+    zeros = np.zeros((batch, units))
+    states = tuple(zeros if state is None else np.asarray(state, dtype=np.float64) for state in initial_states)
+    mask = np.ones((batch, timesteps), bool) if mask is None else np.asarray(mask, dtype=bool)
+    biases = np.zeros((2, cell.gates * units))  # of the products of x and of those of h
+    if bias is not None:
+        biases[: cell.biases] = np.reshape(bias, (cell.biases, -1))
+    x_product = _GateProducts(kernel, biases[0], dropout_mask, cell.gates)
+    h_product = _GateProducts(recurrent_kernel, biases[1], recurrent_dropout_mask, cell.gates)
+
+    output = zeros
+    outputs = np.zeros((batch, timesteps, units))
+    steps = []
+    for place, t in enumerate(reversed(range(timesteps)) if go_backwards else range(timesteps)):
+        on = mask[:, t, None]
+        x_t = np.where(on, x[:, t], 0.0)
+        new_states, values = cell.forward([x_product(g, x_t) for g in range(cell.gates)], h_product, states)
+        steps.append(_Step(t, place, on, x_t, states, values))
+        output = np.where(on, new_states[0], 0.0 if zero_output_for_mask else output)
+        outputs[:, place] = output
+        states = tuple(np.where(on, new, old) for new, old in zip(new_states, states, strict=True))
+    return outputs, output, states, _Run(cell, x_product, h_product, x.shape, zero_output_for_mask, steps)
+
+
+def _backward(
+    run: _Run, doutputs: ArrayLike | None, dlast_output: ArrayLike | None, dfinal_states: tuple[ArrayLike | None, ...]
+) -> tuple[Float64, ...]:
+    """Back through `_forward`: gradients by x, kernel, recurrent kernel, bias and each initial state."""
+    cell = run.cell
+    batch, timesteps, _ = run.x_shape
+    units = run.h_product.weights.shape[-1]
+
+    def or_zero(gradient: ArrayLike | None, *shape: int) -> Float64:
+        return np.zeros(shape) if gradient is None else np.asarray(gradient, dtype=np.float64)
+
+    by_outputs = or_zero(doutputs, batch, timesteps, units)
+    by_output = or_zero(dlast_output, batch, units)  # by the output as the steps hand it on
+    by_states = tuple(or_zero(gradient, batch, units) for gradient in dfinal_states)
+    dx = np.zeros(run.x_shape)
+    x_gradient, h_gradient = _GateGradients(run.x_product), _GateGradients(run.h_product)
+    for step in reversed(run.steps):
+        by_output = by_output + by_outputs[:, step.place]
+        by_h, *by_others = by_states
+        # Zero in rows whose step is masked; then so is all that the cell makes of it.
+        dstates = tuple(np.where(step.on, gradient, 0.0) for gradient in (by_h + by_output, *by_others))
+        dx_products, before = cell.backward(h_gradient, step.states, step.values, dstates)
+        for g, dproduct in enumerate(dx_products):
+            dx[:, step.t] += x_gradient(g, step.x, dproduct)
+        by_states = tuple(np.where(step.on, new, old) for new, old in zip(before, by_states, strict=True))
+        by_output = np.where(step.on | run.zero_output_for_mask, 0.0, by_output)
+    dbias = x_gradient.by_bias() if cell.biases == 1 else np.stack([x_gradient.by_bias(), h_gradient.by_bias()])
+    return dx, x_gradient.by_weights(), h_gradient.by_weights(), dbias, *by_states
+
+
+@dataclass(frozen=True)
+class _LSTMCell:
+    activation: Activation
+    recurrent_activation: Activation
+    gates = 4
+    biases = 1
+
+    def forward(
+        self, x_products: list[Float64], h_product: _GateProducts, states: States
+    ) -> tuple[States, tuple[Float64, ...]]:
+        h, c = states
+        i, f, o = (self.recurrent_activation.function(x_products[g] + h_product(g, h)) for g in (0, 1, 3))
+        candidate = self.activation.function(x_products[2] + h_product(2, h))
+        new_c = f * c + i * candidate
+        activated_c = self.activation.function(new_c)
+        return (o * activated_c, new_c), (i, f, candidate, o, activated_c)
+
+    def backward(
+        self, h_gradient: _GateGradients, states: States, values: tuple[Float64, ...], dstates: States
+    ) -> tuple[tuple[Float64, ...], States]:
+        h, c = states
+        i, f, candidate, o, activated_c = values
+        dh, dc = dstates
+        dc = dc + dh * o * self.activation.derivative(activated_c)
+        dproducts = (
+            dc * candidate * self.recurrent_activation.derivative(i),
+            dc * c * self.recurrent_activation.derivative(f),
+            dc * i * self.activation.derivative(candidate),
+            dh * activated_c * self.recurrent_activation.derivative(o),
+        )
+        before_h = np.zeros_like(h)
+        for g, dproduct in enumerate(dproducts):
+            before_h += h_gradient(g, h, dproduct)
+        return dproducts, (before_h, dc * f)
+
+
+@dataclass(frozen=True)
+class _GRUCell:
+    activation: Activation
+    recurrent_activation: Activation
+    reset_after: bool
+    gates = 3
+
+    @property
+    def biases(self) -> int:
+        return 2 if self.reset_after else 1
+
+    def forward(
+        self, x_products: list[Float64], h_product: _GateProducts, states: States
+    ) -> tuple[States, tuple[Float64, ...]]:
+        (h,) = states
+        z, r = (self.recurrent_activation.function(x_products[g] + h_product(g, h)) for g in (0, 1))
+        # What r resets: the product of h, or h on its way into it, where dropout factors commute with r.
+        reset = h_product(2, h) if self.reset_after else h
+        hh = self.activation.function(x_products[2] + (r * reset if self.reset_after else h_product(2, r * reset)))
+        return (z * h + (1 - z) * hh,), (z, r, reset, hh)
+
+    def backward(
+        self, h_gradient: _GateGradients, states: States, values: tuple[Float64, ...], dstates: States
+    ) -> tuple[tuple[Float64, ...], States]:
+        (h,) = states
+        z, r, reset, hh = values
+        (dh,) = dstates
+        dz = dh * (h - hh) * self.recurrent_activation.derivative(z)
+        dhh = dh * (1 - z) * self.activation.derivative(hh)
+        if self.reset_after:
+            by_r = dhh * reset
+            before_h = h_gradient(2, h, dhh * r)
+        else:
+            by_product = h_gradient(2, r * h, dhh)  # by r h
+            by_r = by_product * reset
+            before_h = by_product * r
+        dr = by_r * self.recurrent_activation.derivative(r)
+        before_h = before_h + dh * z + h_gradient(0, h, dz) + h_gradient(1, h, dr)
+        return (dz, dr, dhh), (before_h,)
+
+
+@dataclass(frozen=True)
+class _SimpleRNNCell:
+    activation: Activation
+    gates = 1
+    biases = 1
+
+    def forward(
+        self, x_products: list[Float64], h_product: _GateProducts, states: States
+    ) -> tuple[States, tuple[Float64, ...]]:
+        (h,) = states
+        new_h = self.activation.function(x_products[0] + h_product(0, h))
+        return (new_h,), (new_h,)
+
+    def backward(
+        self, h_gradient: _GateGradients, states: States, values: tuple[Float64, ...], dstates: States
+    ) -> tuple[tuple[Float64, ...], States]:
+        (h,), (new_h,), (dh,) = states, values, dstates
+        dproduct = dh * self.activation.derivative(new_h)
+        return (dproduct,), (h_gradient(0, h, dproduct),)
 
 
 def lstm_forward(
@@ -63,10 +358,15 @@ def lstm_forward(
     mask: ArrayLike | None = None,
     dropout_mask: ArrayLike | None = None,
     recurrent_dropout_mask: ArrayLike | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
 ) -> LSTMForward:
     """An LSTM with forget gate over a whole sequence, as `keras.layers.LSTM` computes it.
+
+    With a for `activation` and s for `recurrent_activation`, a step is i, f, o = s(...), candidate = a(...),
+    c' = f c + i candidate, h' = o a(c').
 
     Args:
         x: (batch, timesteps, inputs).
@@ -79,6 +379,8 @@ def lstm_forward(
             (zero before the first true step) or, with `zero_output_for_mask`, zero.
         dropout_mask: (1 or 4, batch, inputs), factors of x for all gates or for each.
         recurrent_dropout_mask: (1 or 4, batch, units), factors of the previous h likewise.
+        activation: Of the candidate and of c in the output; a name in `ACTIVATIONS`.
+        recurrent_activation: Of i, f and o; likewise.
         go_backwards: Take the steps from the last to the first; outputs are in the order the steps are taken in.
         zero_output_for_mask: See `mask`.
 
@@ -88,71 +390,45 @@ def lstm_forward(
     References:
         Hochreiter and Schmidhuber 1997, "Long Short-Term Memory"; Gers, Schmidhuber and Cummins 2000, "Learning to
         Forget"; equations as in Graves 2013 (arXiv 1308.0850) without peepholes.
-    """
-    x = np.asarray(x, dtype=np.float64)
-    kernel = np.asarray(kernel, dtype=np.float64)
-    recurrent_kernel = np.asarray(recurrent_kernel, dtype=np.float64)
-    batch, timesteps, inputs = x.shape
-    units = recurrent_kernel.shape[0]
-    bias = np.zeros(4 * units) if bias is None else np.asarray(bias, dtype=np.float64)
-    h = np.zeros((batch, units)) if h0 is None else np.asarray(h0, dtype=np.float64)
-    c = np.zeros((batch, units)) if c0 is None else np.asarray(c0, dtype=np.float64)
-    mask = np.ones((batch, timesteps), bool) if mask is None else np.asarray(mask, dtype=bool)
-    x_factors = _gate_factors(dropout_mask, (batch, inputs))
-    h_factors = _gate_factors(recurrent_dropout_mask, (batch, units))
-    kernels = np.split(kernel, 4, axis=1)
-    recurrent_kernels = np.split(recurrent_kernel, 4, axis=1)
-    biases = np.split(bias, 4)
 
-    output = np.zeros((batch, units))
-    outputs = np.zeros((batch, timesteps, units))
-    steps = []
-    for place, t in enumerate(reversed(range(timesteps)) if go_backwards else range(timesteps)):
-        on = mask[:, t, None]
-        x_t = np.where(on, x[:, t], 0.0)
-        z = [
-            (x_t * x_factors[g]) @ kernels[g] + (h * h_factors[g]) @ recurrent_kernels[g] + biases[g] for g in range(4)
-        ]
-        i, f, g, o = sigmoid(z[0]), sigmoid(z[1]), np.tanh(z[2]), sigmoid(z[3])
-        new_c = f * c + i * g
-        new_h = o * np.tanh(new_c)
-        steps.append(
-            {"t": t, "place": place, "on": on, "x": x_t, "h": h, "c": c, "gates": (i, f, g, o), "new_c": new_c}
-        )
-        output = np.where(on, new_h, 0.0 if zero_output_for_mask else output)
-        outputs[:, place] = output
-        h, c = np.where(on, new_h, h), np.where(on, new_c, c)
-    return LSTMForward(outputs, output, h, c, tuple(steps))
+    >>> import numpy as np
+    >>> from fastseq.reference import lstm_forward
+    >>> lstm_forward(np.ones((2, 5, 3)), np.ones((3, 16)), np.ones((4, 16))).outputs.shape
+    (2, 5, 4)
+    """
+    cell = _LSTMCell(ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation])
+    outputs, last_output, (h_n, c_n), run = _forward(
+        cell,
+        x,
+        kernel,
+        recurrent_kernel,
+        bias,
+        (h0, c0),
+        mask,
+        dropout_mask,
+        recurrent_dropout_mask,
+        go_backwards,
+        zero_output_for_mask,
+    )
+    return LSTMForward(outputs, last_output, h_n, run, c_n)
 
 
 def lstm_backward(
     forward: LSTMForward,
-    x: ArrayLike,
-    kernel: ArrayLike,
-    recurrent_kernel: ArrayLike,
     *,
     doutputs: ArrayLike | None = None,
     dlast_output: ArrayLike | None = None,
     dh_n: ArrayLike | None = None,
     dc_n: ArrayLike | None = None,
-    dropout_mask: ArrayLike | None = None,
-    recurrent_dropout_mask: ArrayLike | None = None,
-    zero_output_for_mask: bool = False,
 ) -> LSTMGradients:
     """Gradients of a scalar loss by every input of `lstm_forward`, by backpropagation through time.
 
     Args:
-        forward: What `lstm_forward` returned for the same arguments.
-        x: As given to `lstm_forward`.
-        kernel: As given to `lstm_forward`.
-        recurrent_kernel: As given to `lstm_forward`.
-        doutputs: (batch, timesteps, units), the loss's gradient by `outputs`; None for zero, as for the next three.
+        forward: What `lstm_forward` returned.
+        doutputs: (batch, timesteps, units), the loss's gradient by `outputs`; None for zero, as for all.
         dlast_output: (batch, units), by `last_output`.
         dh_n: (batch, units), by `h_n`.
         dc_n: (batch, units), by `c_n`.
-        dropout_mask: As given to `lstm_forward`.
-        recurrent_dropout_mask: As given to `lstm_forward`.
-        zero_output_for_mask: As given to `lstm_forward`.
 
     Returns:
         An `LSTMGradients`, all float64.
@@ -160,56 +436,179 @@ def lstm_backward(
     References:
         Werbos 1990, "Backpropagation Through Time"; Graves 2013 (arXiv 1308.0850).
     """
-    x = np.asarray(x, dtype=np.float64)
-    kernel = np.asarray(kernel, dtype=np.float64)
-    recurrent_kernel = np.asarray(recurrent_kernel, dtype=np.float64)
-    batch, timesteps, inputs = x.shape
-    units = recurrent_kernel.shape[0]
+    return LSTMGradients(*_backward(forward.run, doutputs, dlast_output, (dh_n, dc_n)))
 
-    def or_zero(gradient: ArrayLike | None, shape: tuple[int, ...]) -> Float64:
-        return np.zeros(shape) if gradient is None else np.asarray(gradient, dtype=np.float64)
 
-    by_outputs = or_zero(doutputs, (batch, timesteps, units))
-    by_output = or_zero(dlast_output, (batch, units))  # by the output as the steps hand it on
-    by_h = or_zero(dh_n, (batch, units))
-    by_c = or_zero(dc_n, (batch, units))
-    x_factors = _gate_factors(dropout_mask, (batch, inputs))
-    h_factors = _gate_factors(recurrent_dropout_mask, (batch, units))
-    kernels = np.split(kernel, 4, axis=1)
-    recurrent_kernels = np.split(recurrent_kernel, 4, axis=1)
+def gru_forward(
+    x: ArrayLike,
+    kernel: ArrayLike,
+    recurrent_kernel: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    h0: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    dropout_mask: ArrayLike | None = None,
+    recurrent_dropout_mask: ArrayLike | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    reset_after: bool = True,
+    go_backwards: bool = False,
+    zero_output_for_mask: bool = False,
+) -> RNNForward:
+    """A GRU over a whole sequence, as `keras.layers.GRU` computes it.
 
-    dx = np.zeros_like(x)
-    dkernels = [np.zeros_like(k) for k in kernels]
-    drecurrent_kernels = [np.zeros_like(k) for k in recurrent_kernels]
-    dbiases = [np.zeros(units) for _ in range(4)]
-    for step in reversed(forward.steps):
-        on = step["on"]
-        i, f, g, o = step["gates"]
-        by_output = by_output + by_outputs[:, step["place"]]
-        tanh_c = np.tanh(step["new_c"])
-        dh = np.where(on, by_h + by_output, 0.0)
-        dc = np.where(on, by_c, 0.0) + dh * o * (1 - tanh_c**2)
-        dz = (
-            dc * g * i * (1 - i),
-            dc * step["c"] * f * (1 - f),
-            dc * i * (1 - g**2),
-            dh * tanh_c * o * (1 - o),
-        )
-        before_h = np.zeros((batch, units))
-        for k in range(4):
-            dx[:, step["t"]] += (dz[k] @ kernels[k].T) * x_factors[k]
-            before_h += (dz[k] @ recurrent_kernels[k].T) * h_factors[k]
-            dkernels[k] += (step["x"] * x_factors[k]).T @ dz[k]
-            drecurrent_kernels[k] += (step["h"] * h_factors[k]).T @ dz[k]
-            dbiases[k] += dz[k].sum(axis=0)
-        by_h = np.where(on, before_h, by_h)
-        by_c = np.where(on, dc * f, by_c)
-        by_output = np.where(on | zero_output_for_mask, 0.0, by_output)
-    return LSTMGradients(
-        dx,
-        np.concatenate(dkernels, axis=1),
-        np.concatenate(drecurrent_kernels, axis=1),
-        np.concatenate(dbiases),
-        by_h,
-        by_c,
+    With a for `activation` and s for `recurrent_activation`, K and b the kernel and the bias, R and b' the recurrent
+    ones, and u the h that came in after its dropout factors, a step is z = s(x K_z + b_z + u R_z + b'_z), r likewise,
+    hh = a(x K_h + b_h + r (u R_h + b'_h)), or without `reset_after` hh = a(x K_h + b_h + (r u) R_h) and no b',
+    and h' = z h + (1 - z) hh. The h that z blends in has no dropout factors.
+
+    Args:
+        x: (batch, timesteps, inputs).
+        kernel: (inputs, 3 * units), gates in the order z, r, h.
+        recurrent_kernel: (units, 3 * units).
+        bias: With `reset_after` (2, 3 * units): of x's products, and of h's. Without it (3 * units,). None for zero.
+        h0: (batch, units), or None for zero.
+        mask: (batch, timesteps), bool. At a false step h stays as it is, and the output is the previous one (zero
+            before the first true step) or, with `zero_output_for_mask`, zero.
+        dropout_mask: (1 or 3, batch, inputs), factors of x for all gates or for each.
+        recurrent_dropout_mask: (1 or 3, batch, units), factors of the previous h likewise.
+        activation: Of the candidate hh; a name in `ACTIVATIONS`.
+        recurrent_activation: Of z and r; likewise.
+        reset_after: Apply r after the product of h with its weights, not before.
+        go_backwards: Take the steps from the last to the first; outputs are in the order the steps are taken in.
+        zero_output_for_mask: See `mask`.
+
+    Returns:
+        An `RNNForward`, all float64.
+
+    References:
+        Cho et al. 2014 (arXiv 1406.1078); `reset_after` as cuDNN has it (NVIDIA, "cuDNN API Reference",
+        `CUDNN_GRU`).
+
+    >>> import numpy as np
+    >>> from fastseq.reference import gru_forward
+    >>> gru_forward(np.ones((2, 5, 3)), np.ones((3, 12)), np.ones((4, 12))).outputs.shape
+    (2, 5, 4)
+    """
+    cell = _GRUCell(ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation], reset_after)
+    outputs, last_output, (h_n,), run = _forward(
+        cell,
+        x,
+        kernel,
+        recurrent_kernel,
+        bias,
+        (h0,),
+        mask,
+        dropout_mask,
+        recurrent_dropout_mask,
+        go_backwards,
+        zero_output_for_mask,
     )
+    return RNNForward(outputs, last_output, h_n, run)
+
+
+def gru_backward(
+    forward: RNNForward,
+    *,
+    doutputs: ArrayLike | None = None,
+    dlast_output: ArrayLike | None = None,
+    dh_n: ArrayLike | None = None,
+) -> RNNGradients:
+    """Gradients of a scalar loss by every input of `gru_forward`, by backpropagation through time.
+
+    Args:
+        forward: What `gru_forward` returned.
+        doutputs: (batch, timesteps, units), the loss's gradient by `outputs`; None for zero, as for all.
+        dlast_output: (batch, units), by `last_output`.
+        dh_n: (batch, units), by `h_n`.
+
+    Returns:
+        An `RNNGradients`, all float64.
+
+    References:
+        Werbos 1990, "Backpropagation Through Time"; Cho et al. 2014 (arXiv 1406.1078).
+    """
+    return RNNGradients(*_backward(forward.run, doutputs, dlast_output, (dh_n,)))
+
+
+def simple_rnn_forward(
+    x: ArrayLike,
+    kernel: ArrayLike,
+    recurrent_kernel: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    h0: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    dropout_mask: ArrayLike | None = None,
+    recurrent_dropout_mask: ArrayLike | None = None,
+    activation: str = "tanh",
+    go_backwards: bool = False,
+    zero_output_for_mask: bool = False,
+) -> RNNForward:
+    """A fully connected recurrent layer over a whole sequence, as `keras.layers.SimpleRNN` computes it.
+
+    A step is h' = activation(x kernel + bias + h recurrent_kernel).
+
+    Args:
+        x: (batch, timesteps, inputs).
+        kernel: (inputs, units).
+        recurrent_kernel: (units, units).
+        bias: (units,), or None for zero.
+        h0: (batch, units), or None for zero.
+        mask: (batch, timesteps), bool. At a false step h stays as it is, and the output is the previous one (zero
+            before the first true step) or, with `zero_output_for_mask`, zero.
+        dropout_mask: (1, batch, inputs), factors of x.
+        recurrent_dropout_mask: (1, batch, units), factors of the previous h.
+        activation: A name in `ACTIVATIONS`.
+        go_backwards: Take the steps from the last to the first; outputs are in the order the steps are taken in.
+        zero_output_for_mask: See `mask`.
+
+    Returns:
+        An `RNNForward`, all float64.
+
+    References:
+        Elman 1990, "Finding Structure in Time".
+
+    >>> import numpy as np
+    >>> from fastseq.reference import simple_rnn_forward
+    >>> simple_rnn_forward(np.ones((2, 5, 3)), np.ones((3, 4)), np.ones((4, 4))).outputs.shape
+    (2, 5, 4)
+    """
+    outputs, last_output, (h_n,), run = _forward(
+        _SimpleRNNCell(ACTIVATIONS[activation]),
+        x,
+        kernel,
+        recurrent_kernel,
+        bias,
+        (h0,),
+        mask,
+        dropout_mask,
+        recurrent_dropout_mask,
+        go_backwards,
+        zero_output_for_mask,
+    )
+    return RNNForward(outputs, last_output, h_n, run)
+
+
+def simple_rnn_backward(
+    forward: RNNForward,
+    *,
+    doutputs: ArrayLike | None = None,
+    dlast_output: ArrayLike | None = None,
+    dh_n: ArrayLike | None = None,
+) -> RNNGradients:
+    """Gradients of a scalar loss by every input of `simple_rnn_forward`, by backpropagation through time.
+
+    Args:
+        forward: What `simple_rnn_forward` returned.
+        doutputs: (batch, timesteps, units), the loss's gradient by `outputs`; None for zero, as for all.
+        dlast_output: (batch, units), by `last_output`.
+        dh_n: (batch, units), by `h_n`.
+
+    Returns:
+        An `RNNGradients`, all float64.
+
+    References:
+        Werbos 1990, "Backpropagation Through Time".
+    """
+    return RNNGradients(*_backward(forward.run, doutputs, dlast_output, (dh_n,)))

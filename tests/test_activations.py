@@ -15,7 +15,7 @@ def _activate(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kernel = np.concatenate([np.eye(units, dtype=np.float32)] * 4, axis=1)
     workspace = functional.lstm_forward(x, kernel, np.zeros((units, 4 * units), np.float32)).workspace
     assert workspace is not None
-    gates = workspace.gates.reshape(-1, 4, units)
+    gates = workspace.values.reshape(-1, 5, units)
     return gates[:, 0].ravel(), gates[:, 2].ravel()
 
 
@@ -48,8 +48,8 @@ def test_limits_are_exact(isa: str) -> None:
     x = values.reshape(-1, 1, 1)
     workspace = functional.lstm_forward(x, np.ones((1, 4), np.float32), np.zeros((1, 4), np.float32)).workspace
     assert workspace is not None
-    np.testing.assert_array_equal(workspace.gates[:, 0, 0], np.array([0, 0, 0.5, 0.5, 1, 1, np.nan], np.float32))
-    np.testing.assert_array_equal(workspace.gates[:, 0, 2], np.array([-1, -1, -0.0, 0, 1, 1, np.nan], np.float32))
+    np.testing.assert_array_equal(workspace.values[:, 0, 0], np.array([0, 0, 0.5, 0.5, 1, 1, np.nan], np.float32))
+    np.testing.assert_array_equal(workspace.values[:, 0, 2], np.array([-1, -1, -0.0, 0, 1, 1, np.nan], np.float32))
 
 
 def test_never_above_one(isa: str) -> None:

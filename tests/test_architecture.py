@@ -22,7 +22,10 @@ def _files(*folders: str) -> list[Path]:
     [
         (("csrc/include", "csrc/ops", "csrc/kernels"), r'#include\s*[<"](Python\.h|pybind11|tensorflow|numpy)'),
         (("csrc/include",), r'#include\s*"(?!fastseq/)'),
-        (("csrc/kernels",), r'#include\s*"fastseq/|<omp\.h>|#pragma omp|\bnew\b|\bthrow\b|std::vector|std::string'),
+        (
+            ("csrc/kernels",),
+            r'#include\s*"fastseq/(?!activation\.h)|<omp\.h>|#pragma omp|\bnew\b|\bthrow\b|std::vector|std::string',
+        ),
         (("csrc/bindings", "csrc/tensorflow"), r"immintrin|#pragma omp|std::(exp|tanh)\b"),
         (("csrc/tensorflow",), r'#include\s*[<"](Python\.h|pybind11|tensorflow/)'),
         (("csrc",), r"march=native"),

@@ -9,7 +9,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from lstm_cases import make_case
+from rnn_cases import (
+    GATES,
+    VARIANTS,
+    activation_options,
+    every_variant,
+    make_case,
+    reference_backward,
+    reference_forward,
+)
 from tolerances import FINITE_DIFFERENCE, STOCK, assert_close
 
 from fastseq import reference
@@ -18,31 +26,18 @@ OPTIONS = [
     dict(zip(("masked", "go_backwards", "zero_output_for_mask"), flags, strict=True))
     for flags in itertools.product((False, True), repeat=3)
 ]
+ACTIVATIONS = [
+    (cell, {**variant, **activations}) for cell, variant in VARIANTS for activations in activation_options(cell)
+]
+STOCK_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
 
 
-def _loss(case: Any) -> float:
-    forward = reference.lstm_forward(**case.weights, **case.states, **case.masks, **case.options)
-    pairs = {
-        "doutputs": forward.outputs,
-        "dlast_output": forward.last_output,
-        "dh_n": forward.h_n,
-        "dc_n": forward.c_n,
-    }
-    return float(sum((gradient * pairs[name]).sum() for name, gradient in case.gradients.items()))
+def _assert_matches_finite_difference(case: Any) -> None:
+    def loss() -> float:
+        forward = reference_forward(case)
+        return float(sum((gradient * getattr(forward, name[1:])).sum() for name, gradient in case.gradients.items()))
 
-
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize(("dropout", "recurrent_dropout"), [(0, 0), (1, 4), (4, 1)])
-def test_backward_matches_finite_difference(options: dict[str, bool], dropout: int, recurrent_dropout: int) -> None:
-    case = make_case(3, 4, 2, 3, "float64", dropout=dropout, recurrent_dropout=recurrent_dropout, seed=1, **options)
-    forward = reference.lstm_forward(**case.weights, **case.states, **case.masks, **case.options)
-    gradients = reference.lstm_backward(
-        forward,
-        *(case.weights[name] for name in ("x", "kernel", "recurrent_kernel")),
-        **case.gradients,
-        **{name: mask for name, mask in case.masks.items() if name != "mask"},
-        zero_output_for_mask=options["zero_output_for_mask"],
-    )
+    gradients = reference_backward(case, reference_forward(case))
     step = 1e-6
     for group in (case.weights, case.states):
         for name, array in group.items():
@@ -50,37 +45,108 @@ def test_backward_matches_finite_difference(options: dict[str, bool], dropout: i
             for index in np.ndindex(array.shape):
                 kept = array[index]
                 array[index] = kept + step
-                above = _loss(case)
+                above = loss()
                 array[index] = kept - step
-                below = _loss(case)
+                below = loss()
                 array[index] = kept
                 difference[index] = (above - below) / (2 * step)
             assert_close(getattr(gradients, f"d{name}"), difference, FINITE_DIFFERENCE, name)
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_forward_matches_stock_keras(options: dict[str, bool]) -> None:
-    case = make_case(3, 5, 4, 6, "float64", seed=2, **options)
-    layer = keras.layers.LSTM(
-        6,
+@every_variant
+def test_backward_matches_finite_difference(cell: str, variant: dict[str, Any], options: dict[str, bool]) -> None:
+    for dropout, recurrent_dropout in ((0, 0), (1, GATES[cell]), (GATES[cell], 1)):
+        _assert_matches_finite_difference(
+            make_case(
+                cell,
+                3,
+                4,
+                2,
+                3,
+                "float64",
+                dropout=dropout,
+                recurrent_dropout=recurrent_dropout,
+                seed=1,
+                **variant,
+                **options,
+            )
+        )
+
+
+@pytest.mark.parametrize(("cell", "options"), ACTIVATIONS)
+def test_activations_match_finite_difference(cell: str, options: dict[str, Any]) -> None:
+    _assert_matches_finite_difference(make_case(cell, 2, 3, 2, 3, "float64", masked=True, **options))
+
+
+def _assert_matches_stock_keras(case: Any) -> None:
+    _, timesteps, inputs = case.weights["x"].shape
+    masks = {name: tf.constant(mask) for name, mask in case.masks.items()}
+    layer = STOCK_LAYERS[case.cell](
+        len(case.weights["recurrent_kernel"]),
         return_sequences=True,
         return_state=True,
-        go_backwards=options["go_backwards"],
-        zero_output_for_mask=options["zero_output_for_mask"],
+        # Any rate: the factors are the case's.
+        dropout=0.5 if "dropout_mask" in masks else 0.0,
+        recurrent_dropout=0.5 if "recurrent_dropout_mask" in masks else 0.0,
         dtype="float64",
+        **case.options,
     )
-    layer.build((None, 5, 4))
+    layer.build((None, timesteps, inputs))
     layer.set_weights([case.weights[name] for name in ("kernel", "recurrent_kernel", "bias")])
-    outputs, h_n, c_n = layer(
+    for name in masks.keys() - {"mask"}:
+        # A list of one for each gate, but for the SimpleRNN's single one.
+        factors = masks[name][0] if case.cell == "simple_rnn" else tf.unstack(masks[name])
+        setattr(layer.cell, f"get_{name}", lambda step, factors=factors: factors)
+    outputs, *states = layer(
         tf.constant(case.weights["x"]),
-        initial_state=[tf.constant(case.states["h0"]), tf.constant(case.states["c0"])],
-        mask=None if "mask" not in case.masks else tf.constant(case.masks["mask"]),
+        initial_state=[tf.constant(state) for state in case.states.values()],
+        mask=masks.get("mask"),
+        training=True,
     )
-    forward = reference.lstm_forward(**case.weights, **case.states, **case.masks, **case.options)
+    forward = reference_forward(case)
     assert_close(forward.outputs, outputs, STOCK["float64"], "outputs")
     assert_close(forward.last_output, outputs[:, -1], STOCK["float64"], "last_output")
-    assert_close(forward.h_n, h_n, STOCK["float64"], "h_n")
-    assert_close(forward.c_n, c_n, STOCK["float64"], "c_n")
+    for name, state in zip(case.states, states, strict=True):
+        assert_close(getattr(forward, f"{name[0]}_n"), state, STOCK["float64"], name)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@every_variant
+def test_forward_matches_stock_keras(cell: str, variant: dict[str, Any], options: dict[str, bool]) -> None:
+    _assert_matches_stock_keras(make_case(cell, 3, 5, 4, 6, "float64", seed=2, **variant, **options))
+
+
+@every_variant
+def test_dropout_matches_stock_keras(cell: str, variant: dict[str, Any]) -> None:
+    gates = GATES[cell]
+    _assert_matches_stock_keras(
+        make_case(cell, 3, 5, 4, 6, "float64", dropout=gates, recurrent_dropout=gates, seed=3, **variant)
+    )
+
+
+@pytest.mark.parametrize(("cell", "options"), ACTIVATIONS)
+def test_activations_match_stock_keras(cell: str, options: dict[str, Any]) -> None:
+    _assert_matches_stock_keras(make_case(cell, 3, 5, 4, 6, "float64", seed=4, **options))
+
+
+@pytest.mark.parametrize("name", reference.ACTIVATIONS)
+def test_activation_and_derivative_match_stock_keras(name: str) -> None:
+    x = tf.constant(np.linspace(-4.0, 4.0, 101))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = keras.activations.get(name)(x)
+    activation = reference.ACTIVATIONS[name]
+    assert_close(activation.function(x.numpy()), y, STOCK["float64"], name)
+    assert_close(activation.derivative(activation.function(x.numpy())), tape.gradient(y, x), STOCK["float64"], name)
+
+
+@every_variant
+def test_a_gradient_has_the_shape_of_its_input(cell: str, variant: dict[str, Any]) -> None:
+    case = make_case(cell, 3, 4, 2, 5, **variant)
+    gradients = reference_backward(case, reference_forward(case))
+    for name, array in {**case.weights, **case.states}.items():
+        assert getattr(gradients, f"d{name}").shape == array.shape, name
 
 
 def test_sigmoid_limits() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from lstm_cases import Case, make_case, run_native
 from processes import run_python
+from rnn_cases import Case, make_case, run_native
 from tolerances import REFERENCE, assert_close
 
 from fastseq.keras.backend import tensorflow as backend
@@ -63,6 +63,7 @@ def _run(case: Case, training: bool, wrap: Callable[[Any], Any]) -> dict[str, An
 @pytest.mark.parametrize("return_sequences", [True, False])
 def test_same_bits_as_functional(wrap: Any, training: bool, dtype: str, return_sequences: bool) -> None:
     case = make_case(
+        "lstm",
         5,
         6,
         7,
@@ -81,7 +82,7 @@ def test_same_bits_as_functional(wrap: Any, training: bool, dtype: str, return_s
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_types_compute_in_float32(dtype: str) -> None:
-    case = make_case(3, 4, 5, 6)
+    case = make_case("lstm", 3, 4, 5, 6)
     arrays = {name: tf.cast(array, dtype) for name, array in {**case.weights, **case.states}.items()}
     _, outputs, states = _call(case, arrays, True)
     wide = {name: tf.cast(array, tf.float32) for name, array in arrays.items()}
@@ -93,7 +94,7 @@ def test_half_types_compute_in_float32(dtype: str) -> None:
 def test_static_shapes() -> None:
     @tf.function
     def graph(x: Any) -> Any:
-        case = make_case(1, 5, 3, 4)
+        case = make_case("lstm", 1, 5, 3, 4)
         arrays = {name: tf.constant(array) for name, array in case.weights.items()}
         arrays |= {"x": x, "h0": tf.zeros((tf.shape(x)[0], 4)), "c0": tf.zeros((tf.shape(x)[0], 4))}
         last_output, outputs, (h_n, _) = _call(case, arrays, True)
@@ -115,7 +116,7 @@ def test_static_shapes() -> None:
     ],
 )
 def test_bad_shapes_are_invalid_argument(wrap: Any, change: dict[str, Any], message: str) -> None:
-    case = make_case(2, 4, 3, 5)
+    case = make_case("lstm", 2, 4, 3, 5)
     arrays = {**case.weights, **case.states, **change}
     call = wrap(lambda: _call(case, {name: tf.constant(array) for name, array in arrays.items()}, True))
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
@@ -123,14 +124,14 @@ def test_bad_shapes_are_invalid_argument(wrap: Any, change: dict[str, Any], mess
 
 
 def test_wrong_rank_fails_when_the_graph_is_built() -> None:
-    case = make_case(2, 4, 3, 5)
+    case = make_case("lstm", 2, 4, 3, 5)
     arrays = {**case.weights, **case.states, "x": np.zeros((2, 3), np.float32)}
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=r"must be rank 3|must have shape"):
         _call(case, arrays, True)
 
 
 def test_second_order_gradients_say_that_there_are_none() -> None:
-    case = make_case(2, 3, 4, 5)
+    case = make_case("lstm", 2, 3, 4, 5)
     arrays = {name: tf.constant(array) for name, array in {**case.weights, **case.states}.items()}
     with tf.GradientTape() as outer:
         outer.watch(arrays["x"])
@@ -143,7 +144,7 @@ def test_second_order_gradients_say_that_there_are_none() -> None:
 
 
 def test_persistent_tape() -> None:
-    case = make_case(2, 3, 4, 5)
+    case = make_case("lstm", 2, 3, 4, 5)
     arrays = {name: tf.constant(array) for name, array in {**case.weights, **case.states}.items()}
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(arrays["x"])
@@ -153,7 +154,7 @@ def test_persistent_tape() -> None:
 
 
 def test_saved_model_in_a_fresh_process(tmp_path: Path) -> None:
-    case = make_case(2, 4, 3, 5)
+    case = make_case("lstm", 2, 4, 3, 5)
 
     class Module(tf.Module):  # type: ignore[misc]
         @tf.function(input_signature=[tf.TensorSpec((None, None, 3))])

@@ -30,7 +30,7 @@ PYBIND11_MODULE(_core, module) {
     return result;
   });
   module.def("poison_fresh_memory", [](bool on) { poison_fresh_memory() = on; }, py::arg("on"));
-  bind_lstm(module);
+  bind_rnn(module);
 }
 
 }  // namespace fastseq::bindings

@@ -4,6 +4,6 @@
 
 namespace fastseq::bindings {
 
-void bind_lstm(pybind11::module_& module);
+void bind_rnn(pybind11::module_& module);
 
 }  // namespace fastseq::bindings

@@ -1,8 +1,9 @@
 // What an ISA gives to the op drivers: a table of single-threaded tile kernels per dtype.
 //
 // The drivers in csrc/ops own time loops, threads and memory; a tile kernel owns nothing, allocates nothing and
-// throws nothing. Every algorithm is written once (product.inl, lstm_gates.inl) over a small vocabulary of vector
-// operations (simd_*.h) and compiled once per ISA, in a translation unit of its own with that ISA's flags.
+// throws nothing. Every algorithm is written once (product.inl, lstm.inl, gru.inl, simple_rnn.inl) over a small
+// vocabulary of vector operations (simd_*.h) and compiled once per ISA, in a translation unit of its own with that
+// ISA's flags.
 //
 // All ISAs give the same bits for float: every element of a result goes through the same sequence of fused
 // multiply-adds, additions and divisions whatever the vector length, and the scalar vocabulary rounds its
@@ -10,6 +11,8 @@
 #pragma once
 
 #include <cstdint>
+
+#include "fastseq/activation.h"
 
 namespace fastseq {
 
@@ -26,35 +29,57 @@ struct ProductArgs {
   int64_t columns;
   const T* const* a;     // rows pointers; a[m][k * a_stride] is element (m, k)
   int64_t a_stride;      // in elements
-  const T* b;            // packed by KernelTable::pack_row or pack_transposed, depth x columns
+  const T* b;            // depth x columns: packed, or row-major with b_stride
+  int64_t b_stride;      // 0: packed by pack_row or pack_transposed; else elements from row to row, and up to a vector
+                         // past the last column is read, never used
   const T* const* init;  // rows pointers to `columns` elements each, or null for zero; may equal c
   T* const* c;           // rows pointers to `columns` elements each
 };
 
 constexpr int64_t kDepthBlock = 128;
 
-// One step of one batch row, activated gates in place of the pre-activations. U = units.
+// The elementwise part of one step of the cells, over `rows` batch rows and `units` of their U units. "Gates" blocks lie
+// side by side: gate g of row r of `z` is z[(r * G + g) * units], that of a row of `saved` saved[r][g * stride].
 template <class T>
-struct LstmGatesForwardArgs {
+struct CellForwardArgs {
+  int64_t rows;
   int64_t units;
-  T* gates;         // (4U) i, f, c, o: in pre-activations, out activations
-  const T* c_prev;  // (U)
-  T* c;             // (U) out; may be c_prev
-  T* h;             // (U) out
+  int64_t stride;  // U: from one value of a unit to the next in `saved`, from row to row in h_prev, h and reset_h
+  Activation activation;
+  Activation recurrent_activation;
+  bool reset_after;    // GRU
+  T* z;                // (rows, G * units): x_t kernel + bias. GRU keeps z and r here between its two parts
+  T* recurrent;        // (rows, G * units): h_{t-1} recurrent_kernel + recurrent bias
+  const T* h_prev;     // (rows, units)
+  T* h;                // (rows, units) out; not h_prev
+  T* c;                // (rows, units), dense: LSTM's state, updated
+  T* reset_h;          // (rows, units): r h_{t-1} out, of GRU without reset_after
+  T* const* saved;     // rows pointers, out: the workspace; or null
 };
 
 template <class T>
-struct LstmGatesBackwardArgs {
+struct CellBackwardArgs {
+  int64_t rows;
   int64_t units;
-  const T* gates;   // (4U) activations i, f, c, o
-  const T* c_prev;  // (U)
-  const T* c;       // (U)
-  const T* dy;      // (U) gradient of this step's output beyond what the next step sends through h, or null
-  const T* dh;      // (U) gradient that the next step sends through h
-  T* dc;            // (U) in: gradient of c from the next step; out: of c_prev
-  T* dz;            // (4U) out: gradient of the pre-activations; may not alias gates
-  T* h;             // (U) out: this step's hidden state, the same bits as forward's
+  int64_t stride;  // U: from one value of a unit to the next in `saved` and dz
+  Activation activation;
+  Activation recurrent_activation;
+  bool reset_after;          // GRU
+  const T* const* saved;     // rows pointers: the workspace of this step
+  const T* const* previous;  // rows pointers to (units): c_{t-1} of LSTM, h_{t-1} of GRU
+  const T* const* dy;        // rows pointers to (units) or null: gradient of the output beyond what comes through h
+  T* dh;                     // (rows, units): gradient of h from the next step; GRU leaves what passes to h_{t-1} here
+  T* dc;                     // (rows, units): likewise of LSTM's c, updated to that of c_{t-1}
+  const T* dreset_h;         // (rows, units): gradient of r h_{t-1}, of GRU without reset_after
+  T* const* dz;              // rows pointers, out: gradients of the pre-activations, gate by gate; for GRU with
+                             // reset_after, a fourth block has those of the recurrent part of h
+  T* const* operand;         // rows pointers to (units), out: h of LSTM, r h_{t-1} of GRU without reset_after
 };
+
+template <class T>
+using CellForward = void (*)(const CellForwardArgs<T>&);
+template <class T>
+using CellBackward = void (*)(const CellBackwardArgs<T>&);
 
 template <class T>
 struct KernelTable {
@@ -69,8 +94,14 @@ struct KernelTable {
                           T* packed);
   void (*product)(const ProductArgs<T>&);
 
-  void (*lstm_gates_forward)(const LstmGatesForwardArgs<T>&);
-  void (*lstm_gates_backward)(const LstmGatesBackwardArgs<T>&);
+  CellForward<T> lstm_forward;
+  CellForward<T> gru_reset_forward;   // z and r; what r resets
+  CellForward<T> gru_update_forward;  // the candidate and h
+  CellForward<T> simple_rnn_forward;
+  CellBackward<T> lstm_backward;
+  CellBackward<T> gru_update_backward;
+  CellBackward<T> gru_reset_backward;
+  CellBackward<T> simple_rnn_backward;
 };
 
 struct Isa {
@@ -88,6 +119,9 @@ extern const KernelTable<float> kAvx2F32;
 #endif
 #ifdef FASTSEQ_HAVE_AVX512
 extern const KernelTable<float> kAvx512F32;
+#endif
+#ifdef FASTSEQ_HAVE_NEON
+extern const KernelTable<float> kNeonF32;
 #endif
 
 // Every ISA compiled in, slowest first.

@@ -77,8 +77,8 @@ void pack_transposed(int64_t begin, int64_t end, int64_t depth, int64_t columns,
 // One tile: MR rows by NV vectors over one block of K. `valid` is how many lanes of the last vector are columns of C.
 template <class S, int MR, int NV>
 void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset, int64_t a_stride,
-                         const typename S::T* b, const typename S::T* const* init, typename S::T* const* c,
-                         int64_t column, int valid) {
+                  const typename S::T* b, int64_t b_stride, const typename S::T* const* init,
+                  typename S::T* const* c, int64_t column, int valid) {
   using T = typename S::T;
   using V = typename S::V;
   const T* rows[MR];
@@ -88,7 +88,7 @@ void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset
     for (int v = 0; v < NV; ++v) sums[m][v] = S::zero();
   }
   int64_t at = 0;
-  for (int64_t k = 0; k < depth; ++k, at += a_stride, b += NV * S::kLanes) {
+  for (int64_t k = 0; k < depth; ++k, at += a_stride, b += b_stride) {
     V bs[NV];
     for (int v = 0; v < NV; ++v) bs[v] = S::load(b + v * S::kLanes);
     for (int m = 0; m < MR; ++m) {
@@ -112,7 +112,7 @@ void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset
 }
 
 template <class S>
-using TileFunction = void (*)(int64_t, const typename S::T* const*, int64_t, int64_t, const typename S::T*,
+using TileFunction = void (*)(int64_t, const typename S::T* const*, int64_t, int64_t, const typename S::T*, int64_t,
                               const typename S::T* const*, typename S::T* const*, int64_t, int);
 
 // The tile kernel for `rows` x `vectors`, both at least 1 and within S's limits.
@@ -146,13 +146,14 @@ void product(const ProductArgs<typename S::T>& args) {
       const int64_t vectors = panels.width(p);
       const int64_t left = args.columns - column - (vectors - 1) * S::kLanes;
       const int valid = static_cast<int>(left < S::kLanes ? left : S::kLanes);
-      const T* b = args.b + column * args.depth + k0 * vectors * S::kLanes;
+      const int64_t b_stride = args.b_stride ? args.b_stride : vectors * S::kLanes;
+      const T* b = args.b + (args.b_stride ? column : column * args.depth) + k0 * b_stride;
       const TileFunction<S> narrow = find_tile<S>(base, vectors);
       const TileFunction<S> wide = find_tile<S>(base + 1, vectors);
       int64_t row = 0;
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t size = base + (t < extra ? 1 : 0);
-        (t < extra ? wide : narrow)(block, args.a + row, k0 * args.a_stride, args.a_stride, b,
+        (t < extra ? wide : narrow)(block, args.a + row, k0 * args.a_stride, args.a_stride, b, b_stride,
                                     init ? init + row : nullptr, args.c + row, column, valid);
         row += size;
       }

@@ -56,18 +56,18 @@ struct Scalar {
   static V add(V a, V b) { return a + b; }
   static V sub(V a, V b) { return a - b; }
   static V mul(V a, V b) { return a * b; }
+  static V at_least(V bound, V x) { return bound > x ? bound : x; }  // NaN in x stays
+  static V at_most(V bound, V x) { return bound < x ? bound : x; }
+  using Flags = bool;
+  static Flags less(V a, V b) { return a < b; }
+  static V select(Flags flags, V yes, V no) { return flags ? yes : no; }
 };
 
 struct ScalarF32 : Scalar<float> {
-  using Flags = bool;
   static V fma(V a, V b, V c) { return fma_once(a, b, c); }
   static V fnma(V a, V b, V c) { return fma_once(-a, b, c); }
   static V abs(V a) { return __builtin_fabsf(a); }
   static V copy_sign(V magnitude, V sign) { return __builtin_copysignf(magnitude, sign); }
-  static V at_least(V bound, V x) { return bound > x ? bound : x; }  // NaN in x stays
-  static V at_most(V bound, V x) { return bound < x ? bound : x; }
-  static Flags less(V a, V b) { return a < b; }
-  static V select(Flags flags, V yes, V no) { return flags ? yes : no; }
   // Adding and taking away 1.5 * 2^23 rounds |a| < 2^22 to the nearest integer, ties to even.
   static V round(V a) {
     constexpr float kMagic = 12582912.0F;

@@ -1,17 +1,30 @@
 // Builds a KernelTable from a vector vocabulary: included by each ISA's translation unit after its simd_*.h.
 #pragma once
 
+#include "gru.inl"
 #include "kernels.h"
-#include "lstm_gates.inl"
+#include "lstm.inl"
 #include "product.inl"
+#include "simple_rnn.inl"
 
 namespace fastseq {
 namespace {
 
 template <class S>
 constexpr KernelTable<typename S::T> make_table() {
-  return {S::kLanes,  packed_size<S>,        pack_row<S>,           pack_transposed<S>,
-          product<S>, lstm_gates_forward<S>, lstm_gates_backward<S>};
+  return {S::kLanes,
+          packed_size<S>,
+          pack_row<S>,
+          pack_transposed<S>,
+          product<S>,
+          lstm_forward<S>,
+          gru_reset_forward<S>,
+          gru_update_forward<S>,
+          simple_rnn_forward<S>,
+          lstm_backward<S>,
+          gru_update_backward<S>,
+          gru_reset_backward<S>,
+          simple_rnn_backward<S>};
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
-// A team of threads over OpenMP: one parallel region an op, barriers between its phases.
+// A team of threads over OpenMP: one parallel region an op, barriers of our own inside it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -39,6 +40,15 @@ class FlushDenormals {
   FlushDenormals& operator=(const FlushDenormals&) = delete;
 };
 
+// Tells the CPU that the thread is waiting for memory to change.
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
 struct Range {
   int64_t begin;
   int64_t end;
@@ -52,31 +62,42 @@ inline Range part(int64_t count, int64_t parts, int64_t index) {
   return {begin, begin + base + (index < extra ? 1 : 0)};
 }
 
-// A member of a team: `rank` of `size`. Work is divided by these alone, never by how many threads OpenMP really gave,
-// so that scratch can be laid out beforehand.
+// Where the members of a team, or a part of it, wait for each other. They spin for a short while, as the waits inside an
+// op are short, then let others have the CPU between looks.
+class Barrier {
+ public:
+  void reset(int members) {
+    members_ = members;
+    waiting_.store(0, std::memory_order_relaxed);
+    passed_.store(0, std::memory_order_relaxed);
+  }
+  void wait();
+
+ private:
+  int members_ = 1;
+  std::atomic<int> waiting_{0};
+  std::atomic<unsigned> passed_{0};  // how often all have met
+};
+
+// A member of a team: `rank` of `size`, each a thread of its own.
 struct Team {
   int rank;
   int size;
+  Barrier* barrier;
   Range share(int64_t count) const { return part(count, size, rank); }
+  void wait() const { barrier->wait(); }
 };
 
-void run_phases(int members, int phases, void (*body)(int phase, const Team&, void*), void* context);
+// Calls body(team, context) for every member of a team of `members`, at the same time; false, with nothing called, where
+// OpenMP does not give that many threads (a nested region, OMP_THREAD_LIMIT). A team of one is the caller itself, with
+// no OpenMP in between. The body must not throw.
+bool run_team(int members, void (*body)(const Team&, void*), void* context);
 
-// Calls each phase of `driver` once for every member of a team of `members`, all of one phase before any of the next.
-// Phases must not throw. A team of one is the caller itself, with no OpenMP in between.
-template <class Driver, int N>
-void run_team(int members, Driver& driver, void (Driver::*const (&phases)[N])(const Team&)) {
-  struct Context {
-    Driver& driver;
-    void (Driver::*const (&phases)[N])(const Team&);
-  } context{driver, phases};
-  run_phases(
-      members, N,
-      [](int phase, const Team& team, void* opaque) {
-        Context& call = *static_cast<Context*>(opaque);
-        (call.driver.*call.phases[phase])(team);
-      },
-      &context);
+template <class Body>
+bool run_team(int members, const Body& body) {
+  return run_team(
+      members, [](const Team& team, void* opaque) { (*static_cast<const Body*>(opaque))(team); },
+      const_cast<void*>(static_cast<const void*>(&body)));
 }
 
 }  // namespace fastseq

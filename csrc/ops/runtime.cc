@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <thread>
 
 #include "checks.h"
 #include "parallel.h"
@@ -96,24 +97,43 @@ Status set_isa(const std::string& name) {
   return {};
 }
 
-void run_phases(int members, int phases, void (*body)(int phase, const Team&, void*), void* context) {
-  if (members <= 1) {
-    const FlushDenormals flush;
-    for (int phase = 0; phase < phases; ++phase) body(phase, Team{0, 1}, context);
+void Barrier::wait() {
+  const unsigned round = passed_.load(std::memory_order_relaxed);
+  if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == members_) {
+    waiting_.store(0, std::memory_order_relaxed);
+    passed_.store(round + 1, std::memory_order_release);
     return;
   }
+  constexpr int kSpins = 2000;  // some tens of microseconds
+  for (int spin = 0; passed_.load(std::memory_order_acquire) == round; ++spin) {
+    if (spin < kSpins)
+      pause();
+    else
+      std::this_thread::yield();
+  }
+}
+
+bool run_team(int members, void (*body)(const Team&, void*), void* context) {
+  Barrier barrier;
+  barrier.reset(members);
+  if (members == 1) {
+    const FlushDenormals flush;
+    body(Team{0, 1, &barrier}, context);
+    return true;
+  }
+  bool complete = true;
 #pragma omp parallel num_threads(members)
   {
-    const FlushDenormals flush;
-    // OpenMP may give fewer threads than asked for (a nested region, OMP_THREAD_LIMIT).
-    const int threads = omp_get_num_threads();
-    for (int phase = 0; phase < phases; ++phase) {
-      for (int rank = omp_get_thread_num(); rank < members; rank += threads) body(phase, Team{rank, members}, context);
-      if (phase + 1 < phases) {
-#pragma omp barrier
-      }
+    if (omp_get_num_threads() != members) {
+      // All come to the same conclusion.
+#pragma omp single nowait
+      complete = false;
+    } else {
+      const FlushDenormals flush;
+      body(Team{omp_get_thread_num(), members, &barrier}, context);
     }
   }
+  return complete;
 }
 
 BuildInfo build_info() {

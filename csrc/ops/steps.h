@@ -20,13 +20,15 @@ class Steps {
     if (!masked) return;
     times_ = scratch.take<int64_t>(batch * timesteps);
     counts_ = scratch.take<int64_t>(batch);
+    firsts_ = scratch.take<int64_t>(batch);
     order_ = scratch.take<int64_t>(batch);
     masked_ = true;
   }
 
   // Fills the lists, on one thread, before anything else is asked.
-  void build(const uint8_t* mask) {
+  void build(const uint8_t* mask) const {
     if (!masked_) return;
+    int64_t first = 0;
     for (int64_t b = 0; b < batch_; ++b) {
       int64_t count = 0;
       for (int64_t s = 0; s < timesteps_; ++s) {
@@ -36,6 +38,8 @@ class Steps {
         count += mask[b * timesteps_ + t] ? 1 : 0;
       }
       counts_[b] = count;
+      firsts_[b] = first;
+      first += count;
       order_[b] = b;
     }
     std::sort(order_, order_ + batch_, [this](int64_t a, int64_t b) {
@@ -45,6 +49,12 @@ class Steps {
 
   int64_t count(int64_t row) const { return masked_ ? counts_[row] : timesteps_; }
   int64_t time(int64_t row, int64_t step) const { return masked_ ? times_[row * timesteps_ + step] : flip(step); }
+  // The number of (row, step) in all: every one is a cell of the weight gradients' sums.
+  int64_t cells() const {
+    return masked_ && batch_ > 0 ? firsts_[batch_ - 1] + counts_[batch_ - 1] : batch_ * timesteps_;
+  }
+  // Row after row, step after step.
+  int64_t cell(int64_t row, int64_t step) const { return (masked_ ? firsts_[row] : row * timesteps_) + step; }
   // Where the output of that step goes: its place in the order of all steps, masked ones too.
   int64_t place(int64_t row, int64_t step) const { return flip(time(row, step)); }
   int64_t ordered_row(int64_t index) const { return masked_ ? order_[index] : index; }
@@ -58,6 +68,7 @@ class Steps {
   bool masked_ = false;
   int64_t* times_ = nullptr;
   int64_t* counts_ = nullptr;
+  int64_t* firsts_ = nullptr;
   int64_t* order_ = nullptr;
 };
 

@@ -1,71 +1,108 @@
-// A weight matrix packed for the product kernel, split by gates where each gate has operands of its own.
-//
-// Dropout masks come in one group (all gates see the same masked operand) or four (each gate its own). `groups` is 1
-// or 4; group g covers columns [g * gate_columns, (g + 1) * gate_columns) of the matrix, gate_columns = 4U / groups.
+// A weight matrix packed for the product kernel, and dropout factors.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
+#include "cell.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "scratch.h"
 
 namespace fastseq {
 
+// A matrix (rows, G * units), each group of gates packed on its own. Forward takes it as it is, depth `rows`, and needs
+// of every gate only the columns of `part` (the units of one thread). Backward takes it transposed, depth the group's
+// columns, and needs only the rows of `part`.
 template <class T>
 class PackedWeights {
  public:
-  // matrix (rows, 4U). Not transposed: depth rows, columns 4U / groups. Transposed: depth 4U / groups, columns rows.
-  PackedWeights(const KernelTable<T>& kernels, int64_t rows, int64_t all_columns, int dropout_groups, bool transposed,
-                Scratch& scratch)
+  PackedWeights(const KernelTable<T>& kernels, int64_t rows, int64_t units, int64_t gates, const GateGroups& groups,
+                bool transposed, Range part, int sharers, Scratch& scratch)
       : kernels_(kernels),
+        groups_(groups),
         rows_(rows),
-        all_columns_(all_columns),
-        groups_(dropout_groups == 4 ? 4 : 1),
+        units_(units),
+        gates_(gates),
         transposed_(transposed),
-        data_(scratch.take<T>(groups_ * kernels.packed_size(depth(), columns()))) {}
+        part_(part),
+        sharers_(sharers) {
+    int64_t size = 0;
+    for (const GateGroup& group : groups_) size += kernels.packed_size(depth(group), columns(group));
+    data_ = scratch.take<T>(size);
+    rows_of_part_ = scratch.take<T>(transposed || width() == units ? 0 : sharers * gates * width());
+  }
 
-  int groups() const { return groups_; }
-  int64_t gate_columns() const { return all_columns_ / groups_; }
-  int64_t depth() const { return transposed_ ? gate_columns() : rows_; }
-  int64_t columns() const { return transposed_ ? rows_ : gate_columns(); }
-  T* group(int g) const { return data_ + g * kernels_.packed_size(depth(), columns()); }
+  const GateGroups& groups() const { return groups_; }
+  int64_t depth(const GateGroup& group) const { return transposed_ ? group.count * units_ : rows_; }
+  int64_t columns(const GateGroup& group) const { return transposed_ ? width() : group.count * width(); }
+  int64_t width() const { return part_.end - part_.begin; }
+  const T* data(const GateGroup& group) const { return data_ + offset(group); }
 
-  // Each thread its share of the matrix's rows; in a phase of its own before it is used.
-  void pack(const Team& team, const T* matrix) {
-    const Range share = team.share(rows_);
-    for (int g = 0; g < groups_; ++g) {
-      T* to = group(g);
-      const T* from = matrix + g * gate_columns();
+  // Sharer `index` of those that use this part does its share.
+  void pack(const T* matrix, int index) const {
+    const int64_t ld = gates_ * units_;
+    for (const GateGroup& group : groups_) {
+      T* to = data_ + offset(group);
+      const int64_t first = group.first * units_;
       if (transposed_) {
-        kernels_.pack_transposed(share.begin, share.end, depth(), columns(), from, all_columns_, to);
-      } else {
-        for (int64_t k = share.begin; k < share.end; ++k)
-          kernels_.pack_row(k, depth(), columns(), from + k * all_columns_, to);
+        const Range share = fastseq::part(width(), sharers_, index);
+        kernels_.pack_transposed(share.begin, share.end, depth(group), columns(group),
+                                 matrix + part_.begin * ld + first, ld, to);
+        continue;
+      }
+      const Range share = fastseq::part(rows_, sharers_, index);
+      for (int64_t k = share.begin; k < share.end; ++k) {
+        const T* row = matrix + k * ld + first;
+        if (width() < units_) {
+          T* gathered = rows_of_part_ + index * gates_ * width();
+          gather_units(row, group.count, gathered);
+          row = gathered;
+        }
+        kernels_.pack_row(k, depth(group), columns(group), row, to);
       }
     }
   }
 
+  // Of each of `count` gates side by side, the part's units.
+  void gather_units(const T* gates, int64_t count, T* to) const {
+    for (int64_t g = 0; g < count; ++g)
+      to = std::copy_n(gates + g * units_ + part_.begin, width(), to);
+  }
+
  private:
+  int64_t offset(const GateGroup& wanted) const {
+    int64_t at = 0;
+    for (const GateGroup& group : groups_) {
+      if (group.first == wanted.first) break;
+      at += kernels_.packed_size(depth(group), columns(group));
+    }
+    return at;
+  }
+
   const KernelTable<T>& kernels_;
+  GateGroups groups_;
   int64_t rows_;
-  int64_t all_columns_;
-  int groups_;
+  int64_t units_;
+  int64_t gates_;
   bool transposed_;
+  Range part_;
+  int sharers_;
   T* data_;
+  T* rows_of_part_;
 };
 
-// Dropout factors of shape (groups, B, width); none when data is null.
+// Dropout factors of shape (1 or G, B, width); none when data is null.
 template <class T>
 struct DropoutFactors {
   const T* data;
-  int groups;
+  int count;  // the first dimension
   int64_t batch;
   int64_t width;
 
-  // One group of factors serves all gates.
-  const T* row(int gate_group, int64_t b) const {
-    return data ? data + ((groups == 1 ? 0 : gate_group) * batch + b) * width : nullptr;
+  // One set of factors serves all gates.
+  const T* row(const GateGroup& group, int64_t b) const {
+    return data ? data + ((count == 1 ? 0 : group.first) * batch + b) * width : nullptr;
   }
 };
 

@@ -32,7 +32,8 @@ Array view(const TF_Tensor* tensor) {
 
 }  // namespace
 
-Array Context::input(int index) {
+Array Context::next_input() {
+  const int index = inputs_++;
   if (!ok()) return {};
   TF_Tensor* tensor = nullptr;
   TF_GetInput(context_, index, &tensor, status_.get());
@@ -41,14 +42,15 @@ Array Context::input(int index) {
   return view(tensor);
 }
 
-Array Context::optional_input(int index) {
-  const Array array = input(index);
+Array Context::next_optional_input() {
+  const Array array = next_input();
   bool absent = true;
   for (int i = 0; i < array.rank && i < Array::kMaxRank; ++i) absent = absent && array.shape[i] == 0;
   return absent ? Array{} : array;
 }
 
-Array Context::output(int index, DType dtype, std::initializer_list<int64_t> shape) {
+Array Context::next_output(DType dtype, std::initializer_list<int64_t> shape) {
+  const int index = outputs_++;
   if (!ok()) return {};
   int64_t elements = 1;
   for (const int64_t size : shape) elements *= size;
@@ -77,9 +79,14 @@ TF_ShapeHandle* Shapes::own(TF_ShapeHandle* handle) {
   return handle;
 }
 
-TF_ShapeHandle* Shapes::input(int index, int64_t rank) {
+TF_ShapeHandle* Shapes::input(int index) {
   TF_ShapeHandle* shape = own(TF_NewShapeHandle());
   if (ok()) TF_ShapeInferenceContextGetInput(context_, index, shape, status_);
+  return shape;
+}
+
+TF_ShapeHandle* Shapes::input(int index, int64_t rank) {
+  TF_ShapeHandle* shape = input(index);
   if (ok()) TF_ShapeInferenceContextWithRank(context_, shape, rank, shape, status_);
   return shape;
 }
@@ -121,15 +128,34 @@ bool bool_attr(TF_OpKernelConstruction* construction, const char* name) {
   return value != 0;
 }
 
+std::string string_attr(TF_OpKernelConstruction* construction, const char* name) {
+  const OwnedStatus status(TF_NewStatus());
+  int32_t list_size = 0;
+  int32_t size = 0;
+  TF_OpKernelConstruction_GetAttrSize(construction, name, &list_size, &size, status.get());
+  std::string value(TF_GetCode(status.get()) == TF_OK ? static_cast<size_t>(size) : 0, ' ');
+  if (TF_GetCode(status.get()) == TF_OK)
+    TF_OpKernelConstruction_GetAttrString(construction, name, value.data(), value.size(), status.get());
+  if (TF_GetCode(status.get()) != TF_OK) TF_OpKernelConstruction_Failure(construction, status.get());
+  return value;
+}
+
+void fail(TF_OpKernelConstruction* construction, const char* message) {
+  const OwnedStatus status(TF_NewStatus());
+  TF_SetStatus(status.get(), TF_INVALID_ARGUMENT, message);
+  TF_OpKernelConstruction_Failure(construction, status.get());
+}
+
 bool register_op(const OpDefinition& definition) {
+  const char* name = definition.name.c_str();
   const OwnedStatus status(TF_NewStatus());
   const auto registered = [&] {
     if (TF_GetCode(status.get()) == TF_OK) return true;
-    std::fprintf(stderr, "fastseq: cannot register the TensorFlow op %s: %s\n", definition.name,
+    std::fprintf(stderr, "fastseq: cannot register the TensorFlow op %s: %s\n", name,
                  TF_Message(status.get()));
     return false;
   };
-  TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(definition.name);
+  TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
   TF_OpDefinitionBuilderAddAttr(op, "T: {float, double}");
   for (const char* attr : definition.attrs) TF_OpDefinitionBuilderAddAttr(op, attr);
   for (const char* input : definition.inputs) TF_OpDefinitionBuilderAddInput(op, input);
@@ -138,11 +164,11 @@ bool register_op(const OpDefinition& definition) {
   TF_RegisterOpDefinition(op, status.get());
   if (!registered()) return false;
   for (const TF_DataType type : {TF_FLOAT, TF_DOUBLE}) {
-    TF_KernelBuilder* kernel = TF_NewKernelBuilder(definition.name, "CPU", definition.create, definition.compute,
+    TF_KernelBuilder* kernel = TF_NewKernelBuilder(name, "CPU", definition.create, definition.compute,
                                                    definition.destroy);
     TF_KernelBuilder_TypeConstraint(kernel, "T", type, status.get());
     if (!registered()) return false;
-    TF_RegisterKernelBuilder(definition.name, kernel, status.get());
+    TF_RegisterKernelBuilder(name, kernel, status.get());
     if (!registered()) return false;
   }
   return true;

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <memory>
 #include <new>
+#include <string>
 #include <vector>
 
 #include "c_api.h"
@@ -38,15 +39,18 @@ class Context {
     if (!ok()) TF_OpKernelContext_Failure(context_, status_.get());
   }
 
-  Array input(int index);
+  // Inputs and outputs come in the order of the op's definition.
+  Array next_input();
   // Ops have no optional inputs: one that is absent has 0 along every dimension.
-  Array optional_input(int index);
-  Array output(int index, DType dtype, std::initializer_list<int64_t> shape);
+  Array next_optional_input();
+  Array next_output(DType dtype, std::initializer_list<int64_t> shape);
   void* scratch(size_t bytes, size_t alignment);
 
  private:
   TF_OpKernelContext* context_;
   OwnedStatus status_;
+  int inputs_ = 0;   // taken so far
+  int outputs_ = 0;  // likewise
   std::vector<OwnedTensor> tensors_;  // alive as long as the arrays that view them
 };
 
@@ -56,6 +60,8 @@ class Shapes {
   Shapes(TF_ShapeInferenceContext* context, TF_Status* status) : context_(context), status_(status) {}
   // Input `index`, which must have `rank` dimensions as far as is known.
   TF_ShapeHandle* input(int index, int64_t rank);
+  // Of any rank.
+  TF_ShapeHandle* input(int index);
   // Dimension i of a shape, as a vector of one dimension.
   TF_ShapeHandle* dim(TF_ShapeHandle* shape, int64_t i);
   TF_ShapeHandle* unknown_dim();
@@ -71,8 +77,10 @@ class Shapes {
   std::vector<OwnedShape> handles_;
 };
 
-// A boolean attribute of the op, while its kernel is made.
+// Attributes of the op, while its kernel is made.
 bool bool_attr(TF_OpKernelConstruction* construction, const char* name);
+std::string string_attr(TF_OpKernelConstruction* construction, const char* name);
+void fail(TF_OpKernelConstruction* construction, const char* message);
 
 // Runs body(context) and turns what it throws into a status: nothing may cross the C boundary.
 template <class Body>
@@ -89,7 +97,7 @@ void run_kernel(TF_OpKernelContext* raw, const Body& body) {
 }
 
 struct OpDefinition {
-  const char* name;
+  std::string name;
   std::vector<const char*> inputs;
   std::vector<const char*> outputs;
   std::vector<const char*> attrs;  // beside T: {float, double}

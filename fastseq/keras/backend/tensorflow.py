@@ -14,6 +14,18 @@ from fastseq._libraries import tensorflow_library
 
 _ops = tf.load_op_library(str(tensorflow_library()))
 
+# Cell -> forward and backward operation.
+_FORWARD = {
+    "lstm": _ops.fastseq_lstm_forward,
+    "gru": _ops.fastseq_gru_forward,
+    "simple_rnn": _ops.fastseq_simple_rnn_forward,
+}
+_BACKWARD = {
+    "lstm": _ops.fastseq_lstm_backward,
+    "gru": _ops.fastseq_gru_backward,
+    "simple_rnn": _ops.fastseq_simple_rnn_backward,
+}
+
 # What the kernels compute in; other floating dtypes are cast to float32 at the edges.
 _NATIVE_DTYPES = (tf.float32, tf.float64)
 
@@ -45,10 +57,10 @@ def _factors(mask: Any | None, dtype: tf.DType) -> Any:
     return tf.cast(stacked, dtype)
 
 
-def lstm(
+def rnn(
+    cell: str,
     x: Any,
-    h0: Any,
-    c0: Any,
+    initial_state: list[Any],
     kernel: Any,
     recurrent_kernel: Any,
     bias: Any | None,
@@ -56,25 +68,24 @@ def lstm(
     dropout_mask: Any | None,
     recurrent_dropout_mask: Any | None,
     *,
-    go_backwards: bool,
-    zero_output_for_mask: bool,
+    options: dict[str, Any],
     return_sequences: bool,
     training: bool,
 ) -> tuple[Any, Any, list[Any]]:
-    """What Keras's `RNN.inner_loop` returns: (last_output, outputs, [h_n, c_n]); see `fastseq.functional`.
+    """What Keras's `RNN.inner_loop` returns: (last_output, outputs, states); see `fastseq.functional`.
 
     Args:
+        cell: "lstm", "gru" or "simple_rnn".
         x: (batch, timesteps, inputs).
-        h0: (batch or 1, units).
-        c0: (batch or 1, units).
-        kernel: (inputs, 4 * units).
-        recurrent_kernel: (units, 4 * units).
-        bias: (4 * units,), or None.
+        initial_state: h0 and, of an LSTM, c0: each (batch or 1, units).
+        kernel: (inputs, gates * units).
+        recurrent_kernel: (units, gates * units).
+        bias: As the cell's weight, or None.
         mask: (batch or 1, timesteps) or (batch or 1, timesteps, 1), or None.
-        dropout_mask: (batch, inputs), a list of four of these, or None.
-        recurrent_dropout_mask: (batch, units), a list of four of these, or None.
-        go_backwards: See `fastseq.functional.lstm_forward`.
-        zero_output_for_mask: See `fastseq.functional.lstm_forward`.
+        dropout_mask: (batch, inputs), a list of one of these for each gate, or None.
+        recurrent_dropout_mask: (batch, units), a list of one of these for each gate, or None.
+        options: The keyword options of the cell's forward function in `fastseq.functional`, all of them: activations,
+            `go_backwards`, `zero_output_for_mask`, `reset_after` of a GRU.
         return_sequences: Whether `outputs` is (batch, timesteps, units); else it is (batch, 1, units).
         training: Whether a gradient is likely to be asked for. It can be either way: what it needs is saved or, if
             this was false, computed again.
@@ -91,18 +102,16 @@ def lstm(
     if mask is not None:
         mask = tf.cast(mask, tf.bool)
         mask = _for_every_row(tf.squeeze(mask, -1) if mask.shape.rank == 3 else mask, x)
-    outputs, last_output, h_n, c_n, _, _ = _ops.fastseq_lstm_forward(
-        x=native(x),
-        kernel=native(kernel),
-        recurrent_kernel=native(recurrent_kernel),
-        bias=_or_absent(None if bias is None else native(bias), 1, dtype),
-        h0=native(_for_every_row(h0, x)),
-        c0=native(_for_every_row(c0, x)),
-        mask=_or_absent(mask, 2, tf.bool),
-        dropout_mask=_factors(dropout_mask, dtype),
-        recurrent_dropout_mask=_factors(recurrent_dropout_mask, dtype),
-        go_backwards=go_backwards,
-        zero_output_for_mask=zero_output_for_mask,
+    outputs, last_output, *states, _ = _FORWARD[cell](
+        native(x),
+        native(kernel),
+        native(recurrent_kernel),
+        _or_absent(None if bias is None else native(bias), 1, dtype),
+        *(native(_for_every_row(state, x)) for state in initial_state),
+        _or_absent(mask, 2, tf.bool),
+        _factors(dropout_mask, dtype),
+        _factors(recurrent_dropout_mask, dtype),
+        **options,
         return_sequences=return_sequences,
         save_workspace=training,
     )
@@ -111,23 +120,30 @@ def lstm(
         outputs = tf.ensure_shape(outputs, (None, x.shape[1], None))
     else:
         outputs = tf.expand_dims(last_output, 1)
-    last_output, outputs, h_n, c_n = (tf.cast(t, given) for t in (last_output, outputs, h_n, c_n))
-    return last_output, outputs, [h_n, c_n]
+    last_output, outputs, *states = (tf.cast(t, given) for t in (last_output, outputs, *states))
+    return last_output, outputs, states
 
 
-@tf.RegisterGradient("FastseqLstmForward")  # type: ignore[untyped-decorator]
-def _lstm_gradient(op: Any, doutputs: Any, dlast_output: Any, dh_n: Any, dc_n: Any, *_: Any) -> list[Any]:
-    options = {name: op.get_attr(name) for name in ("go_backwards", "zero_output_for_mask", "return_sequences")}
-    if op.get_attr("save_workspace"):
-        gates, cells = op.outputs[4:]
-    else:
-        gates, cells = _ops.fastseq_lstm_forward(*op.inputs, save_workspace=True, **options)[4:]
-    gradients = _ops.fastseq_lstm_backward(*op.inputs, gates, cells, doutputs, dlast_output, dh_n, dc_n, **options)
-    return [*gradients, None, None, None]
+def _register_gradients(cell: str, op_name: str, attributes: tuple[str, ...]) -> None:
+    @tf.RegisterGradient(f"{op_name}Forward")  # type: ignore[untyped-decorator]
+    def gradient(op: Any, *doutputs: Any) -> list[Any]:
+        options = {name: op.get_attr(name) for name in attributes}
+        if op.get_attr("save_workspace"):
+            workspace = op.outputs[-1]
+        else:
+            workspace = _FORWARD[cell](*op.inputs, save_workspace=True, **options)[-1]
+        gradients = _BACKWARD[cell](*op.inputs, workspace, *doutputs[:-1], **options)
+        # None for the masks.
+        return [*gradients, None, None, None]
+
+    @tf.RegisterGradient(f"{op_name}Backward")  # type: ignore[untyped-decorator]
+    def second_gradient(op: Any, *_: Any) -> None:
+        raise NotImplementedError(
+            "fastseq has no second-order gradients; use use_native=False in the layers that need them"
+        )
 
 
-@tf.RegisterGradient("FastseqLstmBackward")  # type: ignore[untyped-decorator]
-def _lstm_second_gradient(op: Any, *_: Any) -> None:
-    raise NotImplementedError(
-        "fastseq has no second-order gradients; use use_native=False in the layers that need them"
-    )
+_ATTRIBUTES = ("activation", "go_backwards", "zero_output_for_mask", "return_sequences")
+_register_gradients("lstm", "FastseqLstm", (*_ATTRIBUTES, "recurrent_activation"))
+_register_gradients("gru", "FastseqGru", (*_ATTRIBUTES, "recurrent_activation", "reset_after"))
+_register_gradients("simple_rnn", "FastseqSimpleRnn", _ATTRIBUTES)

@@ -1,0 +1,9 @@
+// The activations of recurrent cells, as every room names them.
+#pragma once
+
+namespace fastseq {
+
+// hard_sigmoid(x) = min(max(x + 3, 0), 6) / 6, as in Keras 3. All have derivatives that follow from the activated value.
+enum class Activation { kTanh, kSigmoid, kHardSigmoid, kRelu, kLinear };
+
+}  // namespace fastseq

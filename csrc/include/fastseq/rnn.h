@@ -1,0 +1,122 @@
+// LSTM, GRU and SimpleRNN over a whole sequence, forward and backward: the contract.
+//
+// B batch, T timesteps, D inputs, U units, G gates: 4, 3 and 1. Gate order i, f, c, o for LSTM and z, r, h for GRU. All
+// float arrays of one call have one dtype, float32 or float64. Arrays do not overlap. Absent arrays are marked
+// "optional". With a = activation, s = recurrent_activation, [.] the columns of one gate:
+//
+//   LSTM       [i f c o] = x_t kernel + h_{t-1} recurrent_kernel + bias
+//              c_t = s(f) c_{t-1} + s(i) a(c),  h_t = s(o) a(c_t)
+//   GRU        z, r = s(x_t kernel[z r] + h_{t-1} recurrent_kernel[z r] + bias[z r])
+//              h_t = z h_{t-1} + (1 - z) a(x_t kernel[h] + bias[h] + n)
+//              n = r (h_{t-1} recurrent_kernel[h] + recurrent bias[h])   with reset_after, else
+//              n = (r h_{t-1}) recurrent_kernel[h]
+//   SimpleRNN  h_t = a(x_t kernel + h_{t-1} recurrent_kernel + bias)
+//
+// A step whose mask is false leaves the states of that row as they were, and its inputs are never used, not even a NaN.
+// Its output repeats the row's previous output (zero before the first unmasked step, as in Keras, not h0) or is zero
+// with zero_output_for_mask.
+//
+// Parallel over batch rows and, where these are fewer than the threads, over units; weight gradients over the rows of
+// their matrices. The same bits for any number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "fastseq/activation.h"
+#include "fastseq/array.h"
+#include "fastseq/status.h"
+
+namespace fastseq {
+
+enum class Cell { kLstm, kGru, kSimpleRnn };
+
+// By Keras's name; the error names the argument.
+Status parse_activation(const char* argument, const std::string& name, Activation* activation);
+
+struct RnnOptions {
+  Cell cell = Cell::kLstm;
+  Activation activation = Activation::kTanh;
+  Activation recurrent_activation = Activation::kSigmoid;  // not of SimpleRNN
+  bool reset_after = true;                                 // of GRU only
+  bool go_backwards = false;  // steps are taken from T-1 to 0; outputs are in the order the steps are taken in
+  bool zero_output_for_mask = false;
+};
+
+struct RnnInputs {
+  Array x;                       // (B, T, D)
+  Array kernel;                  // (D, GU)
+  Array recurrent_kernel;        // (U, GU)
+  Array bias;                    // (GU), for GRU with reset_after (2, 3U): of inputs, of h; optional: zero
+  Array h0;                      // (B, U), optional: zero
+  Array c0;                      // (B, U), LSTM only, optional: zero
+  Array mask;                    // (B, T) bool, optional: all true
+  Array dropout_mask;            // (1 or G, B, D), optional: factors of x for all gates, or for each
+  Array recurrent_dropout_mask;  // (1 or G, B, U), optional: factors of h_{t-1} in the products, likewise
+};
+
+struct RnnOutputs {
+  Array outputs;      // (B, T, U), optional
+  Array last_output;  // (B, U): the output of the last step taken; zero when T is 0
+  Array h_n;          // (B, U): the state after the last step; h0 when no step is unmasked
+  Array c_n;          // (B, U), LSTM only
+  Array workspace;    // (B, T, rnn_workspace_width), optional: for backward, by time, undefined at masked steps
+};
+
+// Gradients of a scalar loss by the outputs, all optional: zero.
+struct RnnOutputGradients {
+  Array doutputs;      // (B, T, U)
+  Array dlast_output;  // (B, U)
+  Array dh_n;          // (B, U)
+  Array dc_n;          // (B, U), LSTM only
+};
+
+struct RnnGradients {
+  Array dx;                 // (B, T, D), zero at masked steps
+  Array dkernel;            // (D, GU)
+  Array drecurrent_kernel;  // (U, GU)
+  Array dbias;              // as bias, optional
+  Array dh0;                // (B, U)
+  Array dc0;                // (B, U), LSTM only
+};
+
+struct RnnDims {
+  int64_t batch = 0;
+  int64_t timesteps = 0;
+  int64_t inputs = 0;
+  int64_t units = 0;
+  int64_t gates = 0;  // G
+  DType dtype = DType::kFloat32;
+};
+
+// What backward needs of a step and row: the activated gates and, of LSTM, c; of GRU, h and with reset_after
+// h recurrent_kernel[h] + recurrent bias[h]. 5U, 5U (4U without reset_after) and U elements.
+int64_t rnn_workspace_width(const RnnOptions& options, int64_t units);
+
+// A call prepared: which kernels, how many threads, how much scratch. Made once, so that a change of the settings
+// between the two halves of a call cannot matter.
+struct RnnPlan {
+  RnnDims dims;
+  RnnOptions options;
+  const struct Isa* isa = nullptr;
+  int row_groups = 1;           // threads = row_groups * unit_groups: batch rows are dealt to groups of threads,
+  int unit_groups = 1;          // and units to the threads of a group
+  int input_factors = 0;        // dropout_mask's first dimension, 0 without
+  int recurrent_factors = 0;    // recurrent_dropout_mask's
+  bool masked = false;
+  int64_t chunk = 1;            // timesteps whose input projection is computed at once
+  size_t scratch_bytes = 0;     // of memory to hand over, aligned to kScratchAlignment, content undefined
+};
+constexpr size_t kScratchAlignment = 64;
+
+// Both check every shape and dtype of the inputs; the error names the array, what was expected and what came.
+Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan);
+Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch);
+
+// `workspace` is that of forward's outputs.
+Status rnn_plan_backward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan);
+Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace,
+                    const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch);
+
+}  // namespace fastseq

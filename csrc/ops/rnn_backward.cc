@@ -1,0 +1,473 @@
+// LSTM, GRU and SimpleRNN backward: the driver.
+//
+// First the time loop in reverse, batch rows dealt to the row groups as in forward: dz of a step from the workspace, then
+// dh of the step before as one product dz recurrent_kernel^T; after each chunk of steps, dx of the chunk as one
+// product dz kernel^T while dz is in the second-level cache. Within a row group each thread has its own units of dz and
+// dh, and all read all of dz, so that they meet after every step.
+// Then the weight gradients as products over all cells, a cell being one step of one row:
+//   dkernel = x^T dz,  drecurrent_kernel = h_prev^T dz,  dbias = 1^T dz,
+// the rows of all of these matrices dealt to the team, their sums taken in one fixed order by everyone.
+#include <cstring>
+
+#include "checks.h"
+#include "fastseq/rnn.h"
+#include "rnn_layout.h"
+
+namespace fastseq {
+namespace {
+
+// From one row of dz to the next: whole vectors of any ISA, and an odd number of cache lines, so that the rows that a
+// product reads at the same column do not all fall into the same sets of the first-level cache.
+template <class T>
+int64_t dz_stride(const RnnPlan& plan) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const int64_t lines = (CellShape(plan.options).dz * plan.dims.units + kLine - 1) / kLine;
+  return (lines | 1) * kLine;
+}
+
+template <class T>
+struct BackwardScratch {
+  // Of one unit group.
+  struct Weights {
+    PackedWeights<T> recurrent_kernel;  // the rows of its units, transposed
+
+    Weights(const RnnPlan& plan, int index, Scratch& scratch)
+        : recurrent_kernel(kernels_of<T>(*plan.isa), plan.dims.units, plan.dims.units, CellShape(plan.options).gates,
+                           CellShape(plan.options).recurrent_groups(plan.recurrent_factors, true), true,
+                           part(plan.dims.units, plan.unit_groups, index), plan.row_groups, scratch) {}
+  };
+
+  struct Group {
+    Barrier* barrier;
+    Group(const RnnPlan&, int, Scratch& scratch) : barrier(scratch.take<Barrier>(1)) {}
+  };
+
+  // Of one member of the team, with R rows, C = R * chunk cells in a chunk and at most w units.
+  struct Member {
+    T* dh;                    // (R, w)
+    T* dc;                    // (R, w), of LSTM; else null
+    T* dreset_h;              // (R, w), of GRU without reset_after; else null
+    T* dy;                    // (R, U)
+    T* undropped;             // (C, D) or (R, w): a group's product before its dropout factors
+    const T** saved;          // (R), as the next four
+    const T** previous;
+    const T** dy_rows;
+    T** dz_rows;
+    T** operand_rows;
+    const T** dz_cells;       // (C), as the next four
+    const T** operands;
+    T** results;
+    T** undropped_rows;
+    int64_t* batch_rows;
+    // Of the weight gradients, M = D + 1 + U + 1 rows at most:
+    T* columns;               // (kDepthBlock, M)
+    const T** column_rows;    // (M)
+    T** weight_rows;          // (M)
+
+    Member(const RnnPlan& plan, int, Scratch& scratch) {
+      const int64_t units = plan.dims.units;
+      const int64_t width = Place(plan, 0).width();
+      const int64_t rows = rnn_rows_per_group(plan);
+      const int64_t cells = rows * plan.chunk;
+      const int64_t most = plan.dims.inputs + units + 2;
+      dh = scratch.take<T>(rows * width);
+      dc = plan.options.cell == Cell::kLstm ? scratch.take<T>(rows * width) : nullptr;
+      dreset_h = CellShape(plan.options).resets_operand ? scratch.take<T>(rows * width) : nullptr;
+      dy = scratch.take<T>(rows * units);
+      undropped = scratch.take<T>(
+          std::max(plan.input_factors ? cells * plan.dims.inputs : 0, plan.recurrent_factors ? rows * width : 0));
+      saved = scratch.take<const T*>(rows);
+      previous = scratch.take<const T*>(rows);
+      dy_rows = scratch.take<const T*>(rows);
+      dz_rows = scratch.take<T*>(rows);
+      operand_rows = scratch.take<T*>(rows);
+      dz_cells = scratch.take<const T*>(cells);
+      operands = scratch.take<const T*>(cells);
+      results = scratch.take<T*>(cells);
+      undropped_rows = scratch.take<T*>(cells);
+      batch_rows = scratch.take<int64_t>(cells);
+      columns = scratch.take<T>(kDepthBlock * most);
+      column_rows = scratch.take<const T*>(most);
+      weight_rows = scratch.take<T*>(most);
+    }
+  };
+
+  PackedWeights<T> kernel;  // transposed
+  Repeated<Weights> weights;
+  Repeated<Group> groups;
+  Repeated<Member> members;
+  Steps steps;
+  T* dz;       // (cells, dz_stride), and a vector of room behind it
+  T* operand;  // (cells, U): h of LSTM, r h_prev of GRU without reset_after; else null
+  T* zeros;    // (U)
+
+  BackwardScratch(const RnnPlan& plan, Scratch& scratch)
+      : kernel(kernels_of<T>(*plan.isa), plan.dims.inputs, plan.dims.units, CellShape(plan.options).gates,
+               CellShape(plan.options).input_groups(plan.input_factors), true, {0, plan.dims.inputs},
+               rnn_threads(plan), scratch),
+        weights(plan, plan.unit_groups, scratch),
+        groups(plan, plan.row_groups, scratch),
+        members(plan, rnn_threads(plan), scratch),
+        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch) {
+    const int64_t cells = plan.dims.batch * plan.dims.timesteps;
+    const CellShape cell(plan.options);
+    dz = scratch.take<T>(cells * dz_stride<T>(plan) + 16);
+    operand = cell.hidden_at < 0 || cell.resets_operand ? scratch.take<T>(cells * plan.dims.units) : nullptr;
+    zeros = scratch.take<T>(plan.dims.units);
+  }
+  BackwardScratch(const RnnPlan& plan, void* memory) : BackwardScratch(plan, Scratch(memory)) {}
+
+ private:
+  BackwardScratch(const RnnPlan& plan, Scratch&& scratch) : BackwardScratch(plan, scratch) {}
+};
+
+template <class T>
+class Backward : RnnOperands<T> {
+  using Base = RnnOperands<T>;
+  using Base::batch, Base::timesteps, Base::inputs, Base::units, Base::plan, Base::kernels, Base::cell, Base::mask;
+  using Base::x, Base::kernel, Base::recurrent_kernel, Base::h0, Base::c0;
+  using Base::dropout, Base::recurrent_dropout, Base::copy_units;
+
+  using Weights = typename BackwardScratch<T>::Weights;
+  using Group = typename BackwardScratch<T>::Group;
+  using Member = typename BackwardScratch<T>::Member;
+
+ public:
+  Backward(const RnnPlan& the_plan, void* memory, const RnnInputs& in, const Array& workspace,
+           const RnnOutputGradients& dout, const RnnGradients& gradients)
+      : Base(the_plan, in),
+        workspace_(workspace.as<T>()),
+        doutputs_(dout.doutputs.as<T>()),
+        dlast_output_(dout.dlast_output.as<T>()),
+        dh_n_(dout.dh_n.as<T>()),
+        dc_n_(dout.dc_n.as<T>()),
+        dx_(gradients.dx.as<T>()),
+        dkernel_(gradients.dkernel.as<T>()),
+        drecurrent_kernel_(gradients.drecurrent_kernel.as<T>()),
+        dbias_(gradients.dbias.as<T>()),
+        dh0_(gradients.dh0.as<T>()),
+        dc0_(gradients.dc0.as<T>()),
+        dz_stride_(dz_stride<T>(plan)),
+        scratch_(the_plan, memory) {}
+
+  void run(const Team& team) const {
+    const Place place(plan, team.rank);
+    const Weights weights = scratch_.weights.at(place.unit_group);
+    const Group group = scratch_.groups.at(place.row_group);
+    const Member own = scratch_.members.at(team.rank);
+    scratch_.kernel.pack(kernel, team.rank);
+    weights.recurrent_kernel.pack(recurrent_kernel, place.row_group);
+    if (place.unit_group == 0) (new (group.barrier) Barrier)->reset(plan.unit_groups);
+    if (team.rank == 0) {
+      scratch_.steps.build(mask);
+      std::fill_n(scratch_.zeros, units, T(0));
+    }
+    team.wait();
+    run_rows(place, weights.recurrent_kernel, group, own);
+    team.wait();
+    run_weights(team, own);
+    team.wait();
+  }
+
+ private:
+  void run_rows(const Place& place, const PackedWeights<T>& weights, const Group& group, const Member& own) const {
+    const Steps& steps = scratch_.steps;
+    const GroupRows rows(steps, plan, place);
+    for (int64_t r = 0; r < rows.count(); ++r) {
+      copy_units(place, dh_n_, rows[r], own.dh + r * place.width());
+      if (own.dc) copy_units(place, dc_n_, rows[r], own.dc + r * place.width());
+      if (steps.count(rows[r]) < timesteps && place.unit_group == 0)
+        std::fill_n(dx_ + rows[r] * timesteps * inputs, timesteps * inputs, T(0));
+    }
+
+    for (int64_t end = rows.most_steps(); end > 0;) {
+      const int64_t begin = end > plan.chunk ? end - plan.chunk : 0;
+      for (int64_t step = end - 1; step >= begin; --step) {
+        const int64_t active = rows.active(step, rows.count());
+        take_step(place, weights, group, own, rows, step, active);
+      }
+      // The threads of the group have met after the chunk's last dz; each takes its share of the cells.
+      int64_t all = 0;
+      for (int64_t r = 0; r < rows.count(); ++r)
+        all += std::max<int64_t>(0, std::min(end, steps.count(rows[r])) - begin);
+      const Range share = part(all, plan.unit_groups, place.unit_group);
+      int64_t index = 0;
+      int64_t cells = 0;
+      for (int64_t r = 0; r < rows.count(); ++r) {
+        const int64_t b = rows[r];
+        const int64_t count = steps.count(b);
+        for (int64_t step = begin; step < end && step < count; ++step, ++index) {
+          if (index < share.begin || index >= share.end) continue;
+          own.dz_cells[cells] = dz_row(b, step);
+          own.results[cells] = dx_ + (b * timesteps + steps.time(b, step)) * inputs;
+          own.batch_rows[cells++] = b;
+        }
+      }
+      bool onto = false;
+      for (const GateGroup& gates : scratch_.kernel.groups()) {
+        product(own, cells, scratch_.kernel, gates, dropout, onto);
+        onto = true;
+      }
+      end = begin;
+    }
+
+    for (int64_t r = 0; r < rows.count(); ++r) {
+      const int64_t at = rows[r] * units + place.units.begin;
+      std::copy_n(own.dh + r * place.width(), place.width(), dh0_ + at);
+      if (own.dc) std::copy_n(own.dc + r * place.width(), place.width(), dc0_ + at);
+    }
+  }
+
+  // One step of the first `active` rows: dz, and dh of the step before.
+  void take_step(const Place& place, const PackedWeights<T>& weights, const Group& group, const Member& own,
+                 const GroupRows& rows, int64_t step, int64_t active) const {
+    const int64_t first = place.units.begin;
+    for (int64_t r = 0; r < active; ++r) {
+      const int64_t b = rows[r];
+      own.saved[r] = saved_row(b, step) + first;
+      own.previous[r] = previous_row(b, step) + first;
+      const T* dy = output_gradient(b, step, own.dy + r * units);
+      own.dy_rows[r] = dy ? dy + first : nullptr;
+      own.dz_rows[r] = dz_row(b, step) + first;
+      if (scratch_.operand) own.operand_rows[r] = scratch_.operand + scratch_.steps.cell(b, step) * units + first;
+      own.batch_rows[r] = b;
+    }
+    const CellBackwardArgs<T> args{active,
+                                   place.width(),
+                                   units,
+                                   plan.options.activation,
+                                   plan.options.recurrent_activation,
+                                   plan.options.reset_after,
+                                   own.saved,
+                                   own.previous,
+                                   own.dy_rows,
+                                   own.dh,
+                                   own.dc,
+                                   own.dreset_h,
+                                   own.dz_rows,
+                                   own.operand_rows};
+    bool onto = false;  // whether dh holds something already
+    switch (plan.options.cell) {
+      case Cell::kLstm:
+        kernels.lstm_backward(args);
+        break;
+      case Cell::kGru:
+        kernels.gru_update_backward(args);
+        if (cell.resets_operand) {
+          group.barrier->wait();
+          recurrent_products(place, weights, own, active, true, own.dreset_h, false);
+        }
+        kernels.gru_reset_backward(args);
+        onto = true;
+        break;
+      case Cell::kSimpleRnn:
+        kernels.simple_rnn_backward(args);
+        break;
+    }
+    group.barrier->wait();
+    recurrent_products(place, weights, own, active, false, own.dh, onto);
+  }
+
+  // results (active, w) = dz recurrent_kernel^T, of the gates whose operand is (not) reset, or added onto them.
+  void recurrent_products(const Place& place, const PackedWeights<T>& weights, const Member& own, int64_t active,
+                          bool reset, T* results, bool onto) const {
+    for (int64_t r = 0; r < active; ++r) {
+      own.dz_cells[r] = own.dz_rows[r] - place.units.begin;
+      own.results[r] = results + r * place.width();
+    }
+    for (const GateGroup& gates : weights.groups()) {
+      if (gates.reset != reset) continue;
+      product(own, active, weights, gates, recurrent_dropout, onto, place.units.begin);
+      onto = true;
+    }
+  }
+
+  // results = the gates' part of dz_cells weights, times dropout factors, or that added onto them. The results' columns
+  // are those from `first` on of what the factors are for.
+  void product(const Member& own, int64_t rows, const PackedWeights<T>& weights, const GateGroup& gates,
+               const DropoutFactors<T>& factors, bool onto, int64_t first = 0) const {
+    const int64_t columns = weights.columns(gates);
+    for (int64_t m = 0; m < rows; ++m) own.operands[m] = own.dz_cells[m] + gates.dz_first * units;
+    const int64_t depth = weights.depth(gates);
+    if (!factors.data) {
+      kernels.product({rows, depth, columns, own.operands, 1, weights.data(gates), 0, onto ? own.results : nullptr,
+                       own.results});
+    } else {
+      for (int64_t m = 0; m < rows; ++m) own.undropped_rows[m] = own.undropped + m * columns;
+      kernels.product({rows, depth, columns, own.operands, 1, weights.data(gates), 0, nullptr, own.undropped_rows});
+      for (int64_t m = 0; m < rows; ++m) {
+        const T* factor = factors.row(gates, own.batch_rows[m]) + first;
+        T* result = own.results[m];
+        const T* addend = own.undropped_rows[m];
+        if (onto)
+          for (int64_t j = 0; j < columns; ++j) result[j] += addend[j] * factor[j];
+        else
+          multiply(columns, addend, factor, result);
+      }
+    }
+  }
+
+  // Where the weight gradients of one group of gates come from and go to: rows of operands, one more for the bias.
+  struct WeightJob {
+    const GateGroup& gates;
+    bool recurrent;
+    bool with_bias;
+    int64_t rows;  // the bias's too
+    int64_t cost() const { return rows * gates.count; }
+  };
+
+  void run_weights(const Team& team, const Member& own) const {
+    const GateGroups groups[2] = {cell.input_groups(plan.input_factors),
+                                  cell.recurrent_groups(plan.recurrent_factors, true)};
+    const auto for_each_job = [&](const auto& body) {
+      for (const bool recurrent : {false, true}) {
+        const bool with_bias = dbias_ && (!recurrent || Base::has_recurrent_bias());
+        for (const GateGroup& gates : groups[recurrent ? 1 : 0])
+          body(WeightJob{gates, recurrent, with_bias, (recurrent ? units : inputs) + (with_bias ? 1 : 0)});
+      }
+    };
+    int64_t all = 0;
+    for_each_job([&](const WeightJob& job) { all += job.cost(); });
+    const Range share = team.share(all);
+    int64_t first = 0;
+    for_each_job([&](const WeightJob& job) {
+      // A row belongs to the share in which its first gate lies.
+      const auto row_at = [&](int64_t at) {
+        return std::clamp<int64_t>((at - first + job.gates.count - 1) / job.gates.count, 0, job.rows);
+      };
+      const Range rows{row_at(share.begin), row_at(share.end)};
+      if (rows.begin < rows.end) weight_rows(job, rows, own);
+      first += job.cost();
+    });
+  }
+
+  // Rows [begin, end) of the job's matrix.
+  void weight_rows(const WeightJob& job, Range range, const Member& own) const {
+    const Steps& steps = scratch_.steps;
+    const int64_t rows = range.end - range.begin;
+    const int64_t columns = job.gates.count * units;
+    const int64_t column = job.gates.first * units;
+    const int64_t ld = cell.gates * units;
+    const int64_t operands = job.rows - (job.with_bias ? 1 : 0);
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t row = range.begin + i;
+      T* matrix = job.recurrent ? drecurrent_kernel_ : dkernel_;
+      T* last = dbias_ + (job.recurrent ? ld : 0);
+      own.weight_rows[i] = (row < operands ? matrix + row * ld : last) + column;
+      own.column_rows[i] = own.columns + i;
+      std::fill_n(own.weight_rows[i], columns, T(0));
+    }
+    int64_t b = 0;
+    int64_t step = 0;
+    const int64_t cells = steps.cells();
+    for (int64_t begin = 0; begin < cells; begin += kDepthBlock) {
+      const int64_t depth = std::min(kDepthBlock, cells - begin);
+      T* to = own.columns;
+      for (int64_t k = 0; k < depth; ++k, ++step) {
+        while (step == steps.count(b)) {
+          ++b;
+          step = 0;
+        }
+        const T* row = operand_row(job, b, step) + range.begin;
+        const T* factors = (job.recurrent ? recurrent_dropout : dropout).row(job.gates, b);
+        const int64_t size = std::min(range.end, operands) - range.begin;
+        if (size > 0 && factors)
+          multiply(size, row, factors + range.begin, to);
+        else if (size > 0)
+          std::memcpy(to, row, static_cast<size_t>(size) * sizeof(T));
+        to += rows;
+        if (range.end > operands) to[-1] = T(1);
+      }
+      kernels.product({rows, depth, columns, own.column_rows, rows,
+                       scratch_.dz + begin * dz_stride_ + job.gates.dz_first * units, dz_stride_, own.weight_rows,
+                       own.weight_rows});
+    }
+  }
+
+  const T* operand_row(const WeightJob& job, int64_t b, int64_t step) const {
+    if (!job.recurrent) return x + (b * timesteps + scratch_.steps.time(b, step)) * inputs;
+    if (job.gates.reset) return scratch_.operand + scratch_.steps.cell(b, step) * units;
+    return hidden_before(b, step);
+  }
+
+  // h_{t-1}.
+  const T* hidden_before(int64_t b, int64_t step) const {
+    if (step == 0) return initial(h0, b);
+    if (cell.hidden_at < 0) return scratch_.operand + scratch_.steps.cell(b, step - 1) * units;
+    return saved_row(b, step - 1) + cell.hidden_at * units;
+  }
+
+  // What the elementwise part needs of the step before: c of LSTM, else h.
+  const T* previous_row(int64_t b, int64_t step) const {
+    if (plan.options.cell != Cell::kLstm) return hidden_before(b, step);
+    return step == 0 ? initial(c0, b) : saved_row(b, step - 1) + 4 * units;
+  }
+
+  // The gradient that reaches this step through outputs: its own row and, as masked steps repeat the row's previous
+  // output, those of the masked steps that follow, and last_output if this is what it repeats. Null for none; the sum
+  // of several is in `buffer`.
+  const T* output_gradient(int64_t b, int64_t step, T* buffer) const {
+    const Steps& steps = scratch_.steps;
+    const int64_t own = steps.place(b, step);
+    const bool last = step + 1 == steps.count(b);
+    int64_t end = last ? timesteps : steps.place(b, step + 1);
+    const bool last_output_is_ours = last && (own == timesteps - 1 || !plan.options.zero_output_for_mask);
+    if (plan.options.zero_output_for_mask) end = own + 1;
+    const T* sum = nullptr;
+    const auto add = [&](const T* row) {
+      if (!sum) {
+        sum = row;
+      } else if (sum != buffer) {
+        for (int64_t u = 0; u < units; ++u) buffer[u] = sum[u] + row[u];
+        sum = buffer;
+      } else {
+        add_to(units, row, buffer);
+      }
+    };
+    if (doutputs_)
+      for (int64_t s = own; s < end; ++s) add(doutputs_ + (b * timesteps + s) * units);
+    if (dlast_output_ && last_output_is_ours) add(dlast_output_ + b * units);
+    return sum;
+  }
+
+  T* dz_row(int64_t b, int64_t step) const { return scratch_.dz + scratch_.steps.cell(b, step) * dz_stride_; }
+  const T* saved_row(int64_t b, int64_t step) const {
+    return workspace_ + (b * timesteps + scratch_.steps.time(b, step)) * cell.saved * units;
+  }
+  const T* initial(const T* state, int64_t b) const { return state ? state + b * units : scratch_.zeros; }
+
+  const T* workspace_;
+  const T *doutputs_, *dlast_output_, *dh_n_, *dc_n_;
+  T *dx_, *dkernel_, *drecurrent_kernel_, *dbias_, *dh0_, *dc0_;
+  int64_t dz_stride_;
+  BackwardScratch<T> scratch_;
+};
+
+}  // namespace
+
+size_t rnn_backward_scratch_bytes(const RnnPlan& plan) { return rnn_scratch_bytes<BackwardScratch>(plan); }
+
+Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace,
+                    const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch) {
+  const RnnDims& d = plan.dims;
+  const bool lstm = plan.options.cell == Cell::kLstm;
+  FASTSEQ_RETURN_IF_ERROR(check_array("workspace", workspace, d.dtype,
+                                      {d.batch, d.timesteps, rnn_workspace_width(plan.options, d.units)}));
+  FASTSEQ_RETURN_IF_ERROR(check_optional("doutputs", doutputs.doutputs, d.dtype, {d.batch, d.timesteps, d.units}));
+  FASTSEQ_RETURN_IF_ERROR(check_optional("dlast_output", doutputs.dlast_output, d.dtype, {d.batch, d.units}));
+  FASTSEQ_RETURN_IF_ERROR(check_optional("dh_n", doutputs.dh_n, d.dtype, {d.batch, d.units}));
+  FASTSEQ_RETURN_IF_ERROR(check_array("dx", gradients.dx, d.dtype, {d.batch, d.timesteps, d.inputs}));
+  FASTSEQ_RETURN_IF_ERROR(check_array("dkernel", gradients.dkernel, d.dtype, {d.inputs, d.gates * d.units}));
+  FASTSEQ_RETURN_IF_ERROR(
+      check_array("drecurrent_kernel", gradients.drecurrent_kernel, d.dtype, {d.units, d.gates * d.units}));
+  FASTSEQ_RETURN_IF_ERROR(check_bias("dbias", gradients.dbias, plan.options, d));
+  FASTSEQ_RETURN_IF_ERROR(check_array("dh0", gradients.dh0, d.dtype, {d.batch, d.units}));
+  if (lstm) {
+    FASTSEQ_RETURN_IF_ERROR(check_optional("dc_n", doutputs.dc_n, d.dtype, {d.batch, d.units}));
+    FASTSEQ_RETURN_IF_ERROR(check_array("dc0", gradients.dc0, d.dtype, {d.batch, d.units}));
+  }
+  run_rnn<Backward>(plan, scratch, inputs, workspace, doutputs, gradients);
+  return {};
+}
+
+}  // namespace fastseq

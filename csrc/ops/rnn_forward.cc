@@ -1,0 +1,301 @@
+// LSTM, GRU and SimpleRNN forward: the driver.
+//
+// Batch rows are dealt to the row groups; each runs the whole time loop of its rows, without waiting for any other. Time
+// goes in chunks: first the input projection x kernel + bias of all steps of the chunk as one product, while the chunk's
+// x and z stay in the second-level cache, then the steps, each one product h recurrent_kernel and the elementwise part.
+// (Row-parallel loops without barriers: Zhang et al. 2018, "DeepCPU"; the projection ahead of the loop: Appleyard et al.
+// 2016.) Within a row group each thread computes its own units of h and all read them all, so that they meet after
+// every step; h has two buffers, one to read and one to write.
+#include "checks.h"
+#include "fastseq/rnn.h"
+#include "rnn_layout.h"
+
+namespace fastseq {
+namespace {
+
+template <class T>
+struct ForwardScratch {
+  // Of one unit group: the weights of its units.
+  struct Weights {
+    PackedWeights<T> kernel;
+    PackedWeights<T> recurrent_kernel;
+    T* bias;            // (G * its units)
+    T* recurrent_bias;  // likewise
+
+    Weights(const RnnPlan& plan, int index, Scratch& scratch)
+        : Weights(plan, CellShape(plan.options), part(plan.dims.units, plan.unit_groups, index), scratch) {}
+
+   private:
+    Weights(const RnnPlan& plan, const CellShape& cell, Range units, Scratch& scratch)
+        : kernel(kernels_of<T>(*plan.isa), plan.dims.inputs, plan.dims.units, cell.gates,
+                 cell.input_groups(plan.input_factors), false, units, plan.row_groups, scratch),
+          recurrent_kernel(kernels_of<T>(*plan.isa), plan.dims.units, plan.dims.units, cell.gates,
+                           cell.recurrent_groups(plan.recurrent_factors, false), false, units, plan.row_groups,
+                           scratch),
+          bias(scratch.take<T>(cell.gates * (units.end - units.begin))),
+          recurrent_bias(scratch.take<T>(cell.gates * (units.end - units.begin))) {}
+  };
+
+  // Of one row group of R rows at most.
+  struct Group {
+    T* h[2];     // (R, U)
+    T* reset_h;  // (R, U), of GRU without reset_after; else null
+    Barrier* barrier;
+
+    Group(const RnnPlan& plan, int, Scratch& scratch) {
+      const int64_t size = rnn_rows_per_group(plan) * plan.dims.units;
+      for (T*& buffer : h) buffer = scratch.take<T>(size);
+      reset_h = CellShape(plan.options).resets_operand ? scratch.take<T>(size) : nullptr;
+      barrier = scratch.take<Barrier>(1);
+    }
+  };
+
+  // Of one member of the team, with C = R * chunk cells in a chunk and at most w units.
+  struct Member {
+    T* c;          // (R, w), of LSTM; else null
+    T* z;          // (C, G * w)
+    T* recurrent;  // (R, G * w)
+    T* dropped;    // (C, D) or (R, U): operands times their dropout factors
+    const T** operands;  // (C), as the next four
+    const T** dropped_rows;
+    const T** initial;
+    T** results;
+    int64_t* batch_rows;
+    T** saved;  // (R)
+
+    Member(const RnnPlan& plan, int, Scratch& scratch) {
+      const int64_t gates = CellShape(plan.options).gates;
+      const int64_t width = Place(plan, 0).width();
+      const int64_t rows = rnn_rows_per_group(plan);
+      const int64_t cells = rows * plan.chunk;
+      c = plan.options.cell == Cell::kLstm ? scratch.take<T>(rows * width) : nullptr;
+      z = scratch.take<T>(cells * gates * width);
+      recurrent = scratch.take<T>(rows * gates * width);
+      dropped = scratch.take<T>(std::max(plan.input_factors ? cells * plan.dims.inputs : 0,
+                                         plan.recurrent_factors ? rows * plan.dims.units : 0));
+      operands = scratch.take<const T*>(cells);
+      dropped_rows = scratch.take<const T*>(cells);
+      initial = scratch.take<const T*>(cells);
+      results = scratch.take<T*>(cells);
+      batch_rows = scratch.take<int64_t>(cells);
+      saved = scratch.take<T*>(rows);
+    }
+  };
+
+  Repeated<Weights> weights;
+  Repeated<Group> groups;
+  Repeated<Member> members;
+  Steps steps;
+
+  ForwardScratch(const RnnPlan& plan, Scratch& scratch)
+      : weights(plan, plan.unit_groups, scratch),
+        groups(plan, plan.row_groups, scratch),
+        members(plan, rnn_threads(plan), scratch),
+        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch) {}
+  ForwardScratch(const RnnPlan& plan, void* memory) : ForwardScratch(plan, Scratch(memory)) {}
+
+ private:
+  ForwardScratch(const RnnPlan& plan, Scratch&& scratch) : ForwardScratch(plan, scratch) {}
+};
+
+template <class T>
+class Forward : RnnOperands<T> {
+  using Base = RnnOperands<T>;
+  using Base::batch, Base::timesteps, Base::inputs, Base::units, Base::plan, Base::kernels, Base::cell, Base::mask;
+  using Base::x, Base::kernel, Base::recurrent_kernel, Base::bias, Base::h0, Base::c0;
+  using Base::dropout, Base::recurrent_dropout, Base::copy_units;
+
+  using Weights = typename ForwardScratch<T>::Weights;
+  using Group = typename ForwardScratch<T>::Group;
+  using Member = typename ForwardScratch<T>::Member;
+
+ public:
+  Forward(const RnnPlan& the_plan, void* memory, const RnnInputs& in, const RnnOutputs& out)
+      : Base(the_plan, in),
+        outputs_(out.outputs.as<T>()),
+        last_output_(out.last_output.as<T>()),
+        h_n_(out.h_n.as<T>()),
+        c_n_(out.c_n.as<T>()),
+        workspace_(out.workspace.as<T>()),
+        scratch_(the_plan, memory) {}
+
+  void run(const Team& team) const {
+    const Place place(plan, team.rank);
+    const Weights weights = scratch_.weights.at(place.unit_group);
+    const Group group = scratch_.groups.at(place.row_group);
+    weights.kernel.pack(kernel, place.row_group);
+    weights.recurrent_kernel.pack(recurrent_kernel, place.row_group);
+    if (place.row_group == 0) {
+      if (bias) weights.kernel.gather_units(bias, cell.gates, weights.bias);
+      if (Base::has_recurrent_bias())
+        weights.kernel.gather_units(bias + cell.gates * units, cell.gates, weights.recurrent_bias);
+    }
+    if (place.unit_group == 0) (new (group.barrier) Barrier)->reset(plan.unit_groups);
+    if (team.rank == 0) scratch_.steps.build(mask);
+    team.wait();
+    run_rows(place, weights, group, scratch_.members.at(team.rank));
+    team.wait();
+  }
+
+ private:
+  void run_rows(const Place& place, const Weights& weights, const Group& group, const Member& own) const {
+    const Steps& steps = scratch_.steps;
+    const GroupRows rows(steps, plan, place);
+    const int64_t width = place.width();
+    const int64_t z_width = cell.gates * width;
+    for (int64_t r = 0; r < rows.count(); ++r) {
+      copy_units(place, h0, rows[r], group.h[0] + r * units + place.units.begin);
+      if (own.c) copy_units(place, c0, rows[r], own.c + r * width);
+    }
+    group.barrier->wait();
+
+    const int64_t longest = rows.most_steps();
+    int64_t active = rows.count();
+    for (int64_t begin = 0; begin < longest; begin += plan.chunk) {
+      const int64_t end = std::min(begin + plan.chunk, longest);
+      int64_t cells = 0;
+      int64_t left = active;
+      for (int64_t step = begin; step < end; ++step) {
+        left = rows.active(step, left);
+        for (int64_t r = 0; r < left; ++r) {
+          own.operands[cells] = x + (rows[r] * timesteps + steps.time(rows[r], step)) * inputs;
+          own.batch_rows[cells++] = rows[r];
+        }
+      }
+      for (const GateGroup& gates : weights.kernel.groups())
+        product(own, cells, weights.kernel, gates, dropout, bias ? weights.bias : nullptr, own.z, z_width);
+
+      T* z = own.z;
+      for (int64_t step = begin; step < end; ++step) {
+        active = rows.active(step, active);
+        for (int64_t r = 0; r < active; ++r) own.batch_rows[r] = rows[r];
+        take_step(place, weights, group, own, rows, step, active, z);
+        z += active * z_width;
+        group.barrier->wait();
+      }
+    }
+
+    for (int64_t r = 0; r < rows.count(); ++r) finish_row(place, rows[r], group, own, r);
+  }
+
+  // One step of the first `active` rows. z: (active, G * width), their input projections.
+  void take_step(const Place& place, const Weights& weights, const Group& group, const Member& own,
+                 const GroupRows& rows, int64_t step, int64_t active, T* z) const {
+    const Steps& steps = scratch_.steps;
+    const int64_t first = place.units.begin;
+    const T* h_prev = group.h[step & 1];
+    T* h = group.h[(step + 1) & 1];
+    if (workspace_)
+      for (int64_t r = 0; r < active; ++r)
+        own.saved[r] = workspace_ + (rows[r] * timesteps + steps.time(rows[r], step)) * cell.saved * units + first;
+    const CellForwardArgs<T> args{active,
+                                  place.width(),
+                                  units,
+                                  plan.options.activation,
+                                  plan.options.recurrent_activation,
+                                  plan.options.reset_after,
+                                  z,
+                                  own.recurrent,
+                                  h_prev + first,
+                                  h + first,
+                                  own.c,
+                                  group.reset_h ? group.reset_h + first : nullptr,
+                                  workspace_ ? own.saved : nullptr};
+    recurrent_products(weights, own, active, false, h_prev);
+    switch (plan.options.cell) {
+      case Cell::kLstm:
+        kernels.lstm_forward(args);
+        break;
+      case Cell::kGru:
+        kernels.gru_reset_forward(args);
+        if (cell.resets_operand) {
+          group.barrier->wait();
+          recurrent_products(weights, own, active, true, group.reset_h);
+        }
+        kernels.gru_update_forward(args);
+        break;
+      case Cell::kSimpleRnn:
+        kernels.simple_rnn_forward(args);
+        break;
+    }
+    if (outputs_)
+      for (int64_t r = 0; r < active; ++r)
+        std::copy_n(h + r * units + first, place.width(),
+                    outputs_ + (rows[r] * timesteps + steps.place(rows[r], step)) * units + first);
+  }
+
+  // recurrent = operand recurrent_kernel + recurrent bias, of the gates whose operand is (not) reset.
+  void recurrent_products(const Weights& weights, const Member& own, int64_t active, bool reset, const T* h) const {
+    for (int64_t r = 0; r < active; ++r) own.operands[r] = h + r * units;
+    for (const GateGroup& gates : weights.recurrent_kernel.groups())
+      if (gates.reset == reset)
+        product(own, active, weights.recurrent_kernel, gates, recurrent_dropout,
+                Base::has_recurrent_bias() ? weights.recurrent_bias : nullptr, own.recurrent,
+                cell.gates * (weights.kernel.width()));
+  }
+
+  // The gates' columns of results (rows, ld) = operands weights + initial, each operand times its dropout factors.
+  void product(const Member& own, int64_t rows, const PackedWeights<T>& weights, const GateGroup& gates,
+               const DropoutFactors<T>& factors, const T* initial, T* results, int64_t ld) const {
+    const int64_t column = gates.first * weights.width();
+    const int64_t depth = weights.depth(gates);
+    for (int64_t m = 0; m < rows; ++m) own.results[m] = results + m * ld + column;
+    if (initial) std::fill_n(own.initial, rows, initial + column);
+    const T* const* operands = own.operands;
+    if (factors.data) {
+      for (int64_t m = 0; m < rows; ++m) {
+        own.dropped_rows[m] = own.dropped + m * depth;
+        multiply(depth, own.operands[m], factors.row(gates, own.batch_rows[m]), own.dropped + m * depth);
+      }
+      operands = own.dropped_rows;
+    }
+    kernels.product({rows, depth, weights.columns(gates), operands, 1, weights.data(gates), 0,
+                     initial ? own.initial : nullptr, own.results});
+  }
+
+  // The states after the last step of row b, which is row r of the group, and outputs where it has no steps.
+  void finish_row(const Place& place, int64_t b, const Group& group, const Member& own, int64_t r) const {
+    const Steps& steps = scratch_.steps;
+    const int64_t first = place.units.begin;
+    const int64_t count = steps.count(b);
+    const T* h = group.h[count & 1];
+    copy_units(place, h, r, h_n_ + b * units + first);
+    if (own.c) std::copy_n(own.c + r * place.width(), place.width(), c_n_ + b * units + first);
+    const bool ends_masked = count == 0 || steps.place(b, count - 1) != timesteps - 1;
+    const bool zero = count == 0 || (ends_masked && plan.options.zero_output_for_mask);
+    copy_units(place, zero ? nullptr : h, r, last_output_ + b * units + first);
+    if (!outputs_ || count == timesteps) return;
+    // Masked steps repeat the output before them.
+    const T* previous = nullptr;
+    for (int64_t s = 0; s < timesteps; ++s) {
+      T* row = outputs_ + (b * timesteps + s) * units;
+      if (mask[b * timesteps + steps.flip(s)]) {
+        if (!plan.options.zero_output_for_mask) previous = row;
+      } else {
+        copy_units(place, previous, 0, row + first);
+      }
+    }
+  }
+
+  T *outputs_, *last_output_, *h_n_, *c_n_, *workspace_;
+  ForwardScratch<T> scratch_;
+};
+
+}  // namespace
+
+size_t rnn_forward_scratch_bytes(const RnnPlan& plan) { return rnn_scratch_bytes<ForwardScratch>(plan); }
+
+Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch) {
+  const RnnDims& d = plan.dims;
+  FASTSEQ_RETURN_IF_ERROR(check_optional("outputs", outputs.outputs, d.dtype, {d.batch, d.timesteps, d.units}));
+  FASTSEQ_RETURN_IF_ERROR(check_array("last_output", outputs.last_output, d.dtype, {d.batch, d.units}));
+  FASTSEQ_RETURN_IF_ERROR(check_array("h_n", outputs.h_n, d.dtype, {d.batch, d.units}));
+  if (plan.options.cell == Cell::kLstm)
+    FASTSEQ_RETURN_IF_ERROR(check_array("c_n", outputs.c_n, d.dtype, {d.batch, d.units}));
+  FASTSEQ_RETURN_IF_ERROR(check_optional("workspace", outputs.workspace, d.dtype,
+                                         {d.batch, d.timesteps, rnn_workspace_width(plan.options, d.units)}));
+  run_rnn<Forward>(plan, scratch, inputs, outputs);
+  return {};
+}
+
+}  // namespace fastseq

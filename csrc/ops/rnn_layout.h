@@ -1,0 +1,165 @@
+// What the plan of a recurrent op and its two drivers share.
+//
+// The threads of a call form a grid: row_groups x unit_groups. Batch rows are dealt to the row groups; within a row
+// group every thread has its own units. Where the batch has a row for every thread, unit_groups is 1 and no thread ever
+// waits for another inside the time loop; else the threads of a row group meet once a step.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <new>
+
+#include "cell.h"
+#include "fastseq/rnn.h"
+#include "scratch.h"
+#include "settings.h"
+#include "steps.h"
+#include "weights.h"
+
+namespace fastseq {
+
+inline int rnn_threads(const RnnPlan& plan) { return plan.row_groups * plan.unit_groups; }
+
+inline int64_t rnn_rows_per_group(const RnnPlan& plan) {
+  return (plan.dims.batch + plan.row_groups - 1) / plan.row_groups;
+}
+
+// Where a member of the team has its work: row group, unit group, its units.
+struct Place {
+  int row_group;
+  int unit_group;
+  Range units;
+  int64_t width() const { return units.end - units.begin; }
+
+  Place(const RnnPlan& plan, int rank)
+      : row_group(rank / plan.unit_groups),
+        unit_group(rank % plan.unit_groups),
+        units(part(plan.dims.units, plan.unit_groups, unit_group)) {}
+};
+
+// `count` pieces of scratch laid out alike, each a Piece(plan, index, scratch); that of index 0 is the largest.
+template <class Piece>
+class Repeated {
+ public:
+  Repeated(const RnnPlan& plan, int count, Scratch& scratch) : plan_(plan) {
+    Scratch measure(nullptr);
+    (void)Piece(plan, 0, measure);
+    bytes_ = static_cast<int64_t>(measure.used());
+    base_ = scratch.take<char>(count * bytes_);
+  }
+  Piece at(int index) const {
+    Scratch carve(base_ + index * bytes_);
+    return Piece(plan_, index, carve);
+  }
+
+ private:
+  const RnnPlan& plan_;
+  char* base_;
+  int64_t bytes_;
+};
+
+// The batch rows of one row group: dealt in the order of falling step counts.
+class GroupRows {
+ public:
+  GroupRows(const Steps& steps, const RnnPlan& plan, const Place& place)
+      : steps_(steps),
+        first_(place.row_group),
+        stride_(plan.row_groups),
+        count_((plan.dims.batch - first_ + stride_ - 1) / stride_) {}
+  int64_t count() const { return count_; }
+  int64_t operator[](int64_t r) const { return steps_.ordered_row(first_ + r * stride_); }
+  int64_t most_steps() const { return count_ > 0 ? steps_.count((*this)[0]) : 0; }
+  // How many rows have this step: the first ones. At most `before`, the answer for an earlier step.
+  int64_t active(int64_t step, int64_t before) const {
+    while (before > 0 && steps_.count((*this)[before - 1]) <= step) --before;
+    return before;
+  }
+
+ private:
+  const Steps& steps_;
+  int first_;
+  int stride_;
+  int64_t count_;
+};
+
+// A call's dimensions and inputs as both drivers read them; absent arrays are null.
+template <class T>
+struct RnnOperands {
+  const RnnPlan& plan;
+  const KernelTable<T>& kernels;
+  const CellShape cell;
+  const int64_t batch, timesteps, inputs, units;
+  const T *x, *kernel, *recurrent_kernel, *bias, *h0, *c0;
+  const uint8_t* mask;
+  const DropoutFactors<T> dropout, recurrent_dropout;
+
+  RnnOperands(const RnnPlan& the_plan, const RnnInputs& in)
+      : plan(the_plan),
+        kernels(kernels_of<T>(*plan.isa)),
+        cell(plan.options),
+        batch(plan.dims.batch),
+        timesteps(plan.dims.timesteps),
+        inputs(plan.dims.inputs),
+        units(plan.dims.units),
+        x(in.x.as<T>()),
+        kernel(in.kernel.as<T>()),
+        recurrent_kernel(in.recurrent_kernel.as<T>()),
+        bias(in.bias.as<T>()),
+        h0(in.h0.as<T>()),
+        c0(in.c0.as<T>()),
+        mask(in.mask.as<uint8_t>()),
+        dropout{in.dropout_mask.as<T>(), plan.input_factors, batch, inputs},
+        recurrent_dropout{in.recurrent_dropout_mask.as<T>(), plan.recurrent_factors, batch, units} {}
+
+  // GRU with reset_after has a second row of biases.
+  bool has_recurrent_bias() const { return bias && plan.options.cell == Cell::kGru && plan.options.reset_after; }
+
+  // The place's units of row `index` of `source` (rows, units), or zeros without a source.
+  void copy_units(const Place& place, const T* source, int64_t index, T* to) const {
+    if (source)
+      std::copy_n(source + index * units + place.units.begin, place.width(), to);
+    else
+      std::fill_n(to, place.width(), T(0));
+  }
+};
+
+// Bytes of scratch that ScratchOf<T> lays out for this call. Enough, too, for the same call on one thread: what is
+// left when OpenMP gives fewer threads than were planned.
+template <template <class> class ScratchOf>
+size_t rnn_scratch_bytes(const RnnPlan& plan) {
+  const auto bytes = [](const RnnPlan& of) {
+    Scratch measure(nullptr);
+    if (of.dims.dtype == DType::kFloat64)
+      (void)ScratchOf<double>(of, measure);
+    else
+      (void)ScratchOf<float>(of, measure);
+    return measure.used();
+  };
+  RnnPlan alone = plan;
+  alone.row_groups = alone.unit_groups = 1;
+  return std::max(bytes(plan), bytes(alone));
+}
+
+// (GU), of GRU with reset_after (2, 3U); passes when absent.
+Status check_bias(const char* name, const Array& array, const RnnOptions& options, const RnnDims& dims);
+
+size_t rnn_forward_scratch_bytes(const RnnPlan& plan);
+size_t rnn_backward_scratch_bytes(const RnnPlan& plan);
+
+// Runs Driver<T>(plan, scratch, arguments...) for every member of the team that the plan asks for, or of a team of one.
+template <template <class> class Driver, class... Arguments>
+void run_rnn(const RnnPlan& plan, void* scratch, const Arguments&... arguments) {
+  const auto run = [&](const RnnPlan& with) {
+    const auto run_as = [&](auto zero) {
+      const Driver<decltype(zero)> driver(with, scratch, arguments...);
+      return run_team(rnn_threads(with), [&](const Team& team) { driver.run(team); });
+    };
+    return with.dims.dtype == DType::kFloat64 ? run_as(double{}) : run_as(float{});
+  };
+  if (run(plan)) return;
+  RnnPlan alone = plan;
+  alone.row_groups = alone.unit_groups = 1;
+  run(alone);
+}
+
+}  // namespace fastseq

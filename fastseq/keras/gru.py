@@ -1,0 +1,63 @@
+"""FastGRU: `keras.layers.GRU` over fastseq's kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from fastseq.keras.native import drop_in_for
+from fastseq.keras.rnn import NativeRNN
+
+
+@drop_in_for(keras.layers.GRU)
+class FastGRU(NativeRNN, keras.layers.GRU):  # type: ignore[misc]
+    """`keras.layers.GRU`, several times as fast in training on a CPU.
+
+    Takes every argument of the stock layer, has the same weights under the same names, and computes the same results in
+    all of its modes: see `FastLSTM`, of which all that is said holds here too.
+
+    With `recurrent_dropout`, older versions of Keras drop h also where the update gate keeps it, which the kernels do
+    not: there such layers run on stock Keras.
+
+    Args:
+        units: Positive integer, dimensionality of the output space.
+        use_native: `"auto"`, `True` or `False`, as in `FastLSTM`.
+        **kwargs: All other arguments of `keras.layers.GRU`.
+
+    Call arguments:
+        inputs: (batch, timesteps, features).
+        mask: (batch, timesteps), bool: true where a step counts. A masked step costs no time and is never read.
+        training: Whether `dropout` and `recurrent_dropout` apply.
+        initial_state: A list of h, (batch, units).
+
+    Raises:
+        ValueError: As `keras.layers.GRU`, or as said under `use_native` of `FastLSTM`.
+
+    References:
+        Cho et al. 2014 (arXiv 1406.1078); the exact definition, for both values of `reset_after`, is
+        `fastseq.reference.gru_forward`.
+
+    >>> import numpy as np
+    >>> from fastseq.keras import FastGRU
+    >>> layer = FastGRU(4, return_sequences=True)
+    >>> tuple(layer(np.zeros((2, 5, 3), "float32")).shape)
+    (2, 5, 4)
+    """
+
+    native_cell = "gru"
+    stock_cell = keras.layers.GRUCell
+    activation_names = ("activation", "recurrent_activation")
+
+    def __init__(self, units: int, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
+        super().__init__(units, *args, **kwargs)
+        self._set_use_native(use_native)
+
+    def _not_native_because(self) -> str | None:
+        # Cells that have a mask for each gate apply them in the products only.
+        if self.recurrent_dropout > 0 and getattr(self.cell, "dropout_mask_count", None) is None:
+            return f"recurrent_dropout must be 0 with Keras {keras.__version__}, got {self.recurrent_dropout}"
+        return super()._not_native_because()
+
+    def _native_options(self) -> dict[str, Any]:
+        return {**super()._native_options(), "reset_after": self.cell.reset_after}
