@@ -16,20 +16,36 @@
 
 namespace fastseq {
 
+// A matrix B as the second operand of a product: depth x columns, of which the last `tail` are packed in another way than
+// the others (product.inl): for a few columns beyond whole vectors, that is cheaper.
+struct PackedShape {
+  int64_t depth;
+  int64_t columns;
+  int64_t tail;
+};
+
+// How many columns of a matrix should be its tail, at most `most`. A part of the matrix with some of the last columns has
+// these as its tail, so that every column is summed in the same way in whatever part.
+inline int64_t tail_columns(int64_t depth, int64_t columns, int64_t most) {
+  constexpr int64_t kMostColumns = 8;  // beyond, a partial vector costs no more
+  constexpr int64_t kLeastDepth = 64;  // below, adding up the lanes would cost more than is saved
+  const int64_t rest = columns % 16;
+  return depth >= kLeastDepth && rest <= kMostColumns && rest <= most ? rest : 0;
+}
+
 // C[m][n] = init[m][n] + sum_k a[m][k * a_stride] * B[k][n] for m < rows, n < columns.
 //
 // Rows are given by pointers, so that any subset of rows (the unmasked ones) costs only itself, and so that a
 // transposed operand is the same call with another stride. The sum over k is taken in blocks of at most kDepthBlock,
-// each from zero, added to C in order: the result does not depend on how rows and columns are split over tiles or
-// threads.
+// each from zero, added to C in order; of a tail's columns in 16 interleaved sums. So the result does not depend on how
+// rows and columns are split over tiles or threads.
 template <class T>
 struct ProductArgs {
   int64_t rows;
-  int64_t depth;
-  int64_t columns;
+  PackedShape shape;     // of B; no tail with b_stride
   const T* const* a;     // rows pointers; a[m][k * a_stride] is element (m, k)
-  int64_t a_stride;      // in elements
-  const T* b;            // depth x columns: packed, or row-major with b_stride
+  int64_t a_stride;      // in elements; 1 where B is packed
+  const T* b;            // packed, or row-major with b_stride
   int64_t b_stride;      // 0: packed by pack_row or pack_transposed; else elements from row to row, and up to a vector
                          // past the last column is read, never used
   const T* const* init;  // rows pointers to `columns` elements each, or null for zero; may equal c
@@ -85,13 +101,12 @@ template <class T>
 struct KernelTable {
   int lanes;  // elements of T in a vector
 
-  // Elements (not bytes) that a packed depth x columns operand takes.
-  int64_t (*packed_size)(int64_t depth, int64_t columns);
+  // Elements (not bytes) that a packed operand takes.
+  int64_t (*packed_size)(const PackedShape&);
   // Writes row k of B (columns contiguous elements) into its place in `packed`.
-  void (*pack_row)(int64_t k, int64_t depth, int64_t columns, const T* row, T* packed);
+  void (*pack_row)(int64_t k, const PackedShape&, const T* row, T* packed);
   // Writes columns [begin, end) of B where B[k][n] = src[n * ld + k]: the transpose of a row-major matrix.
-  void (*pack_transposed)(int64_t begin, int64_t end, int64_t depth, int64_t columns, const T* src, int64_t ld,
-                          T* packed);
+  void (*pack_transposed)(int64_t begin, int64_t end, const PackedShape&, const T* src, int64_t ld, T* packed);
   void (*product)(const ProductArgs<T>&);
 
   CellForward<T> lstm_forward;

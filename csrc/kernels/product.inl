@@ -1,16 +1,23 @@
 // The packed product C = init + A B of kernels.h, over a vector vocabulary S.
 //
-// Packed layout of B (depth K x columns N): the columns are rounded up to whole vectors and split into panels of at
-// most S::kTileVectors vectors, as even as possible (25 vectors become 4+4+4+4+3+3+3, not six 4s and a 1, which would
-// leave too few accumulators to hide the latency of a multiply-add). A panel of w columns is K rows of w elements,
-// one after the other; panels follow each other. Columns past N are zero.
+// The columns of B fall into a body and a tail. The body (whole vectors, or with a partial last one) is split into
+// panels of at most S::kTileVectors vectors, as even as possible (25 vectors become 4+4+4+4+3+3+3, not six 4s and a 1,
+// which would leave too few accumulators to hide the latency of a multiply-add). A panel of w columns is K rows of w
+// elements, one after the other; panels follow each other. Columns past the last are zero.
 //
 // The tile kernel holds rows x vectors accumulators in registers over a block of K, after Goto and van de Geijn 2008.
 // Order of loops: block of K, panel, tile of rows, so that a panel's block (at most 128 x 64 floats = 32 KiB) stays in
 // the first-level cache for all rows.
+//
+// The tail is a remainder of a few columns that would waste most of a vector: 4 of 100 columns would cost as much as 16.
+// Its columns are packed each on its own, 16 consecutive k together, and computed as dot products along K in 16
+// interleaved sums, added up pairwise: lanes i and i + 8, then i + 4, i + 2, i + 1. That needs rows of A that are
+// contiguous, as all packed products have.
 #pragma once
 
 #include <cstdint>
+
+#include "kernels.h"
 
 namespace fastseq {
 namespace {
@@ -31,47 +38,73 @@ struct Panels {
   int64_t width(int64_t panel) const { return base + (panel < extra ? 1 : 0); }
 };
 
+constexpr int64_t kDotLanes = 16;  // of every ISA, whatever its vectors are
+
+// Where column c of the tail has its elements k to k + 15, from the beginning of the tail on.
+inline int64_t tail_offset(int64_t k, int64_t c, int64_t tail) {
+  return (k / kDotLanes * tail + c) * kDotLanes + k % kDotLanes;
+}
+
+// Where the tail begins.
 template <class S>
-int64_t packed_size(int64_t depth, int64_t columns) {
-  return depth * Panels<S>(columns).vectors * S::kLanes;
+int64_t body_size(const PackedShape& shape) {
+  return shape.depth * Panels<S>(shape.columns - shape.tail).vectors * S::kLanes;
 }
 
 template <class S>
-void pack_row(int64_t k, int64_t depth, int64_t columns, const typename S::T* row, typename S::T* packed) {
+int64_t packed_size(const PackedShape& shape) {
+  const int64_t chunks = (shape.depth + kDotLanes - 1) / kDotLanes;
+  return body_size<S>(shape) + chunks * kDotLanes * shape.tail;
+}
+
+template <class S>
+void pack_row(int64_t k, const PackedShape& shape, const typename S::T* row, typename S::T* packed) {
   using T = typename S::T;
-  const Panels<S> panels(columns);
-  int64_t left = columns;
+  const int64_t depth = shape.depth;
+  const int64_t tail = shape.tail;
+  const Panels<S> panels(shape.columns - tail);
+  int64_t left = shape.columns - tail;
   for (int64_t p = 0; p < panels.count; ++p) {
     const int64_t width = panels.width(p) * S::kLanes;
     T* to = packed + panels.first_vector(p) * S::kLanes * depth + k * width;
     for (int64_t j = 0; j < width; j += S::kLanes, row += S::kLanes, left -= S::kLanes)
       S::store(to + j, left >= S::kLanes ? S::load(row) : S::load_partial(row, static_cast<int>(left)));
   }
+  row += left;  // back from a partial vector
+  T* to = packed + body_size<S>(shape);
+  for (int64_t c = 0; c < tail; ++c) to[tail_offset(k, c, tail)] = row[c];
 }
 
 template <class S>
-void pack_transposed(int64_t begin, int64_t end, int64_t depth, int64_t columns, const typename S::T* src, int64_t ld,
+void pack_transposed(int64_t begin, int64_t end, const PackedShape& shape, const typename S::T* src, int64_t ld,
                      typename S::T* packed) {
   using T = typename S::T;
-  const Panels<S> panels(columns);
+  const int64_t depth = shape.depth;
+  const int64_t tail = shape.tail;
+  const int64_t body = shape.columns - tail;
+  const Panels<S> panels(body);
   // In blocks of k, so that the lines written (one per k, `width` elements apart) stay in the first-level cache.
   constexpr int64_t kBlock = 32;
   for (int64_t p = 0; p < panels.count; ++p) {
     const int64_t first = panels.first_vector(p) * S::kLanes;
     const int64_t width = panels.width(p) * S::kLanes;
+    const int64_t last = first + width < body ? first + width : body;
     const int64_t from = first > begin ? first : begin;
-    const int64_t to = first + width < end ? first + width : end;
+    const int64_t to = last < end ? last : end;
     T* panel = packed + first * depth;
     for (int64_t k0 = 0; k0 < depth; k0 += kBlock) {
       const int64_t k1 = k0 + kBlock < depth ? k0 + kBlock : depth;
       for (int64_t n = from; n < to; ++n)
         for (int64_t k = k0; k < k1; ++k) panel[k * width + (n - first)] = src[n * ld + k];
-      // Whoever packs the last column also clears the padding behind it.
-      if (end == columns)
-        for (int64_t n = columns > first ? columns : first; n < first + width; ++n)
+      // Whoever packs the last column of the body also clears the padding behind it.
+      if (begin < body && end >= body)
+        for (int64_t n = last; n < first + width; ++n)
           for (int64_t k = k0; k < k1; ++k) panel[k * width + (n - first)] = T(0);
     }
   }
+  T* tail_begin = packed + body_size<S>(shape);
+  for (int64_t n = begin > body ? begin : body; n < end; ++n)
+    for (int64_t k = 0; k < depth; ++k) tail_begin[tail_offset(k, n - body, tail)] = src[n * ld + k];
 }
 
 // One tile: MR rows by NV vectors over one block of K. `valid` is how many lanes of the last vector are columns of C.
@@ -127,27 +160,92 @@ inline TileFunction<S> find_tile(int64_t rows, int64_t vectors) {
   return product_tile<S, R, N>;
 }
 
+// One tile of the tail: MR rows by NC columns over all of K.
+template <class S, int MR, int NC>
+void tail_tile(int64_t depth, const typename S::T* const* a, const typename S::T* b, int64_t tail,
+               const typename S::T* const* init, typename S::T* const* c, int64_t column) {
+  using T = typename S::T;
+  using V = typename S::V;
+  constexpr int kParts = static_cast<int>(kDotLanes) / S::kLanes;
+  V sums[MR][NC][kParts];
+  for (int m = 0; m < MR; ++m)
+    for (int n = 0; n < NC; ++n)
+      for (int part = 0; part < kParts; ++part) sums[m][n][part] = S::zero();
+  const auto multiply_add = [&](int64_t k, int part, auto load) {
+    const int64_t at = k + part * S::kLanes;
+    V bs[NC];
+    for (int n = 0; n < NC; ++n) bs[n] = load(b + tail_offset(at, n, tail));
+    for (int m = 0; m < MR; ++m) {
+      const V am = load(a[m] + at);
+      for (int n = 0; n < NC; ++n) sums[m][n][part] = S::fma(am, bs[n], sums[m][n][part]);
+    }
+  };
+  int64_t k = 0;
+  for (; k + kDotLanes <= depth; k += kDotLanes)
+    for (int part = 0; part < kParts; ++part) multiply_add(k, part, [](const T* p) { return S::load(p); });
+  for (int part = 0; part < kParts; ++part) {
+    const int64_t left = depth - k - part * S::kLanes;
+    if (left <= 0) break;
+    const int valid = static_cast<int>(left < S::kLanes ? left : S::kLanes);
+    multiply_add(k, part, [valid](const T* p) { return valid == S::kLanes ? S::load(p) : S::load_partial(p, valid); });
+  }
+  for (int m = 0; m < MR; ++m)
+    for (int n = 0; n < NC; ++n) {
+      const T first = init ? init[m][column + n] : T(0);
+      c[m][column + n] = first + S::add_lanes(sums[m][n]);
+    }
+}
+
+template <class S>
+using TailFunction = void (*)(int64_t, const typename S::T* const*, const typename S::T*, int64_t,
+                              const typename S::T* const*, typename S::T* const*, int64_t);
+
+template <class S, int R = 1, int N = 1>
+inline TailFunction<S> find_tail_tile(int64_t rows, int64_t columns) {
+  if constexpr (R < S::kTailRows) {
+    if (rows > R) return find_tail_tile<S, R + 1, N>(rows, columns);
+  }
+  if constexpr (N < S::kTailColumns) {
+    if (columns > N) return find_tail_tile<S, R, N + 1>(rows, columns);
+  }
+  return tail_tile<S, R, N>;
+}
+
+template <class S>
+void product_tail(const ProductArgs<typename S::T>& args) {
+  const int64_t tail = args.shape.tail;
+  const int64_t body = args.shape.columns - tail;
+  const typename S::T* b = args.b + body_size<S>(args.shape);
+  for (int64_t row = 0; row < args.rows; row += S::kTailRows)
+    for (int64_t n = 0; n < tail; n += S::kTailColumns)
+      find_tail_tile<S>(args.rows - row, tail - n)(args.shape.depth, args.a + row, b + n * kDotLanes, tail,
+                                                   args.init ? args.init + row : nullptr, args.c + row, body + n);
+}
+
 template <class S>
 void product(const ProductArgs<typename S::T>& args) {
   using T = typename S::T;
-  const Panels<S> panels(args.columns);
+  const int64_t depth = args.shape.depth;
+  const int64_t columns = args.shape.columns - args.shape.tail;
+  if (args.shape.tail) product_tail<S>(args);
+  const Panels<S> panels(columns);
   // Row tiles as even as possible, for the same reason as panels.
   const int64_t tiles = (args.rows + S::kTileRows - 1) / S::kTileRows;
   const int64_t base = tiles ? args.rows / tiles : 0;
   const int64_t extra = tiles ? args.rows % tiles : 0;
   const T* const* init = args.init;
   // Blocks of the depth as even as possible too; a depth of 0 is one empty block, which still writes init.
-  const int64_t blocks = args.depth > 0 ? (args.depth + kDepthBlock - 1) / kDepthBlock : 1;
+  const int64_t blocks = depth > 0 ? (depth + kDepthBlock - 1) / kDepthBlock : 1;
   int64_t k0 = 0;
   for (int64_t i = 0; i < blocks; ++i) {
-    const int64_t block = args.depth / blocks + (i < args.depth % blocks ? 1 : 0);
+    const int64_t block = depth / blocks + (i < depth % blocks ? 1 : 0);
     for (int64_t p = 0; p < panels.count; ++p) {
       const int64_t column = panels.first_vector(p) * S::kLanes;
       const int64_t vectors = panels.width(p);
-      const int64_t left = args.columns - column - (vectors - 1) * S::kLanes;
+      const int64_t left = columns - column - (vectors - 1) * S::kLanes;
       const int valid = static_cast<int>(left < S::kLanes ? left : S::kLanes);
       const int64_t b_stride = args.b_stride ? args.b_stride : vectors * S::kLanes;
-      const T* b = args.b + (args.b_stride ? column : column * args.depth) + k0 * b_stride;
+      const T* b = args.b + (args.b_stride ? column : column * depth) + k0 * b_stride;
       const TileFunction<S> narrow = find_tile<S>(base, vectors);
       const TileFunction<S> wide = find_tile<S>(base + 1, vectors);
       int64_t row = 0;

@@ -22,6 +22,9 @@ struct Avx2F32 {
   // 16 registers: 12 accumulators, 2 vectors of B, 1 broadcast of A.
   static constexpr int kTileRows = 6;
   static constexpr int kTileVectors = 2;
+  // Tail tiles keep 16 lanes for each row and column.
+  static constexpr int kTailRows = 3;
+  static constexpr int kTailColumns = 2;
   static V zero() { return _mm256_setzero_ps(); }
   static V set(T x) { return _mm256_set1_ps(x); }
   static V load(const T* p) { return _mm256_loadu_ps(p); }
@@ -49,6 +52,14 @@ struct Avx2F32 {
   }
   static V reciprocal_guess(V a) {
     return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_set1_epi32(kReciprocalMagic), _mm256_castps_si256(a)));
+  }
+
+  // The sum of 16 lanes in two vectors: i and i + 8, then i + 4, i + 2, i + 1.
+  static T add_lanes(const V (&parts)[2]) {
+    const __m256 eight = _mm256_add_ps(parts[0], parts[1]);
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
 
  private:

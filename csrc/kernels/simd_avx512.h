@@ -22,6 +22,9 @@ struct Avx512F32 {
   // 32 registers: 24 accumulators, 4 vectors of B, 1 broadcast of A.
   static constexpr int kTileRows = 6;
   static constexpr int kTileVectors = 4;
+  // Tail tiles keep 16 lanes for each row and column.
+  static constexpr int kTailRows = 6;
+  static constexpr int kTailColumns = 4;
   static V zero() { return _mm512_setzero_ps(); }
   static V set(T x) { return _mm512_set1_ps(x); }
   static V load(const T* p) { return _mm512_loadu_ps(p); }
@@ -46,6 +49,14 @@ struct Avx512F32 {
   static V scale(V a, V n) { return _mm512_scalef_ps(a, n); }
   static V reciprocal_guess(V a) {
     return _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_set1_epi32(kReciprocalMagic), _mm512_castps_si512(a)));
+  }
+
+  // The sum of the lanes: i and i + 8, then i + 4, i + 2, i + 1.
+  static T add_lanes(const V (&parts)[1]) {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(parts[0]), _mm512_extractf32x8_ps(parts[0], 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
 
  private:

@@ -47,6 +47,9 @@ struct Scalar {
   static constexpr int kLanes = 1;
   static constexpr int kTileRows = 4;
   static constexpr int kTileVectors = 4;
+  // Tail tiles keep 16 lanes for each row and column.
+  static constexpr int kTailRows = 1;
+  static constexpr int kTailColumns = 1;
   static V zero() { return V(0); }
   static V set(T x) { return x; }
   static V load(const T* p) { return *p; }
@@ -58,6 +61,14 @@ struct Scalar {
   static V mul(V a, V b) { return a * b; }
   static V at_least(V bound, V x) { return bound > x ? bound : x; }  // NaN in x stays
   static V at_most(V bound, V x) { return bound < x ? bound : x; }
+  // The sum of 16 lanes: i and i + 8, then i + 4, i + 2, i + 1.
+  static T add_lanes(const V (&parts)[16]) {
+    V sums[16];
+    for (int i = 0; i < 16; ++i) sums[i] = parts[i];
+    for (int half = 8; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+    return sums[0];
+  }
   using Flags = bool;
   static Flags less(V a, V b) { return a < b; }
   static V select(Flags flags, V yes, V no) { return flags ? yes : no; }

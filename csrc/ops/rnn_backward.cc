@@ -286,15 +286,15 @@ class Backward : RnnOperands<T> {
   // are those from `first` on of what the factors are for.
   void product(const Member& own, int64_t rows, const PackedWeights<T>& weights, const GateGroup& gates,
                const DropoutFactors<T>& factors, bool onto, int64_t first = 0) const {
-    const int64_t columns = weights.columns(gates);
+    const PackedShape shape = weights.shape(gates);
     for (int64_t m = 0; m < rows; ++m) own.operands[m] = own.dz_cells[m] + gates.dz_first * units;
-    const int64_t depth = weights.depth(gates);
     if (!factors.data) {
-      kernels.product({rows, depth, columns, own.operands, 1, weights.data(gates), 0, onto ? own.results : nullptr,
+      kernels.product({rows, shape, own.operands, 1, weights.data(gates), 0, onto ? own.results : nullptr,
                        own.results});
     } else {
+      const int64_t columns = shape.columns;
       for (int64_t m = 0; m < rows; ++m) own.undropped_rows[m] = own.undropped + m * columns;
-      kernels.product({rows, depth, columns, own.operands, 1, weights.data(gates), 0, nullptr, own.undropped_rows});
+      kernels.product({rows, shape, own.operands, 1, weights.data(gates), 0, nullptr, own.undropped_rows});
       for (int64_t m = 0; m < rows; ++m) {
         const T* factor = factors.row(gates, own.batch_rows[m]) + first;
         T* result = own.results[m];
@@ -378,7 +378,7 @@ class Backward : RnnOperands<T> {
         to += rows;
         if (range.end > operands) to[-1] = T(1);
       }
-      kernels.product({rows, depth, columns, own.column_rows, rows,
+      kernels.product({rows, {depth, columns, 0}, own.column_rows, rows,
                        scratch_.dz + begin * dz_stride_ + job.gates.dz_first * units, dz_stride_, own.weight_rows,
                        own.weight_rows});
     }

@@ -238,18 +238,18 @@ class Forward : RnnOperands<T> {
   void product(const Member& own, int64_t rows, const PackedWeights<T>& weights, const GateGroup& gates,
                const DropoutFactors<T>& factors, const T* initial, T* results, int64_t ld) const {
     const int64_t column = gates.first * weights.width();
-    const int64_t depth = weights.depth(gates);
+    const PackedShape shape = weights.shape(gates);
     for (int64_t m = 0; m < rows; ++m) own.results[m] = results + m * ld + column;
     if (initial) std::fill_n(own.initial, rows, initial + column);
     const T* const* operands = own.operands;
     if (factors.data) {
       for (int64_t m = 0; m < rows; ++m) {
-        own.dropped_rows[m] = own.dropped + m * depth;
-        multiply(depth, own.operands[m], factors.row(gates, own.batch_rows[m]), own.dropped + m * depth);
+        own.dropped_rows[m] = own.dropped + m * shape.depth;
+        multiply(shape.depth, own.operands[m], factors.row(gates, own.batch_rows[m]), own.dropped + m * shape.depth);
       }
       operands = own.dropped_rows;
     }
-    kernels.product({rows, depth, weights.columns(gates), operands, 1, weights.data(gates), 0,
+    kernels.product({rows, shape, operands, 1, weights.data(gates), 0,
                      initial ? own.initial : nullptr, own.results});
   }
 

@@ -37,14 +37,16 @@ struct Place {
         units(part(plan.dims.units, plan.unit_groups, unit_group)) {}
 };
 
-// `count` pieces of scratch laid out alike, each a Piece(plan, index, scratch); that of index 0 is the largest.
+// `count` pieces of scratch in places of equal size, each a Piece(plan, index, scratch).
 template <class Piece>
 class Repeated {
  public:
   Repeated(const RnnPlan& plan, int count, Scratch& scratch) : plan_(plan) {
-    Scratch measure(nullptr);
-    (void)Piece(plan, 0, measure);
-    bytes_ = static_cast<int64_t>(measure.used());
+    for (int index = 0; index < count; ++index) {
+      Scratch measure(nullptr);
+      (void)Piece(plan, index, measure);
+      bytes_ = std::max(bytes_, static_cast<int64_t>(measure.used()));
+    }
     base_ = scratch.take<char>(count * bytes_);
   }
   Piece at(int index) const {
@@ -55,7 +57,7 @@ class Repeated {
  private:
   const RnnPlan& plan_;
   char* base_;
-  int64_t bytes_;
+  int64_t bytes_ = 0;
 };
 
 // The batch rows of one row group: dealt in the order of falling step counts.

@@ -28,14 +28,21 @@ class PackedWeights {
         part_(part),
         sharers_(sharers) {
     int64_t size = 0;
-    for (const GateGroup& group : groups_) size += kernels.packed_size(depth(group), columns(group));
+    for (const GateGroup& group : groups_) size += kernels.packed_size(shape(group));
     data_ = scratch.take<T>(size);
     rows_of_part_ = scratch.take<T>(transposed || width() == units ? 0 : sharers * gates * width());
   }
 
   const GateGroups& groups() const { return groups_; }
-  int64_t depth(const GateGroup& group) const { return transposed_ ? group.count * units_ : rows_; }
-  int64_t columns(const GateGroup& group) const { return transposed_ ? width() : group.count * width(); }
+  PackedShape shape(const GateGroup& group) const {
+    const int64_t gate_columns = group.count * units_;
+    const int64_t depth = transposed_ ? gate_columns : rows_;
+    // Of the whole matrix: the last columns, in forward those of the last gate.
+    const int64_t last = transposed_ ? rows_ : units_;
+    const int64_t tail = tail_columns(depth, transposed_ ? rows_ : gate_columns, last);
+    const int64_t ours = part_.end - std::clamp(last - tail, part_.begin, part_.end);
+    return {depth, transposed_ ? width() : group.count * width(), ours};
+  }
   int64_t width() const { return part_.end - part_.begin; }
   const T* data(const GateGroup& group) const { return data_ + offset(group); }
 
@@ -47,7 +54,7 @@ class PackedWeights {
       const int64_t first = group.first * units_;
       if (transposed_) {
         const Range share = fastseq::part(width(), sharers_, index);
-        kernels_.pack_transposed(share.begin, share.end, depth(group), columns(group),
+        kernels_.pack_transposed(share.begin, share.end, shape(group),
                                  matrix + part_.begin * ld + first, ld, to);
         continue;
       }
@@ -59,7 +66,7 @@ class PackedWeights {
           gather_units(row, group.count, gathered);
           row = gathered;
         }
-        kernels_.pack_row(k, depth(group), columns(group), row, to);
+        kernels_.pack_row(k, shape(group), row, to);
       }
     }
   }
@@ -75,7 +82,7 @@ class PackedWeights {
     int64_t at = 0;
     for (const GateGroup& group : groups_) {
       if (group.first == wanted.first) break;
-      at += kernels_.packed_size(depth(group), columns(group));
+      at += kernels_.packed_size(shape(group));
     }
     return at;
   }
