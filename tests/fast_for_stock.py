@@ -6,7 +6,9 @@ import importlib
 
 import keras
 
-from fastseq.keras import FastLSTM
+from fastseq.keras import FastGRU, FastLSTM, FastSimpleRNN
 
 for _module in (keras.layers, importlib.import_module("keras.src.layers")):
     _module.LSTM = FastLSTM
+    _module.GRU = FastGRU
+    _module.SimpleRNN = FastSimpleRNN

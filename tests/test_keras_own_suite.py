@@ -12,7 +12,7 @@ import keras
 import pytest
 
 RNN = Path(keras.__file__).parent / "src" / "layers" / "rnn"
-FILES = ["lstm_test.py", "bidirectional_test.py", "time_distributed_test.py"]
+FILES = ["lstm_test.py", "gru_test.py", "simple_rnn_test.py", "bidirectional_test.py", "time_distributed_test.py"]
 
 
 @pytest.mark.parametrize("name", FILES)

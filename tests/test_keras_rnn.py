@@ -1,7 +1,8 @@
-"""FastLSTM beside keras.layers.LSTM: same arguments, same weights, same results, same files."""
+"""The recurrent layers beside their stock twins: same arguments, same weights, same results, same files."""
 
 from __future__ import annotations
 
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from rnn_cases import CELLS, GATES, STATES, VARIANTS, activation_options, every_cell, every_variant
 from tolerances import STOCK, assert_close
 
-from fastseq.keras import FastLSTM, NativeFallbackWarning
+from fastseq.keras import FastGRU, FastLSTM, FastSimpleRNN, NativeFallbackWarning
 
 BATCH, TIMESTEPS, INPUTS, UNITS = 4, 9, 5, 6
+
+STOCK_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
+FAST_LAYERS = {"lstm": FastLSTM, "gru": FastGRU, "simple_rnn": FastSimpleRNN}
+STOCK_CELLS = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell, "simple_rnn": keras.layers.SimpleRNNCell}
+WITHOUT_CUDNN: dict[str, dict[str, Any]] = {"lstm": {"use_cudnn": False}, "gru": {"use_cudnn": False}, "simple_rnn": {}}
 
 
 def _x(dtype: str = "float32", seed: int = 0) -> Any:
@@ -34,16 +41,28 @@ def _mask(kind: str) -> Any:
     return tf.constant(masks[kind])
 
 
-def _pair(**arguments: Any) -> tuple[Any, Any]:
-    """A stock and a fast layer with the same weights."""
+def _initial_state(cell: str, batch: int = BATCH) -> list[Any]:
+    rng = np.random.default_rng(5)
+    return [tf.constant(rng.standard_normal((batch, UNITS)).astype("float32")) for _ in STATES[cell]]
+
+
+def _stock(cell: str, **arguments: Any) -> Any:
     # Stock Keras's attempt at cuDNN fails with implementation=1 and dropout, before it finds that there is no GPU.
-    stock = keras.layers.LSTM(UNITS, use_cudnn=False, **arguments)
-    fast = FastLSTM(UNITS, use_native=True, **arguments)
+    return STOCK_LAYERS[cell](UNITS, **WITHOUT_CUDNN[cell], **arguments)
+
+
+def _same_weights(stock: Any, fast: Any, scale: float = 1.0) -> None:
     for layer in (stock, fast):
         layer.build((BATCH, TIMESTEPS, INPUTS))
     rng = np.random.default_rng(1)
-    stock.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in stock.get_weights()])
+    stock.set_weights([scale * (w + 0.1 * rng.standard_normal(w.shape)) for w in stock.get_weights()])
     fast.set_weights(stock.get_weights())
+
+
+def _pair(cell: str, scale: float = 1.0, **arguments: Any) -> tuple[Any, Any]:
+    """A stock and a fast layer with the same weights, which are `scale` times as large as usual."""
+    stock, fast = _stock(cell, **arguments), FAST_LAYERS[cell](UNITS, use_native=True, **arguments)
+    _same_weights(stock, fast, scale)
     return stock, fast
 
 
@@ -63,6 +82,27 @@ def _assert_same(stock: Any, fast: Any, x: Any, **call: Any) -> None:
         assert_close(two, one, STOCK[keras.backend.standardize_dtype(x.dtype)])
 
 
+@functools.cache
+def _gru_has_a_mask_for_each_gate() -> bool:
+    return hasattr(keras.layers.GRUCell(1, recurrent_dropout=0.5), "dropout_mask_count")
+
+
+@functools.cache
+def _keras_can_drop_everything() -> bool:
+    try:
+        keras.random.dropout(keras.ops.ones(1), 1.0)
+    except ValueError:
+        return False
+    return True
+
+
+def _skip_what_stock_cannot(cell: str, mode: dict[str, Any]) -> None:
+    if 1.0 in (mode.get("dropout"), mode.get("recurrent_dropout")) and not _keras_can_drop_everything():
+        pytest.skip("this Keras has no dropout with rate 1")
+    if cell == "gru" and mode.get("recurrent_dropout") and not _gru_has_a_mask_for_each_gate():
+        pytest.skip("this Keras drops h also where the update gate keeps it: see test_recurrent_dropout_of_older_keras")
+
+
 MODES: list[dict[str, Any]] = [
     {},
     {"return_sequences": True},
@@ -73,40 +113,96 @@ MODES: list[dict[str, Any]] = [
     {"zero_output_for_mask": True},
     {"zero_output_for_mask": True, "return_sequences": True, "go_backwards": True},
     {"use_bias": False},
-    {"unit_forget_bias": False},
     {"unroll": True},
     {"dropout": 0.3, "seed": 7},
     {"recurrent_dropout": 0.4, "seed": 7},
     {"dropout": 0.3, "recurrent_dropout": 0.4, "seed": 7, "return_sequences": True},
-    {"dropout": 0.3, "seed": 7, "implementation": 1},
+    # Drops everything in SimpleRNN, and nothing in LSTM and GRU.
+    {"dropout": 1.0, "seed": 7},
+    {"recurrent_dropout": 1.0, "seed": 7},
 ]
+MODES_WITH_GATES: list[dict[str, Any]] = [
+    {"dropout": 0.3, "seed": 7, "implementation": 1},
+    {"dropout": 0.3, "recurrent_dropout": 0.4, "seed": 7, "implementation": 1, "use_bias": False},
+]
+MODES_OF: dict[str, list[dict[str, Any]]] = {
+    "lstm": [*MODES, *MODES_WITH_GATES, {"unit_forget_bias": False}],
+    "gru": [*MODES, *MODES_WITH_GATES],
+    "simple_rnn": MODES,
+}
+every_mode = pytest.mark.parametrize(
+    ("cell", "mode"), [(cell, {**variant, **mode}) for cell, variant in VARIANTS for mode in MODES_OF[cell]], ids=str
+)
 
 
-@pytest.mark.parametrize("mode", MODES, ids=str)
+@every_mode
 @pytest.mark.parametrize("mask", ["none", "before", "after", "inside"])
 @pytest.mark.parametrize("training", [True, False])
-def test_matches_stock_keras(mode: dict[str, Any], mask: str, training: bool) -> None:
-    if mode.get("unroll") and mode.get("zero_output_for_mask"):
-        pytest.skip("stock Keras cannot unroll with zero_output_for_mask")
-    stock, fast = _pair(**mode)
+def test_matches_stock_keras(cell: str, mode: dict[str, Any], mask: str, training: bool) -> None:
+    _skip_what_stock_cannot(cell, mode)
+    stock, fast = _pair(cell, **mode)
     _assert_same(stock, fast, _x(), mask=_mask(mask), training=training)
 
 
-@pytest.mark.parametrize("mode", MODES, ids=str)
-def test_float64_matches_stock_keras(mode: dict[str, Any]) -> None:
-    stock, fast = _pair(dtype="float64", **mode)
+@every_mode
+def test_float64_matches_stock_keras(cell: str, mode: dict[str, Any]) -> None:
+    _skip_what_stock_cannot(cell, mode)
+    stock, fast = _pair(cell, dtype="float64", **mode)
     _assert_same(stock, fast, _x("float64"), mask=_mask("inside"), training=True)
 
 
-def test_initial_state() -> None:
-    stock, fast = _pair(return_sequences=True)
-    rng = np.random.default_rng(5)
-    state = [tf.constant(rng.standard_normal((BATCH, UNITS)).astype("float32")) for _ in range(2)]
+@pytest.mark.parametrize(
+    ("cell", "arguments"),
+    [(cell, {**variant, **names}) for cell, variant in VARIANTS for names in activation_options(cell)],
+    ids=str,
+)
+def test_activations_match_stock_keras(cell: str, arguments: dict[str, Any]) -> None:
+    # Where states can grow without limit, rounding errors do too: stock Keras's own would exceed the tolerance.
+    scale = 1.0 if {"relu", "linear"}.isdisjoint(arguments.values()) else 0.5
+    stock, fast = _pair(cell, scale, return_sequences=True, **arguments)
+    _assert_same(stock, fast, _x(), mask=_mask("inside"))
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        (None, "linear"),
+        (keras.activations.linear, "linear"),
+        (keras.activations.relu, "relu"),
+        (keras.activations.hard_sigmoid, "hard_sigmoid"),
+    ],
+    ids=["None", "linear", "relu", "hard_sigmoid"],
+)
+@every_cell
+def test_activations_as_keras_takes_them(cell: str, activation: Any, name: str) -> None:
+    for argument in ("activation",) if cell == "simple_rnn" else ("activation", "recurrent_activation"):
+        stock, fast = _pair(cell, 0.5, **{argument: activation})
+        assert stock.get_config()[argument] == fast.get_config()[argument] == name
+        _assert_same(stock, fast, _x())
+
+
+@every_variant
+def test_random_numbers_stay_in_step(cell: str, variant: dict[str, Any]) -> None:
+    mode = {"dropout": 0.3, "seed": 7, **variant}
+    if cell != "gru" or _gru_has_a_mask_for_each_gate():
+        mode["recurrent_dropout"] = 0.4
+    stock, fast = _pair(cell, **mode)
+    for training in (True, False, True):
+        _assert_same(stock, fast, _x(), training=training)
+
+
+@every_variant
+def test_initial_state(cell: str, variant: dict[str, Any]) -> None:
+    stock, fast = _pair(cell, return_sequences=True, **variant)
+    state = _initial_state(cell)
     _assert_same(stock, fast, _x(), initial_state=state, mask=_mask("before"))
+    if len(state) == 1:
+        _assert_same(stock, fast, _x(), initial_state=state[0])
 
 
-def test_stateful() -> None:
-    stock, fast = _pair(stateful=True)
+@every_variant
+def test_stateful(cell: str, variant: dict[str, Any]) -> None:
+    stock, fast = _pair(cell, stateful=True, **variant)
     for seed in range(3):
         assert_close(fast(_x(seed=seed)), stock(_x(seed=seed)), STOCK["float32"])
     for one, two in zip(stock.states, fast.states, strict=True):
@@ -117,8 +213,9 @@ def test_stateful() -> None:
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
-def test_half_policies(policy: str) -> None:
-    stock, fast = _pair(dtype=policy, return_sequences=True)
+@every_variant
+def test_half_policies(cell: str, variant: dict[str, Any], policy: str) -> None:
+    stock, fast = _pair(cell, dtype=policy, return_sequences=True, **variant)
     one, two = stock(_x()), fast(_x())
     assert two.dtype == one.dtype
     # A half type keeps 8 (bfloat16) or 11 bits; ours rounds once, at the end.
@@ -127,45 +224,49 @@ def test_half_policies(policy: str) -> None:
 
 @pytest.mark.parametrize("merge_mode", ["concat", "sum", None])
 @pytest.mark.parametrize("masked", [False, True])
-def test_bidirectional(merge_mode: str | None, masked: bool) -> None:
+@every_variant
+def test_bidirectional(cell: str, variant: dict[str, Any], merge_mode: str | None, masked: bool) -> None:
     layers = []
-    for kind in (keras.layers.LSTM, FastLSTM):
-        layer = keras.layers.Bidirectional(kind(UNITS, return_sequences=True), merge_mode=merge_mode)
+    for kind in (STOCK_LAYERS[cell], FAST_LAYERS[cell]):
+        layer = keras.layers.Bidirectional(kind(UNITS, return_sequences=True, **variant), merge_mode=merge_mode)
         layer.build((BATCH, TIMESTEPS, INPUTS))
         layers.append(layer)
     stock, fast = layers
-    assert isinstance(fast.forward_layer, FastLSTM)
-    assert isinstance(fast.backward_layer, FastLSTM)
+    assert isinstance(fast.forward_layer, FAST_LAYERS[cell])
+    assert isinstance(fast.backward_layer, FAST_LAYERS[cell])
     fast.set_weights(stock.get_weights())
     _assert_same(stock, fast, _x(), mask=_mask("before") if masked else None)
 
 
-def test_time_distributed() -> None:
+@every_variant
+def test_time_distributed(cell: str, variant: dict[str, Any]) -> None:
     x = np.random.default_rng(0).standard_normal((2, 3, TIMESTEPS, INPUTS)).astype("float32")
-    stock = keras.layers.TimeDistributed(keras.layers.LSTM(UNITS))
-    fast = keras.layers.TimeDistributed(FastLSTM(UNITS))
+    stock = keras.layers.TimeDistributed(STOCK_LAYERS[cell](UNITS, **variant))
+    fast = keras.layers.TimeDistributed(FAST_LAYERS[cell](UNITS, **variant))
     stock.build(x.shape)
     fast.build(x.shape)
     fast.set_weights(stock.get_weights())
     _assert_same(stock, fast, x)
 
 
-def test_symbolic_shapes() -> None:
+@every_cell
+def test_symbolic_shapes(cell: str) -> None:
     for arguments in ({}, {"return_sequences": True}, {"return_state": True}):
         for shape in ((None, INPUTS), (TIMESTEPS, INPUTS)):
             inputs = keras.Input(shape)
-            stock, fast = keras.layers.LSTM(UNITS, **arguments)(inputs), FastLSTM(UNITS, **arguments)(inputs)
+            stock, fast = (kind[cell](UNITS, **arguments)(inputs) for kind in (STOCK_LAYERS, FAST_LAYERS))
             assert [t.shape for t in keras.tree.flatten(fast)] == [t.shape for t in keras.tree.flatten(stock)]
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True])
-def test_fit_gives_the_same_history_as_stock(run_eagerly: bool) -> None:
+@every_variant
+def test_fit_gives_the_same_history_as_stock(cell: str, variant: dict[str, Any], run_eagerly: bool) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((40, TIMESTEPS, INPUTS)).astype("float32"), rng.random((40, 1)).astype("float32")
     histories, weights = [], None
-    for kind in (keras.layers.LSTM, FastLSTM):
+    for kind in (STOCK_LAYERS[cell], FAST_LAYERS[cell]):
         keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), kind(UNITS), keras.layers.Dense(1)])
+        model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), kind(UNITS, **variant), keras.layers.Dense(1)])
         if weights is None:
             weights = model.get_weights()
         model.set_weights(weights)
@@ -175,18 +276,28 @@ def test_fit_gives_the_same_history_as_stock(run_eagerly: bool) -> None:
         np.testing.assert_allclose(histories[1][key], values, rtol=1e-4)
 
 
-def test_no_jit_for_models_with_native_layers() -> None:
-    model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), keras.layers.Bidirectional(FastLSTM(UNITS))])
+@every_cell
+def test_no_jit_for_models_with_native_layers(cell: str) -> None:
+    fast = FAST_LAYERS[cell](UNITS, **WITHOUT_CUDNN[cell])
+    model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), keras.layers.Bidirectional(fast)])
     model.compile("sgd", "mse")
     assert not model.jit_compile
-    assert FastLSTM(UNITS, use_native=False).supports_jit == keras.layers.LSTM(UNITS).supports_jit
+    with pytest.warns(UserWarning, match="Model doesn't support `jit_compile=True`"):
+        model.compile("sgd", "mse", jit_compile=True)
+    assert not model.jit_compile
+    for arguments in ({}, WITHOUT_CUDNN[cell]):
+        stock = STOCK_LAYERS[cell](UNITS, **arguments)
+        assert FAST_LAYERS[cell](UNITS, use_native=False, **arguments).supports_jit == stock.supports_jit
 
 
-def test_weights_go_both_ways(tmp_path: Path) -> None:
+@every_variant
+def test_weights_go_both_ways(cell: str, variant: dict[str, Any], tmp_path: Path) -> None:
     def model(kind: Any) -> Any:
-        return keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), kind(UNITS, name="rnn"), keras.layers.Dense(1)])
+        layer = kind(UNITS, name="rnn", **variant)
+        return keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), layer, keras.layers.Dense(1)])
 
-    for source, target in ((keras.layers.LSTM, FastLSTM), (FastLSTM, keras.layers.LSTM)):
+    stock, fast = STOCK_LAYERS[cell], FAST_LAYERS[cell]
+    for source, target in ((stock, fast), (fast, stock)):
         one, two = model(source), model(target)
         path = tmp_path / f"{source.__name__}.weights.h5"
         one.save_weights(path)
@@ -194,93 +305,119 @@ def test_weights_go_both_ways(tmp_path: Path) -> None:
         for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
         assert_close(two(_x()), one(_x()), STOCK["float32"])
-    fast, stock = FastLSTM(UNITS), keras.layers.LSTM(UNITS)
-    for layer in (fast, stock):
+    layers = [kind(UNITS, **variant) for kind in (fast, stock)]
+    for layer in layers:
         layer.build((None, TIMESTEPS, INPUTS))
-    described = [[(w.name, w.path.split("/", 1)[1], tuple(w.shape)) for w in layer.weights] for layer in (fast, stock)]
+    described = [[(w.name, w.path.split("/", 1)[1], tuple(w.shape)) for w in layer.weights] for layer in layers]
     assert described[0] == described[1]
 
 
-def test_saved_architecture_names_the_class() -> None:
-    model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), FastLSTM(UNITS)])
-    assert isinstance(keras.models.clone_model(model).layers[0], FastLSTM)
-    assert isinstance(keras.models.model_from_json(model.to_json()).layers[0], FastLSTM)
+@every_cell
+def test_saved_architecture_names_the_class(cell: str) -> None:
+    model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), FAST_LAYERS[cell](UNITS)])
+    assert isinstance(keras.models.clone_model(model).layers[0], FAST_LAYERS[cell])
+    assert isinstance(keras.models.model_from_json(model.to_json()).layers[0], FAST_LAYERS[cell])
 
 
-def test_weights_file_has_the_same_bytes(tmp_path: Path) -> None:
+@every_variant
+def test_weights_file_has_the_same_bytes(cell: str, variant: dict[str, Any], tmp_path: Path) -> None:
     contents = []
-    for kind in (keras.layers.LSTM, FastLSTM):
+    for kind in (STOCK_LAYERS[cell], FAST_LAYERS[cell]):
         keras.utils.set_random_seed(0)
         keras.backend.clear_session()
         model = keras.Sequential(
-            [keras.Input((TIMESTEPS, INPUTS)), kind(UNITS, return_sequences=True), keras.layers.Bidirectional(kind(3))]
+            [
+                keras.Input((TIMESTEPS, INPUTS)),
+                kind(UNITS, return_sequences=True, **variant),
+                keras.layers.Bidirectional(kind(3, **variant)),
+            ]
         )
         model.save_weights(tmp_path / "of.weights.h5")
         contents.append((tmp_path / "of.weights.h5").read_bytes())
     assert contents[0] == contents[1]
 
 
-def test_names() -> None:
-    assert FastLSTM(UNITS).name.startswith("lstm")
-    assert repr(FastLSTM(UNITS, name="rnn")) == "<FastLSTM name=rnn>"
-    assert keras.saving.get_registered_object("fastseq>FastLSTM") is FastLSTM
-    assert keras.saving.get_registered_name(FastLSTM) == "fastseq>FastLSTM"
+@every_cell
+def test_names(cell: str) -> None:
+    fast = FAST_LAYERS[cell]
+    own_name = {"lstm": "FastLSTM", "gru": "FastGRU", "simple_rnn": "FastSimpleRNN"}[cell]
+    assert fast(UNITS).name.startswith(cell)
+    assert repr(fast(UNITS, name="rnn")) == f"<{own_name} name=rnn>"
+    assert keras.saving.get_registered_object(f"fastseq>{own_name}") is fast
+    assert keras.saving.get_registered_name(fast) == f"fastseq>{own_name}"
 
 
-def test_keras_file(tmp_path: Path) -> None:
+@every_variant
+def test_keras_file(cell: str, variant: dict[str, Any], tmp_path: Path) -> None:
+    fast = FAST_LAYERS[cell]
     model = keras.Sequential(
         [
             keras.Input((None,), dtype="int32"),
             keras.layers.Embedding(20, INPUTS, mask_zero=True),
-            keras.layers.Bidirectional(FastLSTM(UNITS, return_sequences=True, dropout=0.2)),
-            FastLSTM(3, use_native=True),
+            keras.layers.Bidirectional(fast(UNITS, return_sequences=True, dropout=0.2, **variant)),
+            fast(3, activation="relu", use_native=True, **variant),
         ]
     )
     ids = np.random.default_rng(0).integers(0, 20, (BATCH, TIMESTEPS))
     expected = model.predict(ids, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert isinstance(loaded.layers[-1], FastLSTM)
+    assert isinstance(loaded.layers[-1], fast)
     assert loaded.layers[-1].use_native is True
     np.testing.assert_array_equal(loaded.predict(ids, verbose=0), expected)
 
 
-def test_export(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), FastLSTM(UNITS)])
+@every_variant
+def test_export(cell: str, variant: dict[str, Any], tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), FAST_LAYERS[cell](UNITS, **variant)])
     model.export(str(tmp_path / "exported"))
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     served = loaded.serve(tf.constant(_x()))
     assert_close(served, model(_x()), STOCK["float32"])
 
 
-def test_config_is_the_stock_layers() -> None:
-    arguments = {"return_sequences": True, "dropout": 0.1, "name": "rnn", "kernel_regularizer": "l2"}
-    stock, fast = keras.layers.LSTM(UNITS, **arguments).get_config(), FastLSTM(UNITS, **arguments).get_config()
-    assert fast == stock
+@every_variant
+def test_config_is_the_stock_layers(cell: str, variant: dict[str, Any]) -> None:
+    arguments = {"return_sequences": True, "dropout": 0.1, "name": "rnn", "kernel_regularizer": "l2", **variant}
+    fast = FAST_LAYERS[cell]
+    assert fast(UNITS, **arguments).get_config() == STOCK_LAYERS[cell](UNITS, **arguments).get_config()
     for choice in (True, False):
-        config = FastLSTM(UNITS, use_native=choice).get_config()
+        config = fast(UNITS, use_native=choice).get_config()
         assert config.pop("use_native") is choice
-        assert FastLSTM.from_config({**config, "use_native": choice}).use_native is choice
+        assert fast.from_config({**config, "use_native": choice}).use_native is choice
+
+
+class _Unhashable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, x: Any) -> Any:
+        return tf.tanh(x)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "reason"),
+    ("activation", "described"),
     [
-        ({"activation": "relu"}, "activation must be keras.activations.tanh, got .*relu"),
-        (
-            {"recurrent_activation": "hard_sigmoid"},
-            "recurrent_activation must be keras.activations.sigmoid, got .*hard_sigmoid",
-        ),
-        ({"activation": None}, "activation must be keras.activations.tanh, got .*linear"),
+        ("gelu", r"keras\..*\.gelu"),
+        (keras.activations.softplus, r"keras\..*\.softplus"),
+        (functools.partial(keras.activations.relu, max_value=6.0), r"functools\.partial\(<function relu"),
+        (_Unhashable(), r"<test_keras_rnn\._Unhashable object"),
     ],
+    ids=["gelu", "softplus", "partial", "unhashable"],
 )
-def test_fall_back(arguments: dict[str, Any], reason: str) -> None:
+@pytest.mark.parametrize(
+    ("cell", "argument"),
+    [(cell, name) for cell in CELLS for name in activation_options(cell)[0]],
+)
+def test_fall_back(cell: str, argument: str, activation: Any, described: str) -> None:
+    reason = rf"{argument} must be one of keras\.activations\.{{tanh, sigmoid, hard_sigmoid, relu, linear}}, got "
+    reason += described
+    arguments = {argument: activation}
     with pytest.raises(ValueError, match=f"use_native=True, but the kernels cannot run this layer: {reason}"):
-        FastLSTM(UNITS, use_native=True, **arguments)
-    fast = FastLSTM(UNITS, **arguments)
+        FAST_LAYERS[cell](UNITS, use_native=True, **arguments)
+    fast = FAST_LAYERS[cell](UNITS, **arguments)
     with pytest.warns(NativeFallbackWarning, match=f"runs on stock Keras.*: {reason}"):
         fast(_x())
-    stock = keras.layers.LSTM(UNITS, **arguments)
+    stock = STOCK_LAYERS[cell](UNITS, **arguments)
     stock.build((None, TIMESTEPS, INPUTS))
     fast.set_weights(stock.get_weights())
     with warnings.catch_warnings():
@@ -288,94 +425,134 @@ def test_fall_back(arguments: dict[str, Any], reason: str) -> None:
         np.testing.assert_array_equal(fast(_x()), stock(_x()))
 
 
-def test_fall_back_is_told_where_the_user_is() -> None:
+@every_cell
+def test_fall_back_is_told_where_the_user_is(cell: str) -> None:
     with pytest.warns(NativeFallbackWarning) as told:
-        FastLSTM(UNITS, activation="relu")(_x())
+        FAST_LAYERS[cell](UNITS, activation="gelu")(_x())
     assert told[0].filename == __file__
 
 
-def test_another_cell_is_not_replaced() -> None:
-    class Sevens(keras.layers.LSTMCell):  # type: ignore[misc]
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_recurrent_dropout_of_older_keras(monkeypatch: pytest.MonkeyPatch, reset_after: bool) -> None:
+    """Where GRU cells have one mask for all gates, they drop h also where the update gate keeps it."""
+    init = keras.layers.GRUCell.__init__
+
+    def older_init(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if hasattr(self, "dropout_mask_count"):
+            del self.dropout_mask_count
+
+    monkeypatch.setattr(keras.layers.GRUCell, "__init__", older_init)
+    arguments = {"recurrent_dropout": 0.4, "dropout": 0.3, "seed": 7, "reset_after": reset_after}
+    reason = r"recurrent_dropout must be 0 with Keras \d+\.\d+.*, got 0.4"
+    with pytest.raises(ValueError, match=f"use_native=True, but the kernels cannot run this layer: {reason}"):
+        FastGRU(UNITS, use_native=True, **arguments)
+    stock, fast = _stock("gru", **arguments), FastGRU(UNITS, use_cudnn=False, **arguments)
+    _same_weights(stock, fast)
+    with pytest.warns(NativeFallbackWarning, match=f"runs on stock Keras.*: {reason}"):
+        _assert_same(stock, fast, _x(), training=True)
+    stock, fast = _pair("gru", dropout=0.3, seed=7, reset_after=reset_after)
+    _assert_same(stock, fast, _x(), training=True)
+
+
+def test_gru_runs_native_with_recurrent_dropout() -> None:
+    if not _gru_has_a_mask_for_each_gate():
+        pytest.skip("with this Keras it does not")
+    FastGRU(UNITS, use_native=True, recurrent_dropout=0.4)(_x(), training=True)
+
+
+@every_cell
+def test_another_cell_is_not_replaced(cell: str) -> None:
+    class Sevens(STOCK_CELLS[cell]):  # type: ignore[misc]
         def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
             sevens = keras.ops.full_like(states[0], 7.0)
-            return sevens, [sevens, sevens]
+            return sevens, [sevens for _ in states]
 
-    layer = FastLSTM(UNITS)
+    layer = FAST_LAYERS[cell](UNITS)
     layer.cell = Sevens(UNITS)
-    with pytest.warns(NativeFallbackWarning, match=r"cell must be a keras.layers.LSTMCell, got .*Sevens"):
+    expected = rf"cell must be a keras\.layers\.{STOCK_CELLS[cell].__name__}, got .*Sevens"
+    with pytest.warns(NativeFallbackWarning, match=expected):
         assert np.all(layer(_x()) == 7.0)
 
 
-def test_masks_and_states_of_one_row_are_broadcast() -> None:
-    stock, fast = _pair(return_sequences=True)
-    rng = np.random.default_rng(5)
-    state = [tf.constant(rng.standard_normal((1, UNITS)).astype("float32")) for _ in range(2)]
-    mask = tf.constant(rng.random((1, TIMESTEPS)) < 0.5)
-    _assert_same(stock, fast, _x(), initial_state=state)
+@every_variant
+def test_masks_and_states_of_one_row_are_broadcast(cell: str, variant: dict[str, Any]) -> None:
+    stock, fast = _pair(cell, return_sequences=True, **variant)
+    mask = tf.constant(np.random.default_rng(5).random((1, TIMESTEPS)) < 0.5)
+    _assert_same(stock, fast, _x(), initial_state=_initial_state(cell, batch=1))
     assert_close(fast(_x(), mask=mask), fast(_x(), mask=tf.repeat(mask, BATCH, 0)), STOCK["float32"])
 
 
-def test_three_dimensional_masks() -> None:
-    stock, fast = _pair(return_sequences=True)
+@every_cell
+def test_three_dimensional_masks(cell: str) -> None:
+    stock, fast = _pair(cell, return_sequences=True)
     mask = _mask("inside")
     _assert_same(stock, fast, _x(), mask=mask[:, :, None])
     per_unit = tf.constant(np.random.default_rng(0).random((BATCH, TIMESTEPS, UNITS)) < 0.5)
     with pytest.raises(ValueError, match="mask must not differ between units"):
         fast(_x(), mask=per_unit)
-    auto = FastLSTM.from_config({**fast.get_config(), "use_native": "auto"})
+    auto = FAST_LAYERS[cell].from_config({**fast.get_config(), "use_native": "auto"})
     auto.build((BATCH, TIMESTEPS, INPUTS))
     auto.set_weights(stock.get_weights())
     with pytest.warns(NativeFallbackWarning, match="mask must not differ between units"):
         assert_close(auto(_x(), mask=per_unit), stock(_x(), mask=per_unit), STOCK["float32"])
 
 
-def test_use_native_false_is_stock() -> None:
-    stock, fast = keras.layers.LSTM(UNITS), FastLSTM(UNITS, use_native=False)
+@every_variant
+def test_use_native_false_is_stock(cell: str, variant: dict[str, Any]) -> None:
+    stock, fast = STOCK_LAYERS[cell](UNITS, **variant), FAST_LAYERS[cell](UNITS, use_native=False, **variant)
     for layer in (stock, fast):
         layer.build((None, TIMESTEPS, INPUTS))
     fast.set_weights(stock.get_weights())
     np.testing.assert_array_equal(fast(_x()), stock(_x()))
 
 
-def test_bidirectional_keeps_use_native() -> None:
-    layer = keras.layers.Bidirectional(FastLSTM(UNITS, use_native=False))
+@every_cell
+def test_bidirectional_keeps_use_native(cell: str) -> None:
+    layer = keras.layers.Bidirectional(FAST_LAYERS[cell](UNITS, use_native=False))
     assert layer.forward_layer.use_native is False
     assert layer.backward_layer.use_native is False
 
 
 @pytest.mark.parametrize("value", ["yes", None, 1])
-def test_use_native_rejects(value: Any) -> None:
+@every_cell
+def test_use_native_rejects(cell: str, value: Any) -> None:
     with pytest.raises(ValueError, match=r"use_native must be 'auto', True or False, got"):
-        FastLSTM(UNITS, use_native=value)
+        FAST_LAYERS[cell](UNITS, use_native=value)
 
 
-def test_bad_input() -> None:
+@every_cell
+def test_bad_input(cell: str) -> None:
+    fast, columns = FAST_LAYERS[cell], GATES[cell] * UNITS
     with pytest.raises(ValueError, match="units"):
-        FastLSTM(0)
+        fast(0)
     with pytest.raises(ValueError, match="expected ndim=3"):
-        FastLSTM(UNITS)(np.zeros((2, 3), "float32"))
-    layer = FastLSTM(UNITS)
+        fast(UNITS)(np.zeros((2, 3), "float32"))
+    layer = fast(UNITS)
     layer.build((None, TIMESTEPS, INPUTS))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"kernel must have shape \(7, 24\), got \(5, 24\)"):
+    expected = rf"kernel must have shape \(7, {columns}\), got \(5, {columns}\)"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=expected):
         layer(np.zeros((2, 3, 7), "float32"))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"mask must have shape \(2, 3\), got \(2, 4\)"):
         layer(np.zeros((2, 3, INPUTS), "float32"), mask=tf.ones((2, 4), tf.bool))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"mask must have shape \(2, 3\), got \(0, 3\)"):
         layer(np.zeros((2, 3, INPUTS), "float32"), mask=tf.ones((0, 3), tf.bool))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"h0 must have shape \(2, 6\), got \(0, 6\)"):
-        layer(np.zeros((2, 3, INPUTS), "float32"), initial_state=[tf.zeros((0, UNITS))] * 2)
+        layer(np.zeros((2, 3, INPUTS), "float32"), initial_state=_initial_state(cell, batch=0))
 
 
-def test_nan_propagates_as_in_stock() -> None:
-    stock, fast = _pair(return_sequences=True)
+@every_variant
+def test_nan_propagates_as_in_stock(cell: str, variant: dict[str, Any]) -> None:
+    stock, fast = _pair(cell, return_sequences=True, **variant)
     x = _x()
     x[1, 3, 2] = np.nan
     np.testing.assert_array_equal(np.isnan(fast(x)), np.isnan(stock(x)))
 
 
-def test_empty_batch() -> None:
+@every_variant
+def test_empty_batch(cell: str, variant: dict[str, Any]) -> None:
     # Stock Keras fails here on TensorFlow, in BiasAdd.
-    layer = FastLSTM(UNITS, return_sequences=True)
+    layer = FAST_LAYERS[cell](UNITS, return_sequences=True, **variant)
     layer.build((None, TIMESTEPS, INPUTS))
     outputs, dx, *dweights = _run(layer, np.zeros((0, TIMESTEPS, INPUTS), "float32"))
     assert outputs.shape == (0, TIMESTEPS, UNITS)
@@ -383,12 +560,14 @@ def test_empty_batch() -> None:
     assert not any(np.any(gradient) for gradient in dweights)
 
 
-def test_zero_steps_fail_as_in_stock() -> None:
-    for layer in _pair():
+@every_cell
+def test_zero_steps_fail_as_in_stock(cell: str) -> None:
+    for layer in _pair(cell):
         with pytest.raises(tf.errors.InvalidArgumentError, match="slice index 0 of dimension 1 out of bounds"):
             layer(np.zeros((BATCH, 0, INPUTS), "float32"))
 
 
-def test_determinism() -> None:
-    _, fast = _pair()
+@every_variant
+def test_determinism(cell: str, variant: dict[str, Any]) -> None:
+    _, fast = _pair(cell, **variant)
     assert all(np.array_equal(a, b) for a, b in zip(_run(fast, _x()), _run(fast, _x()), strict=True))

@@ -15,23 +15,32 @@
 namespace fastseq {
 namespace {
 
-// expm1(r) and n of the reduction: exp(y) = 2^n (1 + expm1(r)).
+// y = n ln 2 + r, for -126 <= n <= 127.
 template <class S>
-inline void reduce_exp(typename S::V y, typename S::V* expm1_r, typename S::V* exponent) {
+struct ReducedExp {
   using V = typename S::V;
-  const V n = S::round(S::mul(y, S::set(1.44269504F)));  // log2(e)
-  // ln 2 = kHigh + kLow; n * kHigh is exact since kHigh has 9 significant bits and |n| < 2^8.
-  constexpr float kHigh = 0.693359375F;
-  constexpr float kLow = -2.12194440e-4F;
-  const V r = S::fnma(n, S::set(kLow), S::fnma(n, S::set(kHigh), y));
-  V q = S::set(0x1.6db4e8p-10F);
-  q = S::fma(q, r, S::set(0x1.123bdep-7F));
-  q = S::fma(q, r, S::set(0x1.55545ep-5F));
-  q = S::fma(q, r, S::set(0x1.55548ep-3F));
-  q = S::fma(q, r, S::set(0.5F));
-  *expm1_r = S::fma(S::mul(r, r), q, r);
-  *exponent = n;
-}
+  V expm1_r;  // with kSign -1: -expm1(-r), so that exp(-y) = 2^-n (1 - expm1_r)
+  V power;    // 2^n
+
+  template <int kSign>
+  static ReducedExp of(V y) {
+    // Adding 1.5 * 2^23 rounds to an integer in the lowest bits; with 127 on top of it, these are 2^n's exponent.
+    constexpr float kShift = 12582912.0F + 127.0F;
+    const V shifted = S::fma(y, S::set(1.44269504F), S::set(kShift));  // log2(e)
+    const V n = S::sub(shifted, S::set(kShift));
+    // ln 2 = kHigh + kLow; n * kHigh is exact since kHigh has 9 significant bits and |n| < 2^8.
+    constexpr float kHigh = 0.693359375F;
+    constexpr float kLow = -2.12194440e-4F;
+    const V r = S::fnma(n, S::set(kLow), S::fnma(n, S::set(kHigh), y));
+    V q = S::set(0x1.6db4e8p-10F);
+    q = S::fma(q, r, S::set(kSign * 0x1.123bdep-7F));
+    q = S::fma(q, r, S::set(0x1.55545ep-5F));
+    q = S::fma(q, r, S::set(kSign * 0x1.55548ep-3F));
+    q = S::fma(q, r, S::set(0.5F));
+    const V square = S::mul(r, r);
+    return {kSign > 0 ? S::fma(square, q, r) : S::fnma(square, q, r), S::low_bits_as_exponent(shifted)};
+  }
+};
 
 // 1 / x good to 6.6e-6: the guess is good to 5.1 %, each step of Newton's squares the error.
 template <class S>
@@ -41,23 +50,20 @@ inline typename S::V rough_reciprocal(typename S::V x) {
   return inverse;
 }
 
-// 1 / (1 + exp(-x)) = 2^-n / (2^-n + 1 + expm1(r)) for -x = n ln 2 + r: the divisor is near 1 for all negative x, and
-// small results survive, as the power of two comes on last.
+// 1 / (1 + exp(-x)) = 2^n / (2^n + 1 + expm1(-r)) for x = n ln 2 + r: the divisor is near 1 for all negative x, and small
+// results survive, as the power of two comes on last.
 template <class S>
 inline typename S::V sigmoid(typename S::V x) {
   using V = typename S::V;
   const V one = S::set(1.0F);
   // From 18 on the result rounds to 1; from -87.34 down it is below the smallest normal float.
-  const V y = S::sub(S::zero(), S::at_most(S::set(18.0F), S::at_least(S::set(-87.5F), x)));
-  V p, n;
-  reduce_exp<S>(y, &p, &n);
-  const V power = S::scale(one, S::sub(S::zero(), n));
-  const V whole = S::add(one, power);
-  const V divisor = S::add(whole, p);
-  const V lost = S::sub(p, S::sub(divisor, whole));  // of p, in that sum
+  const auto e = ReducedExp<S>::template of<-1>(S::at_most(S::set(18.0F), S::at_least(S::set(-87.5F), x)));
+  const V whole = S::add(one, e.power);
+  const V divisor = S::sub(whole, e.expm1_r);
+  const V excess = S::add(e.expm1_r, S::sub(divisor, whole));  // in that difference, from rounding
   const V inverse = rough_reciprocal<S>(divisor);
-  const V remainder = S::fnma(inverse, lost, S::fnma(inverse, divisor, one));
-  return S::mul(power, S::fma(remainder, inverse, inverse));
+  const V remainder = S::fma(inverse, excess, S::fnma(inverse, divisor, one));
+  return S::mul(e.power, S::fma(remainder, inverse, inverse));
 }
 
 // tanh(|x|) = m / (m + 2) with m = expm1(2|x|): accurate for small |x| as well, where m = expm1(r) itself.
@@ -65,16 +71,13 @@ template <class S>
 inline typename S::V tanh(typename S::V x) {
   using V = typename S::V;
   const V one = S::set(1.0F);
+  const V two = S::set(2.0F);
   const V magnitude = S::abs(x);
   // At 2|x| = 20 the quotient already rounds to 1.
-  const V y = S::at_most(S::set(20.0F), S::add(magnitude, magnitude));
-  V p, n;
-  reduce_exp<S>(y, &p, &n);
-  const V power = S::scale(one, n);
-  const V m = S::fma(p, power, S::sub(power, one));
-  const V two = S::set(2.0F);
+  const auto e = ReducedExp<S>::template of<1>(S::at_most(S::set(20.0F), S::add(magnitude, magnitude)));
+  const V m = S::fma(e.expm1_r, e.power, S::sub(e.power, one));
   const V divisor = S::add(m, two);
-  const V lost = S::sub(m, S::sub(divisor, two));  // of m, in that sum
+  const V lost = S::sub(m, S::sub(divisor, two));  // in that sum
   const V inverse = rough_reciprocal<S>(divisor);
   const V first = S::mul(m, inverse);
   const V remainder = S::fnma(first, lost, S::fnma(first, divisor, m));
@@ -83,36 +86,41 @@ inline typename S::V tanh(typename S::V x) {
   return S::copy_sign(S::select(S::less(magnitude, S::set(0x1p-13F)), magnitude, quotient), x);
 }
 
-// An activation known at compile time: what the cells' usual ones run on.
-template <class S, Activation kActivation>
+// An activation known at compile time: what the cells' usual ones run on. W is any vocabulary.
+template <Activation kActivation>
 struct Fixed {
-  using V = typename S::V;
-  V operator()(V x) const {
+  static constexpr bool kFixed = true;
+
+  template <class W>
+  typename W::V of(const typename W::V& x) const {
+    using T = typename W::T;
     if constexpr (kActivation == Activation::kTanh) {
-      return tanh<S>(x);
+      return tanh<W>(x);
     } else if constexpr (kActivation == Activation::kSigmoid) {
-      return sigmoid<S>(x);
+      return sigmoid<W>(x);
     } else if constexpr (kActivation == Activation::kHardSigmoid) {
-      const V line = S::fma(x, S::set(static_cast<typename S::T>(1.0 / 6.0)), S::set(0.5F));
-      return S::at_most(S::set(1), S::at_least(S::zero(), line));
+      const typename W::V line = W::fma(x, W::set(static_cast<T>(1.0 / 6.0)), W::set(static_cast<T>(0.5)));
+      return W::at_most(W::set(1), W::at_least(W::zero(), line));
     } else if constexpr (kActivation == Activation::kRelu) {
-      return S::at_least(S::zero(), x);
+      return W::at_least(W::zero(), x);
     } else {
       return x;
     }
   }
   // The derivative, from the activated value.
-  V slope(V y) const {
-    const V one = S::set(1);
+  template <class W>
+  typename W::V slope(const typename W::V& y) const {
+    using T = typename W::T;
+    const typename W::V one = W::set(1);
     if constexpr (kActivation == Activation::kTanh) {
-      return S::fnma(y, y, one);
+      return W::fnma(y, y, one);
     } else if constexpr (kActivation == Activation::kSigmoid) {
-      return S::mul(y, S::sub(one, y));
+      return W::mul(y, W::sub(one, y));
     } else if constexpr (kActivation == Activation::kHardSigmoid) {
-      const V inside = S::select(S::less(y, one), S::set(static_cast<typename S::T>(1.0 / 6.0)), S::zero());
-      return S::select(S::less(S::zero(), y), inside, S::zero());
+      const typename W::V inside = W::select(W::less(y, one), W::set(static_cast<T>(1.0 / 6.0)), W::zero());
+      return W::select(W::less(W::zero(), y), inside, W::zero());
     } else if constexpr (kActivation == Activation::kRelu) {
-      return S::select(S::less(S::zero(), y), one, S::zero());
+      return W::select(W::less(W::zero(), y), one, W::zero());
     } else {
       return one;
     }
@@ -120,49 +128,45 @@ struct Fixed {
 };
 
 // Any activation, picked anew for every vector: the branch is always the same one.
-template <class S>
 struct Chosen {
-  using V = typename S::V;
+  static constexpr bool kFixed = false;
   Activation activation;
-  V operator()(V x) const {
-    switch (activation) {
-      case Activation::kTanh:
-        return Fixed<S, Activation::kTanh>()(x);
-      case Activation::kSigmoid:
-        return Fixed<S, Activation::kSigmoid>()(x);
-      case Activation::kHardSigmoid:
-        return Fixed<S, Activation::kHardSigmoid>()(x);
-      case Activation::kRelu:
-        return Fixed<S, Activation::kRelu>()(x);
-      case Activation::kLinear:
-        break;
-    }
-    return x;
+
+  template <class W>
+  typename W::V of(const typename W::V& x) const {
+    return pick([&](auto fixed) { return fixed.template of<W>(x); });
   }
-  V slope(V y) const {
+  template <class W>
+  typename W::V slope(const typename W::V& y) const {
+    return pick([&](auto fixed) { return fixed.template slope<W>(y); });
+  }
+
+ private:
+  template <class Body>
+  inline auto pick(const Body& body) const {
     switch (activation) {
       case Activation::kTanh:
-        return Fixed<S, Activation::kTanh>().slope(y);
+        return body(Fixed<Activation::kTanh>());
       case Activation::kSigmoid:
-        return Fixed<S, Activation::kSigmoid>().slope(y);
+        return body(Fixed<Activation::kSigmoid>());
       case Activation::kHardSigmoid:
-        return Fixed<S, Activation::kHardSigmoid>().slope(y);
+        return body(Fixed<Activation::kHardSigmoid>());
       case Activation::kRelu:
-        return Fixed<S, Activation::kRelu>().slope(y);
+        return body(Fixed<Activation::kRelu>());
       case Activation::kLinear:
         break;
     }
-    return S::set(1);
+    return body(Fixed<Activation::kLinear>());
   }
 };
 
 // Calls body(activation, recurrent activation), Keras's default pair known at compile time.
-template <class S, class Args, class Body>
+template <class Args, class Body>
 inline void with_activations(const Args& args, const Body& body) {
   if (args.activation == Activation::kTanh && args.recurrent_activation == Activation::kSigmoid)
-    body(Fixed<S, Activation::kTanh>(), Fixed<S, Activation::kSigmoid>());
+    body(Fixed<Activation::kTanh>(), Fixed<Activation::kSigmoid>());
   else
-    body(Chosen<S>{args.activation}, Chosen<S>{args.recurrent_activation});
+    body(Chosen{args.activation}, Chosen{args.recurrent_activation});
 }
 
 }  // namespace

@@ -15,16 +15,17 @@ namespace {
 template <class S>
 void gru_reset_forward(const CellForwardArgs<typename S::T>& args) {
   using T = typename S::T;
-  using V = typename S::V;
-  with_activations<S>(args, [&](auto, auto recurrent_activation) {
+  with_activations(args, [&](auto, auto recurrent_activation) {
     const int64_t units = args.units;
     for (int64_t row = 0; row < args.rows; ++row) {
       T* z_row = args.z + row * 3 * units;
       T* recurrent = args.recurrent + row * 3 * units;
       T* saved = args.saved ? args.saved[row] : nullptr;
-      for_each_vector<S>(units, [&](int64_t u, auto load, auto store) {
-        const V z = recurrent_activation(S::add(load(z_row + u), load(recurrent + u)));
-        const V r = recurrent_activation(S::add(load(z_row + units + u), load(recurrent + units + u)));
+      for_each_vector<S>(recurrent_activation, units, [&](auto vocabulary, int64_t u, auto load, auto store) {
+        using W = decltype(vocabulary);
+        using V = typename W::V;
+        const V z = recurrent_activation.template of<W>(W::add(load(z_row + u), load(recurrent + u)));
+        const V r = recurrent_activation.template of<W>(W::add(load(z_row + units + u), load(recurrent + units + u)));
         store(z_row + u, z);
         if (saved) {
           store(saved + u, z);
@@ -33,11 +34,11 @@ void gru_reset_forward(const CellForwardArgs<typename S::T>& args) {
         if (args.reset_after) {
           T* candidate = recurrent + 2 * units + u;
           const V before = load(candidate);
-          store(candidate, S::mul(r, before));
+          store(candidate, W::mul(r, before));
           if (saved) store(saved + 4 * args.stride + u, before);
         } else {
           const int64_t at = row * args.stride + u;
-          store(args.reset_h + at, S::mul(r, load(args.h_prev + at)));
+          store(args.reset_h + at, W::mul(r, load(args.h_prev + at)));
         }
       });
     }
@@ -47,8 +48,7 @@ void gru_reset_forward(const CellForwardArgs<typename S::T>& args) {
 template <class S>
 void gru_update_forward(const CellForwardArgs<typename S::T>& args) {
   using T = typename S::T;
-  using V = typename S::V;
-  with_activations<S>(args, [&](auto activation, auto) {
+  with_activations(args, [&](auto activation, auto) {
     const int64_t units = args.units;
     for (int64_t r = 0; r < args.rows; ++r) {
       const T* z_row = args.z + r * 3 * units;
@@ -56,10 +56,12 @@ void gru_update_forward(const CellForwardArgs<typename S::T>& args) {
       const T* h_prev = args.h_prev + r * args.stride;
       T* h_row = args.h + r * args.stride;
       T* saved = args.saved ? args.saved[r] : nullptr;
-      for_each_vector<S>(units, [&](int64_t u, auto load, auto store) {
+      for_each_vector<S>(activation, units, [&](auto vocabulary, int64_t u, auto load, auto store) {
+        using W = decltype(vocabulary);
+        using V = typename W::V;
         const V z = load(z_row + u);
-        const V candidate = activation(S::add(load(z_row + 2 * units + u), load(recurrent + 2 * units + u)));
-        const V h = S::fma(z, load(h_prev + u), S::mul(S::sub(S::set(1), z), candidate));
+        const V candidate = activation.template of<W>(W::add(load(z_row + 2 * units + u), load(recurrent + 2 * units + u)));
+        const V h = W::fma(z, load(h_prev + u), W::mul(W::sub(W::set(1), z), candidate));
         store(h_row + u, h);
         if (!saved) return;
         store(saved + 2 * args.stride + u, candidate);
@@ -73,8 +75,7 @@ void gru_update_forward(const CellForwardArgs<typename S::T>& args) {
 template <class S>
 void gru_update_backward(const CellBackwardArgs<typename S::T>& args) {
   using T = typename S::T;
-  using V = typename S::V;
-  with_activations<S>(args, [&](auto activation, auto recurrent_activation) {
+  with_activations(args, [&](auto activation, auto recurrent_activation) {
     const int64_t stride = args.stride;
     for (int64_t r = 0; r < args.rows; ++r) {
       const T* saved = args.saved[r];
@@ -82,13 +83,15 @@ void gru_update_backward(const CellBackwardArgs<typename S::T>& args) {
       const T* dy = args.dy[r];
       T* dh_row = args.dh + r * args.units;
       T* dz = args.dz[r];
-      for_each_vector<S>(args.units, [&](int64_t u, auto load, auto store) {
+      for_each_vector<S>(activation, args.units, [&](auto vocabulary, int64_t u, auto load, auto store) {
+        using W = decltype(vocabulary);
+        using V = typename W::V;
         const V z = load(saved + u);
         const V candidate = load(saved + 2 * stride + u);
-        const V dh = gradient_of_h<S>(dh_row, dy, u, load);
-        store(dz + u, S::mul(S::mul(dh, S::sub(load(h_prev + u), candidate)), recurrent_activation.slope(z)));
-        store(dz + 2 * stride + u, S::mul(S::mul(dh, S::sub(S::set(1), z)), activation.slope(candidate)));
-        store(dh_row + u, S::mul(dh, z));
+        const V dh = gradient_of_h<W>(dh_row, dy, u, load);
+        store(dz + u, W::mul(W::mul(dh, W::sub(load(h_prev + u), candidate)), recurrent_activation.template slope<W>(z)));
+        store(dz + 2 * stride + u, W::mul(W::mul(dh, W::sub(W::set(1), z)), activation.template slope<W>(candidate)));
+        store(dh_row + u, W::mul(dh, z));
       });
     }
   });
@@ -98,24 +101,25 @@ void gru_update_backward(const CellBackwardArgs<typename S::T>& args) {
 template <class S>
 void gru_reset_backward(const CellBackwardArgs<typename S::T>& args) {
   using T = typename S::T;
-  using V = typename S::V;
-  with_activations<S>(args, [&](auto, auto recurrent_activation) {
+  with_activations(args, [&](auto, auto recurrent_activation) {
     const int64_t stride = args.stride;
     for (int64_t row = 0; row < args.rows; ++row) {
       const T* saved = args.saved[row];
       const T* h_prev = args.previous[row];
       T* dz = args.dz[row];
-      for_each_vector<S>(args.units, [&](int64_t u, auto load, auto store) {
+      for_each_vector<S>(recurrent_activation, args.units, [&](auto vocabulary, int64_t u, auto load, auto store) {
+        using W = decltype(vocabulary);
+        using V = typename W::V;
         const V r = load(saved + stride + u);
         const int64_t at = row * args.units + u;
         const V scaled = args.reset_after ? load(saved + 4 * stride + u) : load(h_prev + u);
         const V gradient = args.reset_after ? load(dz + 2 * stride + u) : load(args.dreset_h + at);
-        store(dz + stride + u, S::mul(S::mul(gradient, scaled), recurrent_activation.slope(r)));
+        store(dz + stride + u, W::mul(W::mul(gradient, scaled), recurrent_activation.template slope<W>(r)));
         if (args.reset_after) {
-          store(dz + 3 * stride + u, S::mul(gradient, r));
+          store(dz + 3 * stride + u, W::mul(gradient, r));
         } else {
-          store(args.dh + at, S::fma(gradient, r, load(args.dh + at)));
-          store(args.operand[row] + u, S::mul(r, scaled));
+          store(args.dh + at, W::fma(gradient, r, load(args.dh + at)));
+          store(args.operand[row] + u, W::mul(r, scaled));
         }
       });
     }

@@ -50,6 +50,8 @@ struct ProductArgs {
                          // past the last column is read, never used
   const T* const* init;  // rows pointers to `columns` elements each, or null for zero; may equal c
   T* const* c;           // rows pointers to `columns` elements each
+  const T* ahead = nullptr;  // memory that the next call will read, fetched meanwhile
+  int64_t ahead_size = 0;    // elements
 };
 
 constexpr int64_t kDepthBlock = 128;
@@ -99,7 +101,8 @@ using CellBackward = void (*)(const CellBackwardArgs<T>&);
 
 template <class T>
 struct KernelTable {
-  int lanes;  // elements of T in a vector
+  int lanes;      // elements of T in a vector
+  int tile_rows;  // rows that a product takes at a time
 
   // Elements (not bytes) that a packed operand takes.
   int64_t (*packed_size)(const PackedShape&);
@@ -107,6 +110,10 @@ struct KernelTable {
   void (*pack_row)(int64_t k, const PackedShape&, const T* row, T* packed);
   // Writes columns [begin, end) of B where B[k][n] = src[n * ld + k]: the transpose of a row-major matrix.
   void (*pack_transposed)(int64_t begin, int64_t end, const PackedShape&, const T* src, int64_t ld, T* packed);
+  // Writes `count` elements, in the order of a product's rows, as column k < kDepthBlock of its first operand, which has
+  // tile_rows rows side by side: row m begins at m / tile_rows * tile_rows * kDepthBlock + m % tile_rows, and its a_stride
+  // is tile_rows.
+  void (*pack_column)(int64_t k, int64_t count, const T* column, T* packed);
   void (*product)(const ProductArgs<T>&);
 
   CellForward<T> lstm_forward;

@@ -12,8 +12,7 @@ namespace {
 template <class S>
 void lstm_forward(const CellForwardArgs<typename S::T>& args) {
   using T = typename S::T;
-  using V = typename S::V;
-  with_activations<S>(args, [&](auto activation, auto recurrent_activation) {
+  with_activations(args, [&](auto activation, auto recurrent_activation) {
     const int64_t units = args.units;
     for (int64_t r = 0; r < args.rows; ++r) {
       const T* z = args.z + r * 4 * units;
@@ -21,17 +20,19 @@ void lstm_forward(const CellForwardArgs<typename S::T>& args) {
       T* c_row = args.c + r * units;
       T* h_row = args.h + r * args.stride;
       T* saved = args.saved ? args.saved[r] : nullptr;
-      for_each_vector<S>(units, [&](int64_t u, auto load, auto store) {
+      for_each_vector<S>(activation, units, [&](auto vocabulary, int64_t u, auto load, auto store) {
+        using W = decltype(vocabulary);
+        using V = typename W::V;
         const auto sum = [&](int64_t gate) {
-          return S::add(load(z + gate * units + u), load(recurrent + gate * units + u));
+          return W::add(load(z + gate * units + u), load(recurrent + gate * units + u));
         };
-        const V i = recurrent_activation(sum(0));
-        const V f = recurrent_activation(sum(1));
-        const V g = activation(sum(2));
-        const V o = recurrent_activation(sum(3));
-        const V c = S::fma(f, load(c_row + u), S::mul(i, g));
+        const V i = recurrent_activation.template of<W>(sum(0));
+        const V f = recurrent_activation.template of<W>(sum(1));
+        const V g = activation.template of<W>(sum(2));
+        const V o = recurrent_activation.template of<W>(sum(3));
+        const V c = W::fma(f, load(c_row + u), W::mul(i, g));
         store(c_row + u, c);
-        store(h_row + u, S::mul(o, activation(c)));
+        store(h_row + u, W::mul(o, activation.template of<W>(c)));
         if (!saved) return;
         store(saved + u, i);
         store(saved + args.stride + u, f);
@@ -46,8 +47,7 @@ void lstm_forward(const CellForwardArgs<typename S::T>& args) {
 template <class S>
 void lstm_backward(const CellBackwardArgs<typename S::T>& args) {
   using T = typename S::T;
-  using V = typename S::V;
-  with_activations<S>(args, [&](auto activation, auto recurrent_activation) {
+  with_activations(args, [&](auto activation, auto recurrent_activation) {
     const int64_t stride = args.stride;
     for (int64_t r = 0; r < args.rows; ++r) {
       const T* saved = args.saved[r];
@@ -57,20 +57,22 @@ void lstm_backward(const CellBackwardArgs<typename S::T>& args) {
       T* dc_row = args.dc + r * args.units;
       T* dz = args.dz[r];
       T* h = args.operand[r];
-      for_each_vector<S>(args.units, [&](int64_t u, auto load, auto store) {
+      for_each_vector<S>(activation, args.units, [&](auto vocabulary, int64_t u, auto load, auto store) {
+        using W = decltype(vocabulary);
+        using V = typename W::V;
         const V i = load(saved + u);
         const V f = load(saved + stride + u);
         const V g = load(saved + 2 * stride + u);
         const V o = load(saved + 3 * stride + u);
-        const V act_c = activation(load(saved + 4 * stride + u));
-        const V dh = gradient_of_h<S>(dh_row, dy, u, load);
-        const V dc = S::fma(S::mul(dh, o), activation.slope(act_c), load(dc_row + u));
-        store(dz + u, S::mul(S::mul(dc, g), recurrent_activation.slope(i)));
-        store(dz + stride + u, S::mul(S::mul(dc, load(c_prev + u)), recurrent_activation.slope(f)));
-        store(dz + 2 * stride + u, S::mul(S::mul(dc, i), activation.slope(g)));
-        store(dz + 3 * stride + u, S::mul(S::mul(dh, act_c), recurrent_activation.slope(o)));
-        store(dc_row + u, S::mul(dc, f));
-        store(h + u, S::mul(o, act_c));
+        const V act_c = activation.template of<W>(load(saved + 4 * stride + u));
+        const V dh = gradient_of_h<W>(dh_row, dy, u, load);
+        const V dc = W::fma(W::mul(dh, o), activation.template slope<W>(act_c), load(dc_row + u));
+        store(dz + u, W::mul(W::mul(dc, g), recurrent_activation.template slope<W>(i)));
+        store(dz + stride + u, W::mul(W::mul(dc, load(c_prev + u)), recurrent_activation.template slope<W>(f)));
+        store(dz + 2 * stride + u, W::mul(W::mul(dc, i), activation.template slope<W>(g)));
+        store(dz + 3 * stride + u, W::mul(W::mul(dh, act_c), recurrent_activation.template slope<W>(o)));
+        store(dc_row + u, W::mul(dc, f));
+        store(h + u, W::mul(o, act_c));
       });
     }
   });

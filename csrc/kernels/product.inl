@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "kernels.h"
+#include "unrolled.h"
 
 namespace fastseq {
 namespace {
@@ -107,6 +108,15 @@ void pack_transposed(int64_t begin, int64_t end, const PackedShape& shape, const
     for (int64_t k = 0; k < depth; ++k) tail_begin[tail_offset(k, n - body, tail)] = src[n * ld + k];
 }
 
+template <class S>
+void pack_column(int64_t k, int64_t count, const typename S::T* column, typename S::T* packed) {
+  constexpr int64_t kRows = S::kTileRows;
+  packed += k * kRows;
+  for (; count >= kRows; count -= kRows, column += kRows, packed += kRows * kDepthBlock)
+    for (int64_t m = 0; m < kRows; ++m) packed[m] = column[m];
+  for (int64_t m = 0; m < count; ++m) packed[m] = column[m];
+}
+
 // One tile: MR rows by NV vectors over one block of K. `valid` is how many lanes of the last vector are columns of C.
 template <class S, int MR, int NV>
 void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset, int64_t a_stride,
@@ -116,32 +126,39 @@ void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset
   using V = typename S::V;
   const T* rows[MR];
   V sums[MR][NV];
-  for (int m = 0; m < MR; ++m) {
+  unrolled<MR>([&](auto m) {
     rows[m] = a[m] + a_offset;
-    for (int v = 0; v < NV; ++v) sums[m][v] = S::zero();
-  }
+    unrolled<NV>([&](auto v) { sums[m][v] = S::zero(); });
+  });
   int64_t at = 0;
   for (int64_t k = 0; k < depth; ++k, at += a_stride, b += b_stride) {
     V bs[NV];
-    for (int v = 0; v < NV; ++v) bs[v] = S::load(b + v * S::kLanes);
-    for (int m = 0; m < MR; ++m) {
+    unrolled<NV>([&](auto v) { bs[v] = S::load(b + v * S::kLanes); });
+    unrolled<MR>([&](auto m) {
       const V am = S::set(rows[m][at]);
-      for (int v = 0; v < NV; ++v) sums[m][v] = S::fma(am, bs[v], sums[m][v]);
-    }
+      unrolled<NV>([&](auto v) { sums[m][v] = S::fma(am, bs[v], sums[m][v]); });
+    });
   }
-  for (int m = 0; m < MR; ++m) {
+  // Writes a row's sums, all vectors whole or the last one partial.
+  const auto finish = [&](auto m, auto load_last, auto store_last) {
     T* out = c[m] + column;
     const T* start = init ? init[m] + column : nullptr;
-    for (int v = 0; v < NV; ++v) {
-      if (v + 1 < NV || valid == S::kLanes) {
-        const V first = start ? S::load(start + v * S::kLanes) : S::zero();
-        S::store(out + v * S::kLanes, S::add(first, sums[m][v]));
-      } else {
-        const V first = start ? S::load_partial(start + v * S::kLanes, valid) : S::zero();
-        S::store_partial(out + v * S::kLanes, S::add(first, sums[m][v]), valid);
-      }
-    }
-  }
+    unrolled<NV - 1>([&](auto v) {
+      const V first = start ? S::load(start + v * S::kLanes) : S::zero();
+      S::store(out + v * S::kLanes, S::add(first, sums[m][v]));
+    });
+    constexpr int kLast = (NV - 1) * S::kLanes;
+    store_last(out + kLast, S::add(start ? load_last(start + kLast) : S::zero(), sums[m][NV - 1]));
+  };
+  if (valid == S::kLanes)
+    unrolled<MR>([&](auto m) {
+      finish(m, [](const T* p) { return S::load(p); }, [](T* p, V v) { S::store(p, v); });
+    });
+  else
+    unrolled<MR>([&](auto m) {
+      finish(m, [valid](const T* p) { return S::load_partial(p, valid); },
+             [valid](T* p, V v) { S::store_partial(p, v, valid); });
+    });
 }
 
 template <class S>
@@ -168,32 +185,36 @@ void tail_tile(int64_t depth, const typename S::T* const* a, const typename S::T
   using V = typename S::V;
   constexpr int kParts = static_cast<int>(kDotLanes) / S::kLanes;
   V sums[MR][NC][kParts];
-  for (int m = 0; m < MR; ++m)
-    for (int n = 0; n < NC; ++n)
-      for (int part = 0; part < kParts; ++part) sums[m][n][part] = S::zero();
-  const auto multiply_add = [&](int64_t k, int part, auto load) {
+  unrolled<MR>([&](auto m) {
+    unrolled<NC>([&](auto n) { unrolled<kParts>([&](auto part) { sums[m][n][part] = S::zero(); }); });
+  });
+  const auto multiply_add = [&](int64_t k, auto part, auto load) {
     const int64_t at = k + part * S::kLanes;
     V bs[NC];
-    for (int n = 0; n < NC; ++n) bs[n] = load(b + tail_offset(at, n, tail));
-    for (int m = 0; m < MR; ++m) {
+    unrolled<NC>([&](auto n) { bs[n] = load(b + tail_offset(at, n, tail)); });
+    unrolled<MR>([&](auto m) {
       const V am = load(a[m] + at);
-      for (int n = 0; n < NC; ++n) sums[m][n][part] = S::fma(am, bs[n], sums[m][n][part]);
-    }
+      unrolled<NC>([&](auto n) { sums[m][n][part] = S::fma(am, bs[n], sums[m][n][part]); });
+    });
   };
   int64_t k = 0;
   for (; k + kDotLanes <= depth; k += kDotLanes)
-    for (int part = 0; part < kParts; ++part) multiply_add(k, part, [](const T* p) { return S::load(p); });
-  for (int part = 0; part < kParts; ++part) {
+    unrolled<kParts>([&](auto part) { multiply_add(k, part, [](const T* p) { return S::load(p); }); });
+  unrolled<kParts>([&](auto part) {
     const int64_t left = depth - k - part * S::kLanes;
-    if (left <= 0) break;
-    const int valid = static_cast<int>(left < S::kLanes ? left : S::kLanes);
-    multiply_add(k, part, [valid](const T* p) { return valid == S::kLanes ? S::load(p) : S::load_partial(p, valid); });
-  }
-  for (int m = 0; m < MR; ++m)
-    for (int n = 0; n < NC; ++n) {
+    if (left >= S::kLanes) {
+      multiply_add(k, part, [](const T* p) { return S::load(p); });
+    } else if (left > 0) {
+      const int valid = static_cast<int>(left);
+      multiply_add(k, part, [valid](const T* p) { return S::load_partial(p, valid); });
+    }
+  });
+  unrolled<MR>([&](auto m) {
+    unrolled<NC>([&](auto n) {
       const T first = init ? init[m][column + n] : T(0);
       c[m][column + n] = first + S::add_lanes(sums[m][n]);
-    }
+    });
+  });
 }
 
 template <class S>
@@ -234,6 +255,12 @@ void product(const ProductArgs<typename S::T>& args) {
   const int64_t base = tiles ? args.rows / tiles : 0;
   const int64_t extra = tiles ? args.rows % tiles : 0;
   const T* const* init = args.init;
+  // The memory of the next call's B comes in step by step.
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const T* ahead = args.ahead;
+  const T* ahead_end = ahead + args.ahead_size;
+  const int64_t calls = tiles * panels.count;
+  const int64_t lines = calls ? (args.ahead_size / kLine + calls) / calls : 0;
   // Blocks of the depth as even as possible too; a depth of 0 is one empty block, which still writes init.
   const int64_t blocks = depth > 0 ? (depth + kDepthBlock - 1) / kDepthBlock : 1;
   int64_t k0 = 0;
@@ -250,6 +277,7 @@ void product(const ProductArgs<typename S::T>& args) {
       const TileFunction<S> wide = find_tile<S>(base + 1, vectors);
       int64_t row = 0;
       for (int64_t t = 0; t < tiles; ++t) {
+        for (int64_t line = 0; line < lines && ahead < ahead_end; ++line, ahead += kLine) S::prefetch(ahead);
         const int64_t size = base + (t < extra ? 1 : 0);
         (t < extra ? wide : narrow)(block, args.a + row, k0 * args.a_stride, args.a_stride, b, b_stride,
                                     init ? init + row : nullptr, args.c + row, column, valid);

@@ -25,10 +25,12 @@ struct Avx2F32 {
   // Tail tiles keep 16 lanes for each row and column.
   static constexpr int kTailRows = 3;
   static constexpr int kTailColumns = 2;
+  static constexpr int kSideBySide = 2;  // activations at a time
   static V zero() { return _mm256_setzero_ps(); }
   static V set(T x) { return _mm256_set1_ps(x); }
   static V load(const T* p) { return _mm256_loadu_ps(p); }
   static V load_partial(const T* p, int n) { return _mm256_maskload_ps(p, first(n)); }
+  static void prefetch(const T* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
   static void store(T* p, V v) { _mm256_storeu_ps(p, v); }
   static void store_partial(T* p, V v, int n) { _mm256_maskstore_ps(p, first(n), v); }
   static V add(V a, V b) { return _mm256_add_ps(a, b); }
@@ -45,11 +47,7 @@ struct Avx2F32 {
   static V at_most(V bound, V x) { return _mm256_min_ps(bound, x); }
   static Flags less(V a, V b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
   static V select(Flags flags, V yes, V no) { return _mm256_blendv_ps(no, yes, flags); }
-  static V round(V a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static V scale(V a, V n) {
-    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-    return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
-  }
+  static V low_bits_as_exponent(V a) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23)); }
   static V reciprocal_guess(V a) {
     return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_set1_epi32(kReciprocalMagic), _mm256_castps_si256(a)));
   }

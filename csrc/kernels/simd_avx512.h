@@ -25,10 +25,12 @@ struct Avx512F32 {
   // Tail tiles keep 16 lanes for each row and column.
   static constexpr int kTailRows = 6;
   static constexpr int kTailColumns = 4;
+  static constexpr int kSideBySide = 4;  // activations at a time
   static V zero() { return _mm512_setzero_ps(); }
   static V set(T x) { return _mm512_set1_ps(x); }
   static V load(const T* p) { return _mm512_loadu_ps(p); }
   static V load_partial(const T* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
+  static void prefetch(const T* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
   static void store(T* p, V v) { _mm512_storeu_ps(p, v); }
   static void store_partial(T* p, V v, int n) { _mm512_mask_storeu_ps(p, first(n), v); }
   static V add(V a, V b) { return _mm512_add_ps(a, b); }
@@ -45,8 +47,7 @@ struct Avx512F32 {
   static V at_most(V bound, V x) { return _mm512_min_ps(bound, x); }
   static Flags less(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
   static V select(Flags flags, V yes, V no) { return _mm512_mask_blend_ps(flags, no, yes); }
-  static V round(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static V scale(V a, V n) { return _mm512_scalef_ps(a, n); }
+  static V low_bits_as_exponent(V a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23)); }
   static V reciprocal_guess(V a) {
     return _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_set1_epi32(kReciprocalMagic), _mm512_castps_si512(a)));
   }

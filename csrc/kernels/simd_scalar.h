@@ -50,10 +50,12 @@ struct Scalar {
   // Tail tiles keep 16 lanes for each row and column.
   static constexpr int kTailRows = 1;
   static constexpr int kTailColumns = 1;
+  static constexpr int kSideBySide = 1;  // activations at a time
   static V zero() { return V(0); }
   static V set(T x) { return x; }
   static V load(const T* p) { return *p; }
   static V load_partial(const T* p, int) { return *p; }
+  static void prefetch(const T*) {}
   static void store(T* p, V v) { *p = v; }
   static void store_partial(T* p, V v, int) { *p = v; }
   static V add(V a, V b) { return a + b; }
@@ -79,16 +81,7 @@ struct ScalarF32 : Scalar<float> {
   static V fnma(V a, V b, V c) { return fma_once(-a, b, c); }
   static V abs(V a) { return __builtin_fabsf(a); }
   static V copy_sign(V magnitude, V sign) { return __builtin_copysignf(magnitude, sign); }
-  // Adding and taking away 1.5 * 2^23 rounds |a| < 2^22 to the nearest integer, ties to even.
-  static V round(V a) {
-    constexpr float kMagic = 12582912.0F;
-    return (a + kMagic) - kMagic;
-  }
-  // a * 2^n for an integer -126 <= n <= 127, with no denormal result; any value for a NaN in n.
-  static V scale(V a, V n) {
-    const int32_t exponent = n >= -126.0F && n <= 127.0F ? static_cast<int32_t>(n) : 0;
-    return a * bit_copy<float>(static_cast<uint32_t>(exponent + 127) << 23);
-  }
+  static V low_bits_as_exponent(V a) { return bit_copy<float>(bit_copy<uint32_t>(a) << 23); }
   static V reciprocal_guess(V a) { return bit_copy<float>(kReciprocalMagic - bit_copy<int32_t>(a)); }
 };
 

@@ -13,9 +13,11 @@ namespace {
 template <class S>
 constexpr KernelTable<typename S::T> make_table() {
   return {S::kLanes,
+          S::kTileRows,
           packed_size<S>,
           pack_row<S>,
           pack_transposed<S>,
+          pack_column<S>,
           product<S>,
           lstm_forward<S>,
           gru_reset_forward<S>,

@@ -60,7 +60,8 @@ struct BackwardScratch {
     T** undropped_rows;
     int64_t* batch_rows;
     // Of the weight gradients, M = D + 1 + U + 1 rows at most:
-    T* columns;               // (kDepthBlock, M)
+    T* dropped;               // (max(D, U)): an operand times its dropout factors
+    T* columns;               // (M, kDepthBlock), packed, M rounded up to whole tiles
     const T** column_rows;    // (M)
     T** weight_rows;          // (M)
 
@@ -86,7 +87,9 @@ struct BackwardScratch {
       results = scratch.take<T*>(cells);
       undropped_rows = scratch.take<T*>(cells);
       batch_rows = scratch.take<int64_t>(cells);
-      columns = scratch.take<T>(kDepthBlock * most);
+      dropped = scratch.take<T>(std::max(plan.dims.inputs, units));
+      const int64_t tile = kernels_of<T>(*plan.isa).tile_rows;
+      columns = scratch.take<T>((most + tile) * kDepthBlock);
       column_rows = scratch.take<const T*>(most);
       weight_rows = scratch.take<T*>(most);
     }
@@ -349,36 +352,37 @@ class Backward : RnnOperands<T> {
     const int64_t column = job.gates.first * units;
     const int64_t ld = cell.gates * units;
     const int64_t operands = job.rows - (job.with_bias ? 1 : 0);
+    const int64_t tile = kernels.tile_rows;
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t row = range.begin + i;
       T* matrix = job.recurrent ? drecurrent_kernel_ : dkernel_;
       T* last = dbias_ + (job.recurrent ? ld : 0);
       own.weight_rows[i] = (row < operands ? matrix + row * ld : last) + column;
-      own.column_rows[i] = own.columns + i;
+      own.column_rows[i] = own.columns + i / tile * tile * kDepthBlock + i % tile;
       std::fill_n(own.weight_rows[i], columns, T(0));
+      // The bias's operand is 1 everywhere, and nothing else is written there.
+      if (row == operands)
+        for (int64_t k = 0; k < kDepthBlock; ++k) own.columns[own.column_rows[i] - own.columns + k * tile] = T(1);
     }
+    const int64_t packed = std::min(range.end, operands) - range.begin;
     int64_t b = 0;
     int64_t step = 0;
     const int64_t cells = steps.cells();
     for (int64_t begin = 0; begin < cells; begin += kDepthBlock) {
       const int64_t depth = std::min(kDepthBlock, cells - begin);
-      T* to = own.columns;
       for (int64_t k = 0; k < depth; ++k, ++step) {
         while (step == steps.count(b)) {
           ++b;
           step = 0;
         }
         const T* row = operand_row(job, b, step) + range.begin;
-        const T* factors = (job.recurrent ? recurrent_dropout : dropout).row(job.gates, b);
-        const int64_t size = std::min(range.end, operands) - range.begin;
-        if (size > 0 && factors)
-          multiply(size, row, factors + range.begin, to);
-        else if (size > 0)
-          std::memcpy(to, row, static_cast<size_t>(size) * sizeof(T));
-        to += rows;
-        if (range.end > operands) to[-1] = T(1);
+        if (const T* factors = (job.recurrent ? recurrent_dropout : dropout).row(job.gates, b)) {
+          multiply(packed, row, factors + range.begin, own.dropped);
+          row = own.dropped;
+        }
+        kernels.pack_column(k, packed, row, own.columns);
       }
-      kernels.product({rows, {depth, columns, 0}, own.column_rows, rows,
+      kernels.product({rows, {depth, columns, 0}, own.column_rows, tile,
                        scratch_.dz + begin * dz_stride_ + job.gates.dz_first * units, dz_stride_, own.weight_rows,
                        own.weight_rows});
     }
