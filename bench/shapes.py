@@ -1,26 +1,69 @@
-"""The named shapes that every benchmark uses."""
+"""The cells, and the named shapes that every benchmark uses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
+
+# How many column blocks a cell's weights have.
+GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
 
 
-@dataclass(frozen=True)
-class RecurrentShape:
+class Shape(NamedTuple):
+    """What a recurrent layer works on."""
+
     batch: int
     timesteps: int
     inputs: int
     units: int
 
-    def lstm_flops(self, *, backward: bool) -> int:
-        """Floating-point operations of the matrix products: one forward, two more of the same size backward."""
-        forward = 2 * self.batch * self.timesteps * 4 * self.units * (self.inputs + self.units)
-        return forward * (3 if backward else 1)
+    def flops(self, cell: str, *, training: bool, steps: int | None = None) -> int:
+        """Floating-point operations of the matrix products: one forward, two more of the same size backward.
+
+        Args:
+            cell: A key of `GATES`.
+            training: Whether to count backward.
+            steps: How many steps all rows take together; None for `batch * timesteps`.
+        """
+        steps = self.batch * self.timesteps if steps is None else steps
+        return 2 * steps * GATES[cell] * self.units * (self.inputs + self.units) * (3 if training else 1)
+
+    def __str__(self) -> str:
+        return ",".join(str(size) for size in self)
 
 
-RECURRENT = {
-    "reuters": RecurrentShape(20, 100, 100, 100),
-    "imdb-cnn-lstm": RecurrentShape(40, 124, 64, 55),
-    "imdb-attention": RecurrentShape(40, 500, 500, 64),
-    "one-row": RecurrentShape(1, 100, 100, 100),
+SHAPES = {
+    "reuters": Shape(20, 100, 100, 100),
+    "imdb-cnn-lstm": Shape(40, 124, 64, 55),
+    "imdb-attention": Shape(40, 500, 500, 64),
+    "imdb-simple": Shape(64, 100, 300, 8),
+    "one-row": Shape(1, 100, 100, 100),
 }
+# What is measured of each cell where nobody says otherwise.
+DEFAULT_SHAPES = {
+    "lstm": ("reuters", "imdb-cnn-lstm", "imdb-attention", "one-row"),
+    "gru": ("reuters",),
+    "simple_rnn": ("imdb-simple",),
+}
+SHAPE_HELP = f"{', '.join(SHAPES)}, or batch,timesteps,inputs,units"
+
+
+def parse_shape(text: str) -> Shape:
+    """The shape of that name, or given as four numbers: 20,100,100,100.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text in SHAPES:
+        return SHAPES[text]
+    try:
+        shape = Shape(*(int(size) for size in text.split(",")))
+    except (TypeError, ValueError):
+        raise ValueError(f"a shape must be one of {SHAPE_HELP}; got {text!r}") from None
+    if min(shape) < 1:
+        raise ValueError(f"the numbers of a shape must be at least 1; got {text!r}")
+    return shape
+
+
+def shapes_of(cell: str, chosen: list[str]) -> dict[str, Shape]:
+    """The shapes to measure a cell at, by what to call them; its defaults where none is chosen."""
+    return {name: parse_shape(name) for name in chosen or DEFAULT_SHAPES[cell]}

@@ -84,8 +84,12 @@ struct Team {
   int rank;
   int size;
   Barrier* barrier;
+  std::atomic<int>* cpus;  // where each member started
   Range share(int64_t count) const { return part(count, size, rank); }
   void wait() const { barrier->wait(); }
+  // This member as another one with the ranks in the order of CPUs, known to all once they have waited. What it leaves in
+  // its caches is then most likely to be there when the next op asks for the same share.
+  Team by_cpu() const;
 };
 
 // Calls body(team, context) for every member of a team of `members`, at the same time; false, with nothing called, where

@@ -157,7 +157,6 @@ class Backward : RnnOperands<T> {
     const Place place(plan, team.rank);
     const Weights weights = scratch_.weights.at(place.unit_group);
     const Group group = scratch_.groups.at(place.row_group);
-    const Member own = scratch_.members.at(team.rank);
     scratch_.kernel.pack(kernel, team.rank);
     weights.recurrent_kernel.pack(recurrent_kernel, place.row_group);
     if (place.unit_group == 0) (new (group.barrier) Barrier)->reset(plan.unit_groups);
@@ -166,14 +165,19 @@ class Backward : RnnOperands<T> {
       std::fill_n(scratch_.zeros, units, T(0));
     }
     team.wait();
-    run_rows(place, weights.recurrent_kernel, group, own);
+    const Team ordered = team.by_cpu();
+    run_rows(ordered.rank);
     team.wait();
-    run_weights(team, own);
+    run_weights(ordered);
     team.wait();
   }
 
  private:
-  void run_rows(const Place& place, const PackedWeights<T>& weights, const Group& group, const Member& own) const {
+  void run_rows(int rank) const {
+    const Place place(plan, rank);
+    const PackedWeights<T> weights = scratch_.weights.at(place.unit_group).recurrent_kernel;
+    const Group group = scratch_.groups.at(place.row_group);
+    const Member own = scratch_.members.at(rank);
     const Steps& steps = scratch_.steps;
     const GroupRows rows(steps, plan, place);
     for (int64_t r = 0; r < rows.count(); ++r) {
@@ -319,7 +323,8 @@ class Backward : RnnOperands<T> {
     int64_t cost() const { return rows * gates.count; }
   };
 
-  void run_weights(const Team& team, const Member& own) const {
+  void run_weights(const Team& team) const {
+    const Member own = scratch_.members.at(team.rank);
     const GateGroups groups[2] = {cell.input_groups(plan.input_factors),
                                   cell.recurrent_groups(plan.recurrent_factors, true)};
     const auto for_each_job = [&](const auto& body) {

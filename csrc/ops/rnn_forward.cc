@@ -133,12 +133,16 @@ class Forward : RnnOperands<T> {
     if (place.unit_group == 0) (new (group.barrier) Barrier)->reset(plan.unit_groups);
     if (team.rank == 0) scratch_.steps.build(mask);
     team.wait();
-    run_rows(place, weights, group, scratch_.members.at(team.rank));
+    run_rows(team.by_cpu().rank);
     team.wait();
   }
 
  private:
-  void run_rows(const Place& place, const Weights& weights, const Group& group, const Member& own) const {
+  void run_rows(int rank) const {
+    const Place place(plan, rank);
+    const Weights weights = scratch_.weights.at(place.unit_group);
+    const Group group = scratch_.groups.at(place.row_group);
+    const Member own = scratch_.members.at(rank);
     const Steps& steps = scratch_.steps;
     const GroupRows rows(steps, plan, place);
     const int64_t width = place.width();

@@ -45,7 +45,7 @@ Status check_inputs(const RnnInputs& inputs, const RnnOptions& options, RnnDims*
 constexpr double kOperationsPerThread = 4e6;
 // The threads of a row group meet after every step, which takes as long as a product of about this size for one row: a
 // thread's part of the recurrent kernel must not be smaller.
-constexpr int64_t kWeightsPerUnitGroup = 16 * 1024;
+constexpr int64_t kWeightsPerUnitGroup = 64 * 1024;
 // Of a chunk's projections (z and x of a row group's rows): about a quarter of a typical second-level cache.
 constexpr int64_t kChunkBytes = 512 * 1024;
 

@@ -4,9 +4,11 @@
 
 #include <omp.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 
 #include "checks.h"
@@ -42,6 +44,14 @@ Status find_isa(const std::string& name, const char* where, const Isa** isa) {
   }
   return Status::invalid_argument(std::string(where) + " must be one of " + names(available_isas()) + ", got '" + name +
                                   "'");
+}
+
+int current_cpu() {
+#ifdef __linux__
+  return sched_getcpu();
+#else
+  return 0;
+#endif
 }
 
 }  // namespace
@@ -113,12 +123,25 @@ void Barrier::wait() {
   }
 }
 
+Team Team::by_cpu() const {
+  Team ordered = *this;
+  ordered.rank = 0;
+  const int cpu = cpus[rank].load(std::memory_order_relaxed);
+  for (int other = 0; other < size; ++other) {
+    const int at = cpus[other].load(std::memory_order_relaxed);
+    if (at < cpu || (at == cpu && other < rank)) ++ordered.rank;
+  }
+  return ordered;
+}
+
 bool run_team(int members, void (*body)(const Team&, void*), void* context) {
   Barrier barrier;
   barrier.reset(members);
+  const std::unique_ptr<std::atomic<int>[]> cpus(new std::atomic<int>[static_cast<size_t>(members)]);
   if (members == 1) {
     const FlushDenormals flush;
-    body(Team{0, 1, &barrier}, context);
+    cpus[0] = 0;
+    body(Team{0, 1, &barrier, cpus.get()}, context);
     return true;
   }
   bool complete = true;
@@ -130,7 +153,9 @@ bool run_team(int members, void (*body)(const Team&, void*), void* context) {
       complete = false;
     } else {
       const FlushDenormals flush;
-      body(Team{omp_get_thread_num(), members, &barrier}, context);
+      const int rank = omp_get_thread_num();
+      cpus[rank].store(current_cpu(), std::memory_order_relaxed);
+      body(Team{rank, members, &barrier, cpus.get()}, context);
     }
   }
   return complete;

@@ -1,0 +1,74 @@
+"""Recurrent layers under pytest-benchmark: `pytest bench`, with `-k` for some of cell, shape, pass and side.
+
+For ratios use versus_peers.py, which interleaves the sides; here each has its time to itself.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+from environment import cpu_name, prepare
+from peak import Peak, load_peak
+from problems import make_problem, verify
+from report import PASSES
+from shapes import DEFAULT_SHAPES, SHAPES
+from sides import Side, UnavailableError, make_side
+
+from fastseq import runtime
+
+_SIDES = ("fast", "stock", "stock-jit", "torch")
+
+
+class _Clock:
+    """Shows the time that sides have measured of themselves: not all run in this process."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def __call__(self) -> float:
+        return self._seconds
+
+    def run(self, side: Side) -> None:
+        self._seconds += side.turn(1)[0]
+
+
+_clock = _Clock()
+
+
+@functools.cache
+def _prepared() -> tuple[int, Peak | None]:
+    """The number of threads for all sides, and the probe of the peak."""
+    return prepare(None, None), load_peak(runtime.isa())
+
+
+@pytest.mark.benchmark(timer=_clock)
+@pytest.mark.parametrize("side", _SIDES)
+@pytest.mark.parametrize("pass_", PASSES)
+@pytest.mark.parametrize(("cell", "name"), [(cell, name) for cell, names in DEFAULT_SHAPES.items() for name in names])
+def bench_rnn(benchmark: Any, cell: str, name: str, pass_: str, side: str) -> None:
+    threads, peak = _prepared()
+    training = pass_ == "training"
+    problem = make_problem(cell, SHAPES[name])
+    try:
+        timed = make_side(side, problem, training=training, threads=threads)
+    except UnavailableError as reason:
+        pytest.skip(f"{side}: {reason}")
+    expected = make_side("functional", problem, training=training, threads=threads).results()
+    verify(timed.results(), expected, f"{side}, {cell} {name}")
+
+    peaks = [peak(threads)] if peak else []
+    benchmark.group = f"{cell} {name}, {PASSES[pass_]}"
+    benchmark.pedantic(_clock.run, args=(timed,), rounds=30)
+    peaks += [peak(threads)] if peak else []
+    if benchmark.stats is None:  # --benchmark-disable
+        return
+    rate = problem.flops(training=training) / benchmark.stats.stats.median
+    benchmark.extra_info.update(
+        gflops=rate / 1e9,
+        of_peak=2 * rate / sum(peaks) if peaks else None,
+        cpu=cpu_name(),
+        isa=runtime.isa(),
+        threads=threads,
+    )

@@ -1,0 +1,146 @@
+"""Two revisions of fastseq beside each other: built, verified and timed in turns, in a process each.
+
+A revision is whatever git knows by that name; "." is the working tree as it is. Builds of revisions are kept in the
+user's cache with their logs. The figures are fastseq.functional's.
+
+    python bench/compare.py HEAD~1 .
+    python bench/compare.py v0.1.0 HEAD --cell lstm --shape reuters 32,50,64,128 --threads 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from cache import cache_folder, key
+from environment import add_options, cpu_name
+from problems import Problem, make_problem, verify
+from processes import Worker
+from report import PASSES, milliseconds, table
+from shapes import GATES, SHAPE_HELP, shapes_of
+from sides import UnavailableError
+from timing import interleave
+
+_ROOT = Path(__file__).resolve().parent.parent
+_WORKING_TREE = "."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base", metavar="BASE")
+    parser.add_argument("head", metavar="HEAD")
+    parser.add_argument("--cell", nargs="+", choices=GATES, default=list(GATES))
+    parser.add_argument("--shape", nargs="+", default=[], metavar="SHAPE", help=f"{SHAPE_HELP}; default: by cell")
+    parser.add_argument("--pass", dest="passes", nargs="+", choices=PASSES, default=list(PASSES))
+    add_options(parser, rounds=10)
+    options = parser.parse_args()
+    try:
+        shapes = {cell: shapes_of(cell, options.shape) for cell in options.cell}
+        revisions = {"base": revision_of(options.base), "head": revision_of(options.head)}
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    with tempfile.TemporaryDirectory() as temporary:
+        builds = {name: build(revision, Path(temporary, name)) for name, revision in revisions.items()}
+        with (
+            Worker({"PYTHONPATH": str(builds["base"])}) as base,
+            Worker({"PYTHONPATH": str(builds["head"])}) as head,
+        ):
+            print(f"{cpu_name()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
+            for name, worker in (("base", base), ("head", head)):
+                installation = worker.prepare(options.threads, options.isa)
+                if Path(installation.folder).resolve() != (builds[name] / "fastseq").resolve():
+                    sys.exit(f"an installed fastseq comes before the one built, uninstall it: {installation.folder}")
+                print(f"{name}: {getattr(options, name)} {revisions[name][:12]}, {installation.description}")
+                threads = installation.threads
+            rows: list[tuple[str, ...]] = []
+            absent: list[str] = []
+            for cell in options.cell:
+                for name, shape in shapes[cell].items():
+                    problem = make_problem(cell, shape)
+                    for pass_ in options.passes:
+                        try:
+                            figures = compare(base, head, problem, threads, pass_ == "training", options.rounds)
+                        except UnavailableError as reason:
+                            absent.append(f"{cell} {name}, {PASSES[pass_]}: left out, {reason}")
+                        else:
+                            rows.append((f"{cell} {name}", PASSES[pass_], *figures))
+    print(table(("layer", "pass", "base ms", "IQR", "head ms", "IQR", "base / head"), rows))
+    print(*absent, sep="\n")
+
+
+def revision_of(name: str) -> str:
+    """The commit that git means by this name, or "." itself.
+
+    Raises:
+        ValueError: It means none.
+    """
+    if name == _WORKING_TREE:
+        return name
+    command = ["git", "-C", str(_ROOT), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    if found.returncode != 0:
+        raise ValueError(f"git knows no revision {name!r}")
+    return found.stdout.strip()
+
+
+def build(revision: str, temporary: Path) -> Path:
+    """The folder with that revision's package, built unless it is in the cache.
+
+    Args:
+        revision: A commit, or "." for the working tree, which is always built.
+        temporary: A folder for what is not kept.
+    """
+    name = key(revision, sys.version, platform.machine(), *(os.environ.get(name, "") for name in ("CXX", "CXXFLAGS")))
+    kept = cache_folder() / f"build-{name}"
+    if revision != _WORKING_TREE and kept.exists():
+        return kept
+    source, target, log = _ROOT, temporary / "package", kept.with_suffix(".log")
+    temporary.mkdir()
+    if revision != _WORKING_TREE:
+        source = temporary / "source"
+        extract(revision, source)
+    print(f"building {revision[:12]}, log in {log}", file=sys.stderr)
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(target)]
+    command += ["-v", "-C", f"build-dir={temporary / 'build'}", str(source)]
+    if all(importlib.util.find_spec(name) for name in ("scikit_build_core", "pybind11")):
+        command.insert(-1, "--no-build-isolation")
+    with log.open("w") as file:
+        if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode != 0:
+            sys.exit(f"building {revision[:12]} failed, see {log}")
+    if revision == _WORKING_TREE:
+        return target
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:  # so that it appears at once and whole
+        whole = Path(folder, "package")
+        shutil.copytree(target, whole)
+        whole.rename(kept)
+    return kept
+
+
+def extract(revision: str, folder: Path) -> None:
+    """Writes a revision's files. A work tree of git's would stay registered in the repository if this ended early."""
+    archive = folder.with_suffix(".zip")
+    subprocess.run(["git", "-C", str(_ROOT), "archive", f"--output={archive}", revision], check=True)
+    shutil.unpack_archive(archive, folder)
+
+
+def compare(base: Worker, head: Worker, problem: Problem, threads: int, training: bool, rounds: int) -> tuple[str, ...]:
+    """The columns of one problem and pass."""
+    sides = {
+        "base": base.make_side("functional", problem, training=training, threads=threads),
+        "head": head.make_side("functional", problem, training=training, threads=threads),
+    }
+    verify(sides["head"].results(), sides["base"].results(), f"head, {problem.cell} {problem.shape}")
+    samples = interleave({name: side.turn for name, side in sides.items()}, rounds)
+    columns = [milliseconds(figure) for times in samples.values() for figure in (times.median, times.iqr)]
+    return (*columns, f"{samples['base'].median / samples['head'].median:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The sides of a comparison: fastseq and what else computes the same layers.
+
+A side lives in one module per framework, which is imported when the side is first asked for. It is a function of a
+problem that returns what to time and how to read its results; x lies ready in the layout that the framework prefers,
+and neither that nor reading is timed.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from problems import Problem, Results
+from processes import Worker
+from timing import time_runs
+
+
+class UnavailableError(Exception):
+    """Why a side cannot take part: not installed, or it has no such layer."""
+
+
+class Side(Protocol):
+    """A problem and a pass, ready to be computed."""
+
+    def results(self) -> Results:
+        """Computes once."""
+
+    def turn(self, runs: int) -> list[float]:
+        """Computes `runs` times and a few more, see `timing.time_runs`; returns the seconds of each."""
+
+
+@dataclass(frozen=True)
+class LocalSide:
+    """A side in this process.
+
+    Attributes:
+        run: What is timed.
+        read: Makes `Results` of what `run` returns.
+    """
+
+    run: Callable[[], Any]
+    read: Callable[[Any], Results]
+
+    def results(self) -> Results:
+        return self.read(self.run())
+
+    def turn(self, runs: int) -> list[float]:
+        return time_runs(self.run, runs)
+
+
+class _Kind(NamedTuple):
+    module: str  # in this package
+    packages: tuple[str, ...]  # whose versions tell what was measured
+    masked: bool = False  # whether it takes a mask of any pattern
+    environment: dict[str, str] | None = None  # of a process of its own, where it must have one
+
+
+_KINDS = {
+    "fast": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
+    "functional": _Kind("numpy_functions", ("numpy",), masked=True),
+    "stock": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
+    "stock-jit": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
+    "tf-block": _Kind("block_lstm", ("tensorflow",)),
+    # Beside fastseq, torch would be given the OpenMP runtime that fastseq has loaded so that idle threads sleep. Its
+    # own spins: two threads at best took 5.6 ms for what they took 9.3 ms for with fastseq's.
+    "torch": _Kind("pytorch", ("torch",), environment={}),
+    "onnxruntime": _Kind("onnx_runtime", ("onnxruntime",)),
+    # A process has one Keras backend.
+    "keras-jax": _Kind("keras_jax", ("keras", "jax"), environment={"KERAS_BACKEND": "jax"}),
+}
+SIDES = tuple(_KINDS)
+
+
+def limited_sides(isa: str) -> tuple[str, ...]:
+    """The sides that keep to an instruction set which `environment.prepare` is given."""
+    return ("fast", "functional", *(("stock", "tf-block", "torch") if isa == "avx2" else ()))
+
+
+def packages(names: list[str]) -> list[str]:
+    """The packages that some sides are made with."""
+    return list(dict.fromkeys(package for name in names for package in _KINDS[name].packages))
+
+
+def make_side(name: str, problem: Problem, *, training: bool, threads: int) -> Side:
+    """Makes the side of that name, in a process of its own where it needs one.
+
+    Args:
+        name: One of `SIDES`.
+        problem: What to compute.
+        training: Outputs and gradients, rather than only outputs.
+        threads: How many threads the side may use. A process keeps to the first number that it is given.
+
+    Raises:
+        UnavailableError: The side cannot take part.
+    """
+    kind = _KINDS[name]
+    if problem.mask is not None and not kind.masked:
+        raise UnavailableError("takes no mask of any pattern")
+    if kind.environment is None:
+        return make_local_side(name, problem, training=training, threads=threads)
+    return _worker(name).make_side(name, problem, training=training, threads=threads)
+
+
+def make_local_side(name: str, problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    """`make_side` in this process, which is then to be one that suits the side."""
+    module = _KINDS[name].module
+    try:
+        make = getattr(importlib.import_module(f"sides.{module}"), name.replace("-", "_"))
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] in ("sides", "fastseq"):
+            raise
+        raise UnavailableError(f"{missing.name} is not installed") from missing
+    side: LocalSide = make(problem, training=training, threads=threads)
+    return side
+
+
+@functools.cache
+def _worker(name: str) -> Worker:
+    environment = _KINDS[name].environment
+    assert environment is not None
+    return Worker(environment)

@@ -1,0 +1,60 @@
+"""Keras layers on TensorFlow: fastseq's, and the stock ones with and without XLA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from problems import Problem
+
+import fastseq.keras
+from sides import LocalSide
+from sides._tensorflow import read, set_threads
+
+_LAYERS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
+
+
+def fast(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    return _side(
+        getattr(fastseq.keras, f"Fast{_LAYERS[problem.cell]}"), {"use_native": True}, problem, training, threads
+    )
+
+
+def stock(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    return _side(getattr(keras.layers, _LAYERS[problem.cell]), {}, problem, training, threads)
+
+
+def stock_jit(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    return _side(getattr(keras.layers, _LAYERS[problem.cell]), {}, problem, training, threads, jit_compile=True)
+
+
+def _side(
+    layer_class: Any,
+    arguments: dict[str, Any],
+    problem: Problem,
+    training: bool,
+    threads: int,
+    *,
+    jit_compile: bool = False,
+) -> LocalSide:
+    set_threads(threads)  # before a layer makes TensorFlow's context
+    layer = layer_class(problem.shape.units, return_sequences=True, **arguments)
+    layer.build(problem.x.shape)
+    layer.set_weights([problem.kernel, problem.recurrent_kernel, problem.bias])
+    weights = [variable.value for variable in layer.trainable_variables]
+    x, doutputs = tf.constant(problem.x), tf.constant(problem.doutputs)
+    mask = None if problem.mask is None else tf.constant(problem.mask)
+
+    @tf.function(jit_compile=jit_compile)
+    def predict(x: Any, mask: Any) -> list[Any]:
+        return [layer(x, mask=mask, training=False)]
+
+    @tf.function(jit_compile=jit_compile)
+    def train(x: Any, mask: Any, doutputs: Any) -> list[Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = layer(x, mask=mask, training=True)
+        return [outputs, *tape.gradient(outputs, [x, *weights], output_gradients=doutputs)]
+
+    return LocalSide((lambda: train(x, mask, doutputs)) if training else (lambda: predict(x, mask)), read)
