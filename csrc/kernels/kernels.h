@@ -50,8 +50,6 @@ struct ProductArgs {
                          // past the last column is read, never used
   const T* const* init;  // rows pointers to `columns` elements each, or null for zero; may equal c
   T* const* c;           // rows pointers to `columns` elements each
-  const T* ahead = nullptr;  // memory that the next call will read, fetched meanwhile
-  int64_t ahead_size = 0;    // elements
 };
 
 constexpr int64_t kDepthBlock = 128;

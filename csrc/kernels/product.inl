@@ -255,12 +255,6 @@ void product(const ProductArgs<typename S::T>& args) {
   const int64_t base = tiles ? args.rows / tiles : 0;
   const int64_t extra = tiles ? args.rows % tiles : 0;
   const T* const* init = args.init;
-  // The memory of the next call's B comes in step by step.
-  constexpr int64_t kLine = 64 / sizeof(T);
-  const T* ahead = args.ahead;
-  const T* ahead_end = ahead + args.ahead_size;
-  const int64_t calls = tiles * panels.count;
-  const int64_t lines = calls ? (args.ahead_size / kLine + calls) / calls : 0;
   // Blocks of the depth as even as possible too; a depth of 0 is one empty block, which still writes init.
   const int64_t blocks = depth > 0 ? (depth + kDepthBlock - 1) / kDepthBlock : 1;
   int64_t k0 = 0;
@@ -277,7 +271,6 @@ void product(const ProductArgs<typename S::T>& args) {
       const TileFunction<S> wide = find_tile<S>(base + 1, vectors);
       int64_t row = 0;
       for (int64_t t = 0; t < tiles; ++t) {
-        for (int64_t line = 0; line < lines && ahead < ahead_end; ++line, ahead += kLine) S::prefetch(ahead);
         const int64_t size = base + (t < extra ? 1 : 0);
         (t < extra ? wide : narrow)(block, args.a + row, k0 * args.a_stride, args.a_stride, b, b_stride,
                                     init ? init + row : nullptr, args.c + row, column, valid);

@@ -30,7 +30,6 @@ struct Avx2F32 {
   static V set(T x) { return _mm256_set1_ps(x); }
   static V load(const T* p) { return _mm256_loadu_ps(p); }
   static V load_partial(const T* p, int n) { return _mm256_maskload_ps(p, first(n)); }
-  static void prefetch(const T* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
   static void store(T* p, V v) { _mm256_storeu_ps(p, v); }
   static void store_partial(T* p, V v, int n) { _mm256_maskstore_ps(p, first(n), v); }
   static V add(V a, V b) { return _mm256_add_ps(a, b); }

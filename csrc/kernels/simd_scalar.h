@@ -55,7 +55,6 @@ struct Scalar {
   static V set(T x) { return x; }
   static V load(const T* p) { return *p; }
   static V load_partial(const T* p, int) { return *p; }
-  static void prefetch(const T*) {}
   static void store(T* p, V v) { *p = v; }
   static void store_partial(T* p, V v, int) { *p = v; }
   static V add(V a, V b) { return a + b; }

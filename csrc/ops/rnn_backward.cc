@@ -6,7 +6,9 @@
 // dh, and all read all of dz, so that they meet after every step.
 // Then the weight gradients as products over all cells, a cell being one step of one row:
 //   dkernel = x^T dz,  drecurrent_kernel = h_prev^T dz,  dbias = 1^T dz,
-// the rows of all of these matrices dealt to the team, their sums taken in one fixed order by everyone.
+// the rows of all of these matrices dealt to the team, their sums taken in one fixed order by everyone. Where the matrices
+// are small enough, the batch is split into parts with sums of their own, added up in the end: a thread then reads, as
+// far as there are no more threads than parts, the dz that it has written itself, not one from another core's cache.
 #include <cstring>
 
 #include "checks.h"
@@ -24,6 +26,23 @@ int64_t dz_stride(const RnnPlan& plan) {
   const int64_t lines = (CellShape(plan.options).dz * plan.dims.units + kLine - 1) / kLine;
   return (lines | 1) * kLine;
 }
+
+// How many parts the sums of the weight gradients have: by the call's dimensions alone.
+int weight_parts(const RnnPlan& plan) {
+  constexpr int64_t kMostWeights = 256 * 1024;  // of one part; what a thread adds to must stay in its cache
+  constexpr int64_t kLeastCells = 256;          // fewer do not repay adding up the parts
+  const RnnDims& d = plan.dims;
+  const bool pays = (d.inputs + d.units) * d.gates * d.units <= kMostWeights && d.batch * d.timesteps >= kLeastCells;
+  return pays && d.batch > 1 ? 2 : 1;
+}
+
+// Sums of the weight gradients.
+template <class T>
+struct WeightSums {
+  T* kernel;            // (D, GU)
+  T* recurrent_kernel;  // (U, GU)
+  T* bias;              // (GU) or (2, GU); null without bias
+};
 
 template <class T>
 struct BackwardScratch {
@@ -103,6 +122,7 @@ struct BackwardScratch {
   T* dz;       // (cells, dz_stride), and a vector of room behind it
   T* operand;  // (cells, U): h of LSTM, r h_prev of GRU without reset_after; else null
   T* zeros;    // (U)
+  WeightSums<T> second;  // of the second part; those of the first are the results
 
   BackwardScratch(const RnnPlan& plan, Scratch& scratch)
       : kernel(kernels_of<T>(*plan.isa), plan.dims.inputs, plan.dims.units, CellShape(plan.options).gates,
@@ -111,12 +131,16 @@ struct BackwardScratch {
         weights(plan, plan.unit_groups, scratch),
         groups(plan, plan.row_groups, scratch),
         members(plan, rnn_threads(plan), scratch),
-        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch) {
+        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, weight_parts(plan), scratch) {
     const int64_t cells = plan.dims.batch * plan.dims.timesteps;
     const CellShape cell(plan.options);
     dz = scratch.take<T>(cells * dz_stride<T>(plan) + 16);
     operand = cell.hidden_at < 0 || cell.resets_operand ? scratch.take<T>(cells * plan.dims.units) : nullptr;
     zeros = scratch.take<T>(plan.dims.units);
+    const int64_t columns = plan.dims.gates * plan.dims.units;
+    const int64_t sums = weight_parts(plan) > 1 ? columns : 0;
+    second = {scratch.take<T>(plan.dims.inputs * sums), scratch.take<T>(plan.dims.units * sums),
+              scratch.take<T>(2 * sums)};
   }
   BackwardScratch(const RnnPlan& plan, void* memory) : BackwardScratch(plan, Scratch(memory)) {}
 
@@ -145,9 +169,7 @@ class Backward : RnnOperands<T> {
         dh_n_(dout.dh_n.as<T>()),
         dc_n_(dout.dc_n.as<T>()),
         dx_(gradients.dx.as<T>()),
-        dkernel_(gradients.dkernel.as<T>()),
-        drecurrent_kernel_(gradients.drecurrent_kernel.as<T>()),
-        dbias_(gradients.dbias.as<T>()),
+        dweights_{gradients.dkernel.as<T>(), gradients.drecurrent_kernel.as<T>(), gradients.dbias.as<T>()},
         dh0_(gradients.dh0.as<T>()),
         dc0_(gradients.dc0.as<T>()),
         dz_stride_(dz_stride<T>(plan)),
@@ -170,6 +192,10 @@ class Backward : RnnOperands<T> {
     team.wait();
     run_weights(ordered);
     team.wait();
+    if (scratch_.steps.parts() > 1) {
+      add_second_part(ordered);
+      team.wait();
+    }
   }
 
  private:
@@ -329,57 +355,64 @@ class Backward : RnnOperands<T> {
                                   cell.recurrent_groups(plan.recurrent_factors, true)};
     const auto for_each_job = [&](const auto& body) {
       for (const bool recurrent : {false, true}) {
-        const bool with_bias = dbias_ && (!recurrent || Base::has_recurrent_bias());
+        const bool with_bias = dweights_.bias && (!recurrent || Base::has_recurrent_bias());
         for (const GateGroup& gates : groups[recurrent ? 1 : 0])
           body(WeightJob{gates, recurrent, with_bias, (recurrent ? units : inputs) + (with_bias ? 1 : 0)});
       }
     };
     int64_t all = 0;
     for_each_job([&](const WeightJob& job) { all += job.cost(); });
-    const Range share = team.share(all);
+    // Rows were dealt to the ranks in turn, and so were they to the parts: ranks are taken in the parts' order.
+    const int parts = scratch_.steps.parts();
+    const int turn = team.rank % parts;
+    const int position = team.rank / parts + turn * (team.size / parts) + std::min(turn, team.size % parts);
+    const Range share = fastseq::part(parts * all, team.size, position);
     int64_t first = 0;
-    for_each_job([&](const WeightJob& job) {
-      // A row belongs to the share in which its first gate lies.
-      const auto row_at = [&](int64_t at) {
-        return std::clamp<int64_t>((at - first + job.gates.count - 1) / job.gates.count, 0, job.rows);
-      };
-      const Range rows{row_at(share.begin), row_at(share.end)};
-      if (rows.begin < rows.end) weight_rows(job, rows, own);
-      first += job.cost();
-    });
+    for (int part = 0; part < parts; ++part)
+      for_each_job([&](const WeightJob& job) {
+        // A row belongs to the share in which its first gate lies.
+        const auto row_at = [&](int64_t at) {
+          return std::clamp<int64_t>((at - first + job.gates.count - 1) / job.gates.count, 0, job.rows);
+        };
+        const Range rows{row_at(share.begin), row_at(share.end)};
+        if (rows.begin < rows.end) weight_rows(job, part, rows, own);
+        first += job.cost();
+      });
   }
 
-  // Rows [begin, end) of the job's matrix.
-  void weight_rows(const WeightJob& job, Range range, const Member& own) const {
+  // Rows [begin, end) of the job's matrix, summed over the cells of one part.
+  void weight_rows(const WeightJob& job, int part, Range range, const Member& own) const {
     const Steps& steps = scratch_.steps;
     const int64_t rows = range.end - range.begin;
     const int64_t columns = job.gates.count * units;
-    const int64_t column = job.gates.first * units;
     const int64_t ld = cell.gates * units;
     const int64_t operands = job.rows - (job.with_bias ? 1 : 0);
     const int64_t tile = kernels.tile_rows;
+    const WeightSums<T>& sums = part == 0 ? dweights_ : scratch_.second;
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t row = range.begin + i;
-      T* matrix = job.recurrent ? drecurrent_kernel_ : dkernel_;
-      T* last = dbias_ + (job.recurrent ? ld : 0);
-      own.weight_rows[i] = (row < operands ? matrix + row * ld : last) + column;
-      own.column_rows[i] = own.columns + i / tile * tile * kDepthBlock + i % tile;
+      T* matrix = job.recurrent ? sums.recurrent_kernel : sums.kernel;
+      T* bias_row = sums.bias + (job.recurrent ? ld : 0);
+      own.weight_rows[i] = (row < operands ? matrix + row * ld : bias_row) + job.gates.first * units;
       std::fill_n(own.weight_rows[i], columns, T(0));
+      const int64_t at = i / tile * tile * kDepthBlock + i % tile;
+      own.column_rows[i] = own.columns + at;
       // The bias's operand is 1 everywhere, and nothing else is written there.
       if (row == operands)
-        for (int64_t k = 0; k < kDepthBlock; ++k) own.columns[own.column_rows[i] - own.columns + k * tile] = T(1);
+        for (int64_t k = 0; k < kDepthBlock; ++k) own.columns[at + k * tile] = T(1);
     }
     const int64_t packed = std::min(range.end, operands) - range.begin;
-    int64_t b = 0;
+    int64_t index = part;
     int64_t step = 0;
-    const int64_t cells = steps.cells();
-    for (int64_t begin = 0; begin < cells; begin += kDepthBlock) {
-      const int64_t depth = std::min(kDepthBlock, cells - begin);
+    const int64_t end = steps.first_cell(part + 1);
+    for (int64_t begin = steps.first_cell(part); begin < end; begin += kDepthBlock) {
+      const int64_t depth = std::min(kDepthBlock, end - begin);
       for (int64_t k = 0; k < depth; ++k, ++step) {
-        while (step == steps.count(b)) {
-          ++b;
+        while (step == steps.count(steps.ordered_row(index))) {
+          index += steps.parts();
           step = 0;
         }
+        const int64_t b = steps.ordered_row(index);
         const T* row = operand_row(job, b, step) + range.begin;
         if (const T* factors = (job.recurrent ? recurrent_dropout : dropout).row(job.gates, b)) {
           multiply(packed, row, factors + range.begin, own.dropped);
@@ -391,6 +424,17 @@ class Backward : RnnOperands<T> {
                        scratch_.dz + begin * dz_stride_ + job.gates.dz_first * units, dz_stride_, own.weight_rows,
                        own.weight_rows});
     }
+  }
+
+  void add_second_part(const Team& team) const {
+    const auto add = [&](int64_t count, const T* from, T* to) {
+      const Range share = team.share(count);
+      add_to(share.end - share.begin, from + share.begin, to + share.begin);
+    };
+    const int64_t columns = cell.gates * units;
+    add(inputs * columns, scratch_.second.kernel, dweights_.kernel);
+    add(units * columns, scratch_.second.recurrent_kernel, dweights_.recurrent_kernel);
+    if (dweights_.bias) add((Base::has_recurrent_bias() ? 2 : 1) * columns, scratch_.second.bias, dweights_.bias);
   }
 
   const T* operand_row(const WeightJob& job, int64_t b, int64_t step) const {
@@ -447,7 +491,9 @@ class Backward : RnnOperands<T> {
 
   const T* workspace_;
   const T *doutputs_, *dlast_output_, *dh_n_, *dc_n_;
-  T *dx_, *dkernel_, *drecurrent_kernel_, *dbias_, *dh0_, *dc0_;
+  T* dx_;
+  WeightSums<T> dweights_;
+  T *dh0_, *dc0_;
   int64_t dz_stride_;
   BackwardScratch<T> scratch_;
 };

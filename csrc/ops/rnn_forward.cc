@@ -91,7 +91,7 @@ struct ForwardScratch {
       : weights(plan, plan.unit_groups, scratch),
         groups(plan, plan.row_groups, scratch),
         members(plan, rnn_threads(plan), scratch),
-        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch) {}
+        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, 1, scratch) {}
   ForwardScratch(const RnnPlan& plan, void* memory) : ForwardScratch(plan, Scratch(memory)) {}
 
  private:
