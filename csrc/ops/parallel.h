@@ -2,7 +2,9 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <xmmintrin.h>
@@ -63,44 +65,44 @@ inline Range part(int64_t count, int64_t parts, int64_t index) {
 }
 
 // Where the members of a team, or a part of it, wait for each other. They spin for a short while, as the waits inside an
-// op are short, then let others have the CPU between looks.
+// op are short, then sleep: the one that all wait for may need this very CPU.
 class Barrier {
  public:
-  void reset(int members) {
-    members_ = members;
-    waiting_.store(0, std::memory_order_relaxed);
-    passed_.store(0, std::memory_order_relaxed);
-  }
+  void reset(int members) { members_ = members; }
   void wait();
 
  private:
   int members_ = 1;
   std::atomic<int> waiting_{0};
   std::atomic<unsigned> passed_{0};  // how often all have met
+  std::atomic<int> sleeping_{0};
+  std::mutex mutex_;
+  std::condition_variable all_met_;
 };
 
 // A member of a team: `rank` of `size`, each a thread of its own.
 struct Team {
   int rank;
   int size;
-  Barrier* barrier;
+  Barrier* barriers;        // of the team; behind it, those of its groups
   std::atomic<int>* cpus;  // where each member started
   Range share(int64_t count) const { return part(count, size, rank); }
-  void wait() const { barrier->wait(); }
+  void wait() const { barriers[0].wait(); }
+  Barrier& group(int index) const { return barriers[1 + index]; }
   // This member as another one with the ranks in the order of CPUs, known to all once they have waited. What it leaves in
   // its caches is then most likely to be there when the next op asks for the same share.
   Team by_cpu() const;
 };
 
-// Calls body(team, context) for every member of a team of `members`, at the same time; false, with nothing called, where
+// Calls body(team, context) for every member of a team of `groups` x `group_size`, at the same time; false, with nothing called, where
 // OpenMP does not give that many threads (a nested region, OMP_THREAD_LIMIT). A team of one is the caller itself, with
 // no OpenMP in between. The body must not throw.
-bool run_team(int members, void (*body)(const Team&, void*), void* context);
+bool run_team(int groups, int group_size, void (*body)(const Team&, void*), void* context);
 
 template <class Body>
-bool run_team(int members, const Body& body) {
+bool run_team(int groups, int group_size, const Body& body) {
   return run_team(
-      members, [](const Team& team, void* opaque) { (*static_cast<const Body*>(opaque))(team); },
+      groups, group_size, [](const Team& team, void* opaque) { (*static_cast<const Body*>(opaque))(team); },
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 

@@ -56,11 +56,6 @@ struct BackwardScratch {
                            part(plan.dims.units, plan.unit_groups, index), plan.row_groups, scratch) {}
   };
 
-  struct Group {
-    Barrier* barrier;
-    Group(const RnnPlan&, int, Scratch& scratch) : barrier(scratch.take<Barrier>(1)) {}
-  };
-
   // Of one member of the team, with R rows, C = R * chunk cells in a chunk and at most w units.
   struct Member {
     T* dh;                    // (R, w)
@@ -116,7 +111,6 @@ struct BackwardScratch {
 
   PackedWeights<T> kernel;  // transposed
   Repeated<Weights> weights;
-  Repeated<Group> groups;
   Repeated<Member> members;
   Steps steps;
   T* dz;       // (cells, dz_stride), and a vector of room behind it
@@ -129,7 +123,6 @@ struct BackwardScratch {
                CellShape(plan.options).input_groups(plan.input_factors), true, {0, plan.dims.inputs},
                rnn_threads(plan), scratch),
         weights(plan, plan.unit_groups, scratch),
-        groups(plan, plan.row_groups, scratch),
         members(plan, rnn_threads(plan), scratch),
         steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, weight_parts(plan), scratch) {
     const int64_t cells = plan.dims.batch * plan.dims.timesteps;
@@ -156,7 +149,6 @@ class Backward : RnnOperands<T> {
   using Base::dropout, Base::recurrent_dropout, Base::copy_units;
 
   using Weights = typename BackwardScratch<T>::Weights;
-  using Group = typename BackwardScratch<T>::Group;
   using Member = typename BackwardScratch<T>::Member;
 
  public:
@@ -178,17 +170,15 @@ class Backward : RnnOperands<T> {
   void run(const Team& team) const {
     const Place place(plan, team.rank);
     const Weights weights = scratch_.weights.at(place.unit_group);
-    const Group group = scratch_.groups.at(place.row_group);
     scratch_.kernel.pack(kernel, team.rank);
     weights.recurrent_kernel.pack(recurrent_kernel, place.row_group);
-    if (place.unit_group == 0) (new (group.barrier) Barrier)->reset(plan.unit_groups);
     if (team.rank == 0) {
       scratch_.steps.build(mask);
       std::fill_n(scratch_.zeros, units, T(0));
     }
     team.wait();
     const Team ordered = team.by_cpu();
-    run_rows(ordered.rank);
+    run_rows(ordered);
     team.wait();
     run_weights(ordered);
     team.wait();
@@ -199,11 +189,10 @@ class Backward : RnnOperands<T> {
   }
 
  private:
-  void run_rows(int rank) const {
-    const Place place(plan, rank);
+  void run_rows(const Team& team) const {
+    const Place place(plan, team.rank);
     const PackedWeights<T> weights = scratch_.weights.at(place.unit_group).recurrent_kernel;
-    const Group group = scratch_.groups.at(place.row_group);
-    const Member own = scratch_.members.at(rank);
+    const Member own = scratch_.members.at(team.rank);
     const Steps& steps = scratch_.steps;
     const GroupRows rows(steps, plan, place);
     for (int64_t r = 0; r < rows.count(); ++r) {
@@ -217,7 +206,7 @@ class Backward : RnnOperands<T> {
       const int64_t begin = end > plan.chunk ? end - plan.chunk : 0;
       for (int64_t step = end - 1; step >= begin; --step) {
         const int64_t active = rows.active(step, rows.count());
-        take_step(place, weights, group, own, rows, step, active);
+        take_step(place, team.group(place.row_group), weights, own, rows, step, active);
       }
       // The threads of the group have met after the chunk's last dz; each takes its share of the cells.
       int64_t all = 0;
@@ -252,7 +241,7 @@ class Backward : RnnOperands<T> {
   }
 
   // One step of the first `active` rows: dz, and dh of the step before.
-  void take_step(const Place& place, const PackedWeights<T>& weights, const Group& group, const Member& own,
+  void take_step(const Place& place, Barrier& all_units, const PackedWeights<T>& weights, const Member& own,
                  const GroupRows& rows, int64_t step, int64_t active) const {
     const int64_t first = place.units.begin;
     for (int64_t r = 0; r < active; ++r) {
@@ -287,7 +276,7 @@ class Backward : RnnOperands<T> {
       case Cell::kGru:
         kernels.gru_update_backward(args);
         if (cell.resets_operand) {
-          group.barrier->wait();
+          all_units.wait();
           recurrent_products(place, weights, own, active, true, own.dreset_h, false);
         }
         kernels.gru_reset_backward(args);
@@ -297,7 +286,7 @@ class Backward : RnnOperands<T> {
         kernels.simple_rnn_backward(args);
         break;
     }
-    group.barrier->wait();
+    all_units.wait();
     recurrent_products(place, weights, own, active, false, own.dh, onto);
   }
 

@@ -40,13 +40,11 @@ struct ForwardScratch {
   struct Group {
     T* h[2];     // (R, U)
     T* reset_h;  // (R, U), of GRU without reset_after; else null
-    Barrier* barrier;
 
     Group(const RnnPlan& plan, int, Scratch& scratch) {
       const int64_t size = rnn_rows_per_group(plan) * plan.dims.units;
       for (T*& buffer : h) buffer = scratch.take<T>(size);
       reset_h = CellShape(plan.options).resets_operand ? scratch.take<T>(size) : nullptr;
-      barrier = scratch.take<Barrier>(1);
     }
   };
 
@@ -122,7 +120,6 @@ class Forward : RnnOperands<T> {
   void run(const Team& team) const {
     const Place place(plan, team.rank);
     const Weights weights = scratch_.weights.at(place.unit_group);
-    const Group group = scratch_.groups.at(place.row_group);
     weights.kernel.pack(kernel, place.row_group);
     weights.recurrent_kernel.pack(recurrent_kernel, place.row_group);
     if (place.row_group == 0) {
@@ -130,19 +127,19 @@ class Forward : RnnOperands<T> {
       if (Base::has_recurrent_bias())
         weights.kernel.gather_units(bias + cell.gates * units, cell.gates, weights.recurrent_bias);
     }
-    if (place.unit_group == 0) (new (group.barrier) Barrier)->reset(plan.unit_groups);
     if (team.rank == 0) scratch_.steps.build(mask);
     team.wait();
-    run_rows(team.by_cpu().rank);
+    run_rows(team.by_cpu());
     team.wait();
   }
 
  private:
-  void run_rows(int rank) const {
-    const Place place(plan, rank);
+  void run_rows(const Team& team) const {
+    const Place place(plan, team.rank);
+    Barrier& all_units = team.group(place.row_group);
     const Weights weights = scratch_.weights.at(place.unit_group);
     const Group group = scratch_.groups.at(place.row_group);
-    const Member own = scratch_.members.at(rank);
+    const Member own = scratch_.members.at(team.rank);
     const Steps& steps = scratch_.steps;
     const GroupRows rows(steps, plan, place);
     const int64_t width = place.width();
@@ -151,7 +148,7 @@ class Forward : RnnOperands<T> {
       copy_units(place, h0, rows[r], group.h[0] + r * units + place.units.begin);
       if (own.c) copy_units(place, c0, rows[r], own.c + r * width);
     }
-    group.barrier->wait();
+    all_units.wait();
 
     const int64_t longest = rows.most_steps();
     int64_t active = rows.count();
@@ -173,9 +170,9 @@ class Forward : RnnOperands<T> {
       for (int64_t step = begin; step < end; ++step) {
         active = rows.active(step, active);
         for (int64_t r = 0; r < active; ++r) own.batch_rows[r] = rows[r];
-        take_step(place, weights, group, own, rows, step, active, z);
+        take_step(place, all_units, weights, group, own, rows, step, active, z);
         z += active * z_width;
-        group.barrier->wait();
+        all_units.wait();
       }
     }
 
@@ -183,7 +180,7 @@ class Forward : RnnOperands<T> {
   }
 
   // One step of the first `active` rows. z: (active, G * width), their input projections.
-  void take_step(const Place& place, const Weights& weights, const Group& group, const Member& own,
+  void take_step(const Place& place, Barrier& all_units, const Weights& weights, const Group& group, const Member& own,
                  const GroupRows& rows, int64_t step, int64_t active, T* z) const {
     const Steps& steps = scratch_.steps;
     const int64_t first = place.units.begin;
@@ -213,7 +210,7 @@ class Forward : RnnOperands<T> {
       case Cell::kGru:
         kernels.gru_reset_forward(args);
         if (cell.resets_operand) {
-          group.barrier->wait();
+          all_units.wait();
           recurrent_products(weights, own, active, true, group.reset_h);
         }
         kernels.gru_update_forward(args);

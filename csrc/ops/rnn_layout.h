@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <new>
 
 #include "cell.h"
 #include "fastseq/rnn.h"
@@ -154,7 +153,7 @@ void run_rnn(const RnnPlan& plan, void* scratch, const Arguments&... arguments) 
   const auto run = [&](const RnnPlan& with) {
     const auto run_as = [&](auto zero) {
       const Driver<decltype(zero)> driver(with, scratch, arguments...);
-      return run_team(rnn_threads(with), [&](const Team& team) { driver.run(team); });
+      return run_team(with.row_groups, with.unit_groups, [&](const Team& team) { driver.run(team); });
     };
     return with.dims.dtype == DType::kFloat64 ? run_as(double{}) : run_as(float{});
   };

@@ -9,7 +9,6 @@
 #include <atomic>
 #include <cstdlib>
 #include <memory>
-#include <thread>
 
 #include "checks.h"
 #include "parallel.h"
@@ -111,16 +110,24 @@ void Barrier::wait() {
   const unsigned round = passed_.load(std::memory_order_relaxed);
   if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == members_) {
     waiting_.store(0, std::memory_order_relaxed);
-    passed_.store(round + 1, std::memory_order_release);
+    passed_.store(round + 1);
+    if (sleeping_.load() > 0) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      all_met_.notify_all();
+    }
     return;
   }
-  constexpr int kSpins = 2000;  // some tens of microseconds
-  for (int spin = 0; passed_.load(std::memory_order_acquire) == round; ++spin) {
-    if (spin < kSpins)
-      pause();
-    else
-      std::this_thread::yield();
+  const auto met = [&] { return passed_.load() != round; };
+  constexpr int kSpins = 1000;  // some tens of microseconds
+  for (int spin = 0; spin < kSpins; ++spin) {
+    if (met()) return;
+    pause();
   }
+  // Either the last member sees that somebody sleeps, or that somebody sees that all have met.
+  std::unique_lock<std::mutex> lock(mutex_);
+  sleeping_.fetch_add(1);
+  all_met_.wait(lock, met);
+  sleeping_.fetch_sub(1);
 }
 
 Team Team::by_cpu() const {
@@ -134,14 +141,17 @@ Team Team::by_cpu() const {
   return ordered;
 }
 
-bool run_team(int members, void (*body)(const Team&, void*), void* context) {
-  Barrier barrier;
-  barrier.reset(members);
+bool run_team(int groups, int group_size, void (*body)(const Team&, void*), void* context) {
+  const int members = groups * group_size;
+  const std::unique_ptr<Barrier[]> barriers(new Barrier[static_cast<size_t>(1 + groups)]);
+  barriers[0].reset(members);
+  for (int group = 0; group < groups; ++group) barriers[static_cast<size_t>(1 + group)].reset(group_size);
   const std::unique_ptr<std::atomic<int>[]> cpus(new std::atomic<int>[static_cast<size_t>(members)]);
+  cpus[0] = 0;
+  const auto member = [&](int rank) { return Team{rank, members, barriers.get(), cpus.get()}; };
   if (members == 1) {
     const FlushDenormals flush;
-    cpus[0] = 0;
-    body(Team{0, 1, &barrier, cpus.get()}, context);
+    body(member(0), context);
     return true;
   }
   bool complete = true;
@@ -154,8 +164,8 @@ bool run_team(int members, void (*body)(const Team&, void*), void* context) {
     } else {
       const FlushDenormals flush;
       const int rank = omp_get_thread_num();
-      cpus[rank].store(current_cpu(), std::memory_order_relaxed);
-      body(Team{rank, members, &barrier, cpus.get()}, context);
+      cpus[static_cast<size_t>(rank)].store(current_cpu(), std::memory_order_relaxed);
+      body(member(rank), context);
     }
   }
   return complete;
