@@ -119,7 +119,7 @@ void gru_reset_backward(const CellBackwardArgs<typename S::T>& args) {
           store(dz + 3 * stride + u, W::mul(gradient, r));
         } else {
           store(args.dh + at, W::fma(gradient, r, load(args.dh + at)));
-          store(args.operand[row] + u, W::mul(r, scaled));
+          store(args.reset_h[row] + u, W::mul(r, scaled));
         }
       });
     }

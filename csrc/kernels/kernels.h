@@ -89,7 +89,7 @@ struct CellBackwardArgs {
   const T* dreset_h;         // (rows, units): gradient of r h_{t-1}, of GRU without reset_after
   T* const* dz;              // rows pointers, out: gradients of the pre-activations, gate by gate; for GRU with
                              // reset_after, a fourth block has those of the recurrent part of h
-  T* const* operand;         // rows pointers to (units), out: h of LSTM, r h_{t-1} of GRU without reset_after
+  T* const* reset_h;         // rows pointers to (units), out: r h_{t-1}, of GRU without reset_after
 };
 
 template <class T>

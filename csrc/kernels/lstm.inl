@@ -1,7 +1,6 @@
 // The elementwise part of an LSTM step, after Hochreiter and Schmidhuber 1997 with forget gate (Gers et al. 2000), in
 // Keras's gate order i, f, c, o:  c = f c_prev + i g,  h = o act(c).
-// Workspace of a unit: i, f, g, o, c. The backward step recomputes act(c) and h instead of reading them: cheaper than
-// the memory they would take.
+// Workspace of a unit: i, f, g, o, c, h. The backward step recomputes act(c): cheaper than the memory it would take.
 #pragma once
 
 #include "cells.inl"
@@ -31,14 +30,16 @@ void lstm_forward(const CellForwardArgs<typename S::T>& args) {
         const V g = activation.template of<W>(sum(2));
         const V o = recurrent_activation.template of<W>(sum(3));
         const V c = W::fma(f, load(c_row + u), W::mul(i, g));
+        const V h = W::mul(o, activation.template of<W>(c));
         store(c_row + u, c);
-        store(h_row + u, W::mul(o, activation.template of<W>(c)));
+        store(h_row + u, h);
         if (!saved) return;
         store(saved + u, i);
         store(saved + args.stride + u, f);
         store(saved + 2 * args.stride + u, g);
         store(saved + 3 * args.stride + u, o);
         store(saved + 4 * args.stride + u, c);
+        store(saved + 5 * args.stride + u, h);
       });
     }
   });
@@ -56,7 +57,6 @@ void lstm_backward(const CellBackwardArgs<typename S::T>& args) {
       const T* dh_row = args.dh + r * args.units;
       T* dc_row = args.dc + r * args.units;
       T* dz = args.dz[r];
-      T* h = args.operand[r];
       for_each_vector<S>(activation, args.units, [&](auto vocabulary, int64_t u, auto load, auto store) {
         using W = decltype(vocabulary);
         using V = typename W::V;
@@ -72,7 +72,6 @@ void lstm_backward(const CellBackwardArgs<typename S::T>& args) {
         store(dz + 2 * stride + u, W::mul(W::mul(dc, i), activation.template slope<W>(g)));
         store(dz + 3 * stride + u, W::mul(W::mul(dh, act_c), recurrent_activation.template slope<W>(o)));
         store(dc_row + u, W::mul(dc, f));
-        store(h + u, W::mul(o, act_c));
       });
     }
   });

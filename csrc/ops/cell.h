@@ -29,13 +29,13 @@ struct CellShape {
   int64_t gates = 0;  // G
   int64_t saved = 0;  // values a unit has in the workspace
   int64_t dz = 0;     // gradients a unit has in a row of dz
-  int64_t hidden_at = 0;  // which of the saved values is h; -1 for LSTM, whose backward computes it again
+  int64_t hidden_at = 0;  // which of the saved values is h
   bool resets_operand = false;
 
   explicit CellShape(const RnnOptions& options) {
     switch (options.cell) {
       case Cell::kLstm:
-        *this = {4, 5, 4, -1, false};
+        *this = {4, 6, 4, 5, false};
         break;
       case Cell::kGru:
         *this = options.reset_after ? CellShape{3, 5, 4, 3, false} : CellShape{3, 4, 3, 3, true};

@@ -80,29 +80,44 @@ class Barrier {
   std::condition_variable all_met_;
 };
 
+// groups x group_size members. Groups are dealt to the sections in turn.
+struct TeamShape {
+  int groups;
+  int group_size;
+  int sections;  // a divisor of groups
+  int members() const { return groups * group_size; }
+};
+
 // A member of a team: `rank` of `size`, each a thread of its own.
 struct Team {
   int rank;
   int size;
-  Barrier* barriers;        // of the team; behind it, those of its groups
+  TeamShape shape;
+  Barrier* barriers;       // of the team; behind it, those of its groups; then of its sections
   std::atomic<int>* cpus;  // where each member started
   Range share(int64_t count) const { return part(count, size, rank); }
   void wait() const { barriers[0].wait(); }
-  Barrier& group(int index) const { return barriers[1 + index]; }
+  Barrier& group() const { return barriers[1 + rank / shape.group_size]; }
+  int section() const { return rank / shape.group_size % shape.sections; }
+  int section_size() const { return size / shape.sections; }
+  int rank_in_section() const {
+    return rank / shape.group_size / shape.sections * shape.group_size + rank % shape.group_size;
+  }
+  void wait_for_section() const { barriers[1 + shape.groups + section()].wait(); }
   // This member as another one with the ranks in the order of CPUs, known to all once they have waited. What it leaves in
   // its caches is then most likely to be there when the next op asks for the same share.
   Team by_cpu() const;
 };
 
-// Calls body(team, context) for every member of a team of `groups` x `group_size`, at the same time; false, with nothing called, where
+// Calls body(team, context) for every member of a team, at the same time; false, with nothing called, where
 // OpenMP does not give that many threads (a nested region, OMP_THREAD_LIMIT). A team of one is the caller itself, with
 // no OpenMP in between. The body must not throw.
-bool run_team(int groups, int group_size, void (*body)(const Team&, void*), void* context);
+bool run_team(const TeamShape& shape, void (*body)(const Team&, void*), void* context);
 
 template <class Body>
-bool run_team(int groups, int group_size, const Body& body) {
+bool run_team(const TeamShape& shape, const Body& body) {
   return run_team(
-      groups, group_size, [](const Team& team, void* opaque) { (*static_cast<const Body*>(opaque))(team); },
+      shape, [](const Team& team, void* opaque) { (*static_cast<const Body*>(opaque))(team); },
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 

@@ -1,14 +1,16 @@
 // LSTM, GRU and SimpleRNN backward: the driver.
 //
-// First the time loop in reverse, batch rows dealt to the row groups as in forward: dz of a step from the workspace, then
-// dh of the step before as one product dz recurrent_kernel^T; after each chunk of steps, dx of the chunk as one
-// product dz kernel^T while dz is in the second-level cache. Within a row group each thread has its own units of dz and
-// dh, and all read all of dz, so that they meet after every step.
-// Then the weight gradients as products over all cells, a cell being one step of one row:
-//   dkernel = x^T dz,  drecurrent_kernel = h_prev^T dz,  dbias = 1^T dz,
-// the rows of all of these matrices dealt to the team, their sums taken in one fixed order by everyone. Where the matrices
-// are small enough, the batch is split into parts with sums of their own, added up in the end: a thread then reads, as
-// far as there are no more threads than parts, the dz that it has written itself, not one from another core's cache.
+// The batch falls into parts (rnn_layout.h), the team into sections, each of which takes its parts one after the other.
+// A part goes through time in reverse, in chunks of steps:
+//   dz of each step from the workspace, and dh of the step before as one product dz recurrent_kernel^T, the part's rows
+//   dealt to the section's row groups, the units of a row to the threads of its group;
+//   dx of the chunk as one product dz kernel^T, by who has the rows;
+//   the chunk's share of the weight gradients, as products over its cells, a cell being one step of one row,
+//     dkernel += x^T dz,  drecurrent_kernel += h_prev^T dz,  dbias += 1^T dz,
+//   the rows of these matrices dealt to the section.
+// So dz is needed for a chunk only and stays in the second-level cache. The threads of a section meet twice a chunk, those
+// of a row group also after every step; a section or group of one thread waits for nobody. In the end the parts' sums are
+// added up. Parts and chunks follow from the call's dimensions alone, and so does the order of every sum.
 #include <cstring>
 
 #include "checks.h"
@@ -25,15 +27,6 @@ int64_t dz_stride(const RnnPlan& plan) {
   constexpr int64_t kLine = 64 / sizeof(T);
   const int64_t lines = (CellShape(plan.options).dz * plan.dims.units + kLine - 1) / kLine;
   return (lines | 1) * kLine;
-}
-
-// How many parts the sums of the weight gradients have: by the call's dimensions alone.
-int weight_parts(const RnnPlan& plan) {
-  constexpr int64_t kMostWeights = 256 * 1024;  // of one part; what a thread adds to must stay in its cache
-  constexpr int64_t kLeastCells = 256;          // fewer do not repay adding up the parts
-  const RnnDims& d = plan.dims;
-  const bool pays = (d.inputs + d.units) * d.gates * d.units <= kMostWeights && d.batch * d.timesteps >= kLeastCells;
-  return pays && d.batch > 1 ? 2 : 1;
 }
 
 // Sums of the weight gradients.
@@ -56,7 +49,19 @@ struct BackwardScratch {
                            part(plan.dims.units, plan.unit_groups, index), plan.row_groups, scratch) {}
   };
 
-  // Of one member of the team, with R rows, C = R * chunk cells in a chunk and at most w units.
+  // Of one section: the chunk it works on, of P cells at most.
+  struct Section {
+    T* dz;       // (P, dz_stride), and a vector of room behind it
+    T* reset_h;  // (P, U), of GRU without reset_after; else null
+
+    Section(const RnnPlan& plan, int, Scratch& scratch) {
+      const int64_t cells = rnn_rows_per_part(plan) * plan.chunk;
+      dz = scratch.take<T>(cells * dz_stride<T>(plan) + 16);
+      reset_h = CellShape(plan.options).resets_operand ? scratch.take<T>(cells * plan.dims.units) : nullptr;
+    }
+  };
+
+  // Of one member of the team, with R rows of a part, C = R * chunk cells in a chunk and at most w units.
   struct Member {
     T* dh;                    // (R, w)
     T* dc;                    // (R, w), of LSTM; else null
@@ -67,12 +72,13 @@ struct BackwardScratch {
     const T** previous;
     const T** dy_rows;
     T** dz_rows;
-    T** operand_rows;
+    T** reset_h_rows;
     const T** dz_cells;       // (C), as the next four
     const T** operands;
     T** results;
     T** undropped_rows;
     int64_t* batch_rows;
+    int64_t* first_cells;     // (rows of a part + 1): the number of cells before each row's, in this chunk
     // Of the weight gradients, M = D + 1 + U + 1 rows at most:
     T* dropped;               // (max(D, U)): an operand times its dropout factors
     T* columns;               // (M, kDepthBlock), packed, M rounded up to whole tiles
@@ -82,7 +88,8 @@ struct BackwardScratch {
     Member(const RnnPlan& plan, int, Scratch& scratch) {
       const int64_t units = plan.dims.units;
       const int64_t width = Place(plan, 0).width();
-      const int64_t rows = rnn_rows_per_group(plan);
+      const int64_t row_groups = plan.row_groups / rnn_sections(plan);
+      const int64_t rows = (rnn_rows_per_part(plan) + row_groups - 1) / row_groups;
       const int64_t cells = rows * plan.chunk;
       const int64_t most = plan.dims.inputs + units + 2;
       dh = scratch.take<T>(rows * width);
@@ -95,12 +102,13 @@ struct BackwardScratch {
       previous = scratch.take<const T*>(rows);
       dy_rows = scratch.take<const T*>(rows);
       dz_rows = scratch.take<T*>(rows);
-      operand_rows = scratch.take<T*>(rows);
+      reset_h_rows = scratch.take<T*>(rows);
       dz_cells = scratch.take<const T*>(cells);
       operands = scratch.take<const T*>(cells);
       results = scratch.take<T*>(cells);
       undropped_rows = scratch.take<T*>(cells);
       batch_rows = scratch.take<int64_t>(cells);
+      first_cells = scratch.take<int64_t>(rnn_rows_per_part(plan) + 1);
       dropped = scratch.take<T>(std::max(plan.dims.inputs, units));
       const int64_t tile = kernels_of<T>(*plan.isa).tile_rows;
       columns = scratch.take<T>((most + tile) * kDepthBlock);
@@ -111,11 +119,10 @@ struct BackwardScratch {
 
   PackedWeights<T> kernel;  // transposed
   Repeated<Weights> weights;
+  Repeated<Section> sections;
   Repeated<Member> members;
   Steps steps;
-  T* dz;       // (cells, dz_stride), and a vector of room behind it
-  T* operand;  // (cells, U): h of LSTM, r h_prev of GRU without reset_after; else null
-  T* zeros;    // (U)
+  T* zeros;              // (U)
   WeightSums<T> second;  // of the second part; those of the first are the results
 
   BackwardScratch(const RnnPlan& plan, Scratch& scratch)
@@ -123,17 +130,13 @@ struct BackwardScratch {
                CellShape(plan.options).input_groups(plan.input_factors), true, {0, plan.dims.inputs},
                rnn_threads(plan), scratch),
         weights(plan, plan.unit_groups, scratch),
+        sections(plan, rnn_sections(plan), scratch),
         members(plan, rnn_threads(plan), scratch),
-        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, weight_parts(plan), scratch) {
-    const int64_t cells = plan.dims.batch * plan.dims.timesteps;
-    const CellShape cell(plan.options);
-    dz = scratch.take<T>(cells * dz_stride<T>(plan) + 16);
-    operand = cell.hidden_at < 0 || cell.resets_operand ? scratch.take<T>(cells * plan.dims.units) : nullptr;
-    zeros = scratch.take<T>(plan.dims.units);
-    const int64_t columns = plan.dims.gates * plan.dims.units;
-    const int64_t sums = weight_parts(plan) > 1 ? columns : 0;
-    second = {scratch.take<T>(plan.dims.inputs * sums), scratch.take<T>(plan.dims.units * sums),
-              scratch.take<T>(2 * sums)};
+        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch),
+        zeros(scratch.take<T>(plan.dims.units)) {
+    const int64_t columns = rnn_parts(plan) > 1 ? plan.dims.gates * plan.dims.units : 0;
+    second = {scratch.take<T>(plan.dims.inputs * columns), scratch.take<T>(plan.dims.units * columns),
+              scratch.take<T>(2 * columns)};
   }
   BackwardScratch(const RnnPlan& plan, void* memory) : BackwardScratch(plan, Scratch(memory)) {}
 
@@ -149,6 +152,7 @@ class Backward : RnnOperands<T> {
   using Base::dropout, Base::recurrent_dropout, Base::copy_units;
 
   using Weights = typename BackwardScratch<T>::Weights;
+  using Section = typename BackwardScratch<T>::Section;
   using Member = typename BackwardScratch<T>::Member;
 
  public:
@@ -178,58 +182,64 @@ class Backward : RnnOperands<T> {
     }
     team.wait();
     const Team ordered = team.by_cpu();
-    run_rows(ordered);
+    for (int index = ordered.section(); index < rnn_parts(plan); index += ordered.shape.sections) run_part(ordered, index);
     team.wait();
-    run_weights(ordered);
-    team.wait();
-    if (scratch_.steps.parts() > 1) {
+    if (rnn_parts(plan) > 1) {
       add_second_part(ordered);
       team.wait();
     }
   }
 
  private:
-  void run_rows(const Team& team) const {
+  // What a thread works on: a chunk of steps [begin, end) of a part.
+  struct Chunk {
+    const Team& team;
+    const Place& place;
+    const Section& section;
+    const Member& own;
+    const DealtRows& part;  // rows of the part
+    const DealtRows& rows;  // those of them that are this row group's: every row_groups-th, from the row_group-th on
+    int64_t row_group;
+    int64_t row_groups;
+    int64_t begin;
+    int64_t end;
+
+    // Cells are numbered row after row of the part.
+    int64_t cell(int64_t part_row, int64_t step) const { return own.first_cells[part_row] + step - begin; }
+    int64_t own_cell(int64_t r, int64_t step) const { return cell(row_group + r * row_groups, step); }
+  };
+
+  void run_part(const Team& team, int index) const {
     const Place place(plan, team.rank);
     const PackedWeights<T> weights = scratch_.weights.at(place.unit_group).recurrent_kernel;
+    const Section section = scratch_.sections.at(team.section());
     const Member own = scratch_.members.at(team.rank);
     const Steps& steps = scratch_.steps;
-    const GroupRows rows(steps, plan, place);
+    const int64_t parts = rnn_parts(plan);
+    const int64_t row_groups = plan.row_groups / team.shape.sections;
+    const int64_t row_group = place.row_group / team.shape.sections;
+    const DealtRows part(steps, batch, index, parts);
+    const DealtRows rows(steps, batch, index + parts * row_group, parts * row_groups);
     for (int64_t r = 0; r < rows.count(); ++r) {
       copy_units(place, dh_n_, rows[r], own.dh + r * place.width());
       if (own.dc) copy_units(place, dc_n_, rows[r], own.dc + r * place.width());
       if (steps.count(rows[r]) < timesteps && place.unit_group == 0)
         std::fill_n(dx_ + rows[r] * timesteps * inputs, timesteps * inputs, T(0));
     }
+    const WeightSums<T>& sums = index == 0 ? dweights_ : scratch_.second;
+    for_own_weights(team, [&](const WeightJob& job, Range range) { clear_weights(sums, job, range); });
 
-    for (int64_t end = rows.most_steps(); end > 0;) {
-      const int64_t begin = end > plan.chunk ? end - plan.chunk : 0;
-      for (int64_t step = end - 1; step >= begin; --step) {
-        const int64_t active = rows.active(step, rows.count());
-        take_step(place, team.group(place.row_group), weights, own, rows, step, active);
-      }
-      // The threads of the group have met after the chunk's last dz; each takes its share of the cells.
-      int64_t all = 0;
-      for (int64_t r = 0; r < rows.count(); ++r)
-        all += std::max<int64_t>(0, std::min(end, steps.count(rows[r])) - begin);
-      const Range share = part(all, plan.unit_groups, place.unit_group);
-      int64_t index = 0;
-      int64_t cells = 0;
-      for (int64_t r = 0; r < rows.count(); ++r) {
-        const int64_t b = rows[r];
-        const int64_t count = steps.count(b);
-        for (int64_t step = begin; step < end && step < count; ++step, ++index) {
-          if (index < share.begin || index >= share.end) continue;
-          own.dz_cells[cells] = dz_row(b, step);
-          own.results[cells] = dx_ + (b * timesteps + steps.time(b, step)) * inputs;
-          own.batch_rows[cells++] = b;
-        }
-      }
-      bool onto = false;
-      for (const GateGroup& gates : scratch_.kernel.groups()) {
-        product(own, cells, scratch_.kernel, gates, dropout, onto);
-        onto = true;
-      }
+    for (int64_t end = part.most_steps(); end > 0;) {
+      const int64_t begin = std::max<int64_t>(0, end - plan.chunk);
+      own.first_cells[0] = 0;
+      for (int64_t i = 0; i < part.count(); ++i)
+        own.first_cells[i + 1] = own.first_cells[i] + std::max<int64_t>(0, std::min(end, steps.count(part[i])) - begin);
+      const Chunk chunk{team, place, section, own, part, rows, row_group, row_groups, begin, end};
+      for (int64_t step = end - 1; step >= begin; --step) take_step(chunk, weights, step);
+      compute_dx(chunk);
+      team.wait_for_section();
+      for_own_weights(team, [&](const WeightJob& job, Range range) { add_weights(chunk, sums, job, range); });
+      team.wait_for_section();
       end = begin;
     }
 
@@ -240,18 +250,48 @@ class Backward : RnnOperands<T> {
     }
   }
 
-  // One step of the first `active` rows: dz, and dh of the step before.
-  void take_step(const Place& place, Barrier& all_units, const PackedWeights<T>& weights, const Member& own,
-                 const GroupRows& rows, int64_t step, int64_t active) const {
+  // Of the rows of this row group, whose threads have met after the chunk's last dz; each takes its share of the cells.
+  void compute_dx(const Chunk& chunk) const {
+    const Steps& steps = scratch_.steps;
+    const Member& own = chunk.own;
+    int64_t all = 0;
+    for (int64_t r = 0; r < chunk.rows.count(); ++r)
+      all += std::max<int64_t>(0, std::min(chunk.end, steps.count(chunk.rows[r])) - chunk.begin);
+    const Range share = part(all, plan.unit_groups, chunk.place.unit_group);
+    int64_t index = 0;
+    int64_t cells = 0;
+    for (int64_t r = 0; r < chunk.rows.count(); ++r) {
+      const int64_t b = chunk.rows[r];
+      const int64_t end = std::min(chunk.end, steps.count(b));
+      for (int64_t step = chunk.begin; step < end; ++step, ++index) {
+        if (index < share.begin || index >= share.end) continue;
+        own.dz_cells[cells] = dz_of(chunk.section, chunk.own_cell(r, step));
+        own.results[cells] = dx_ + (b * timesteps + steps.time(b, step)) * inputs;
+        own.batch_rows[cells++] = b;
+      }
+    }
+    bool onto = false;
+    for (const GateGroup& gates : scratch_.kernel.groups()) {
+      product(own, cells, scratch_.kernel, gates, dropout, onto);
+      onto = true;
+    }
+  }
+
+  // One step of this row group's rows that have it: dz, and dh of the step before.
+  void take_step(const Chunk& chunk, const PackedWeights<T>& weights, int64_t step) const {
+    const Place& place = chunk.place;
+    const Member& own = chunk.own;
     const int64_t first = place.units.begin;
+    const int64_t active = chunk.rows.active(step, chunk.rows.count());
     for (int64_t r = 0; r < active; ++r) {
-      const int64_t b = rows[r];
+      const int64_t b = chunk.rows[r];
+      const int64_t cell_in_chunk = chunk.own_cell(r, step);
       own.saved[r] = saved_row(b, step) + first;
       own.previous[r] = previous_row(b, step) + first;
       const T* dy = output_gradient(b, step, own.dy + r * units);
       own.dy_rows[r] = dy ? dy + first : nullptr;
-      own.dz_rows[r] = dz_row(b, step) + first;
-      if (scratch_.operand) own.operand_rows[r] = scratch_.operand + scratch_.steps.cell(b, step) * units + first;
+      own.dz_rows[r] = dz_of(chunk.section, cell_in_chunk) + first;
+      if (chunk.section.reset_h) own.reset_h_rows[r] = chunk.section.reset_h + cell_in_chunk * units + first;
       own.batch_rows[r] = b;
     }
     const CellBackwardArgs<T> args{active,
@@ -267,7 +307,7 @@ class Backward : RnnOperands<T> {
                                    own.dc,
                                    own.dreset_h,
                                    own.dz_rows,
-                                   own.operand_rows};
+                                   own.reset_h_rows};
     bool onto = false;  // whether dh holds something already
     switch (plan.options.cell) {
       case Cell::kLstm:
@@ -276,7 +316,7 @@ class Backward : RnnOperands<T> {
       case Cell::kGru:
         kernels.gru_update_backward(args);
         if (cell.resets_operand) {
-          all_units.wait();
+          chunk.team.group().wait();
           recurrent_products(place, weights, own, active, true, own.dreset_h, false);
         }
         kernels.gru_reset_backward(args);
@@ -286,7 +326,7 @@ class Backward : RnnOperands<T> {
         kernels.simple_rnn_backward(args);
         break;
     }
-    all_units.wait();
+    chunk.team.group().wait();
     recurrent_products(place, weights, own, active, false, own.dh, onto);
   }
 
@@ -336,81 +376,82 @@ class Backward : RnnOperands<T> {
     bool with_bias;
     int64_t rows;  // the bias's too
     int64_t cost() const { return rows * gates.count; }
+    int64_t operands() const { return rows - (with_bias ? 1 : 0); }
   };
 
-  void run_weights(const Team& team) const {
-    const Member own = scratch_.members.at(team.rank);
+  // Calls body(job, rows) for those rows of the weight gradients that are this member's of its section.
+  template <class Body>
+  void for_own_weights(const Team& team, const Body& body) const {
     const GateGroups groups[2] = {cell.input_groups(plan.input_factors),
                                   cell.recurrent_groups(plan.recurrent_factors, true)};
-    const auto for_each_job = [&](const auto& body) {
+    const auto for_each_job = [&](const auto& take) {
       for (const bool recurrent : {false, true}) {
         const bool with_bias = dweights_.bias && (!recurrent || Base::has_recurrent_bias());
         for (const GateGroup& gates : groups[recurrent ? 1 : 0])
-          body(WeightJob{gates, recurrent, with_bias, (recurrent ? units : inputs) + (with_bias ? 1 : 0)});
+          take(WeightJob{gates, recurrent, with_bias, (recurrent ? units : inputs) + (with_bias ? 1 : 0)});
       }
     };
     int64_t all = 0;
     for_each_job([&](const WeightJob& job) { all += job.cost(); });
-    // Rows were dealt to the ranks in turn, and so were they to the parts: ranks are taken in the parts' order.
-    const int parts = scratch_.steps.parts();
-    const int turn = team.rank % parts;
-    const int position = team.rank / parts + turn * (team.size / parts) + std::min(turn, team.size % parts);
-    const Range share = fastseq::part(parts * all, team.size, position);
+    const Range share = part(all, team.section_size(), team.rank_in_section());
     int64_t first = 0;
-    for (int part = 0; part < parts; ++part)
-      for_each_job([&](const WeightJob& job) {
-        // A row belongs to the share in which its first gate lies.
-        const auto row_at = [&](int64_t at) {
-          return std::clamp<int64_t>((at - first + job.gates.count - 1) / job.gates.count, 0, job.rows);
-        };
-        const Range rows{row_at(share.begin), row_at(share.end)};
-        if (rows.begin < rows.end) weight_rows(job, part, rows, own);
-        first += job.cost();
-      });
+    for_each_job([&](const WeightJob& job) {
+      // A row belongs to the share in which its first gate lies.
+      const auto row_at = [&](int64_t at) {
+        return std::clamp<int64_t>((at - first + job.gates.count - 1) / job.gates.count, 0, job.rows);
+      };
+      const Range rows{row_at(share.begin), row_at(share.end)};
+      if (rows.begin < rows.end) body(job, rows);
+      first += job.cost();
+    });
   }
 
-  // Rows [begin, end) of the job's matrix, summed over the cells of one part.
-  void weight_rows(const WeightJob& job, int part, Range range, const Member& own) const {
-    const Steps& steps = scratch_.steps;
+  // Row `row` of the job's matrix, or of its bias behind that.
+  T* weight_row(const WeightSums<T>& sums, const WeightJob& job, int64_t row) const {
+    const int64_t ld = cell.gates * units;
+    T* matrix = job.recurrent ? sums.recurrent_kernel : sums.kernel;
+    T* bias_row = sums.bias + (job.recurrent ? ld : 0);
+    return (row < job.operands() ? matrix + row * ld : bias_row) + job.gates.first * units;
+  }
+
+  void clear_weights(const WeightSums<T>& sums, const WeightJob& job, Range range) const {
+    for (int64_t row = range.begin; row < range.end; ++row)
+      std::fill_n(weight_row(sums, job, row), job.gates.count * units, T(0));
+  }
+
+  // Adds the chunk's cells to rows `range` of the job's matrix.
+  void add_weights(const Chunk& chunk, const WeightSums<T>& sums, const WeightJob& job, Range range) const {
+    const Member& own = chunk.own;
     const int64_t rows = range.end - range.begin;
     const int64_t columns = job.gates.count * units;
-    const int64_t ld = cell.gates * units;
-    const int64_t operands = job.rows - (job.with_bias ? 1 : 0);
     const int64_t tile = kernels.tile_rows;
-    const WeightSums<T>& sums = part == 0 ? dweights_ : scratch_.second;
     for (int64_t i = 0; i < rows; ++i) {
-      const int64_t row = range.begin + i;
-      T* matrix = job.recurrent ? sums.recurrent_kernel : sums.kernel;
-      T* bias_row = sums.bias + (job.recurrent ? ld : 0);
-      own.weight_rows[i] = (row < operands ? matrix + row * ld : bias_row) + job.gates.first * units;
-      std::fill_n(own.weight_rows[i], columns, T(0));
+      own.weight_rows[i] = weight_row(sums, job, range.begin + i);
       const int64_t at = i / tile * tile * kDepthBlock + i % tile;
       own.column_rows[i] = own.columns + at;
       // The bias's operand is 1 everywhere, and nothing else is written there.
-      if (row == operands)
+      if (range.begin + i == job.operands())
         for (int64_t k = 0; k < kDepthBlock; ++k) own.columns[at + k * tile] = T(1);
     }
-    const int64_t packed = std::min(range.end, operands) - range.begin;
-    int64_t index = part;
-    int64_t step = 0;
-    const int64_t end = steps.first_cell(part + 1);
-    for (int64_t begin = steps.first_cell(part); begin < end; begin += kDepthBlock) {
-      const int64_t depth = std::min(kDepthBlock, end - begin);
-      for (int64_t k = 0; k < depth; ++k, ++step) {
-        while (step == steps.count(steps.ordered_row(index))) {
-          index += steps.parts();
-          step = 0;
-        }
-        const int64_t b = steps.ordered_row(index);
-        const T* row = operand_row(job, b, step) + range.begin;
+    const int64_t packed = std::min(range.end, job.operands()) - range.begin;
+    const int64_t cells = own.first_cells[chunk.part.count()];
+    const int64_t blocks = (cells + kDepthBlock - 1) / kDepthBlock;
+    int64_t i = 0;
+    for (int64_t block = 0; block < blocks; ++block) {
+      const Range span = part(cells, blocks, block);
+      for (int64_t c = span.begin; c < span.end; ++c) {
+        while (c >= own.first_cells[i + 1]) ++i;
+        const int64_t b = chunk.part[i];
+        const int64_t step = chunk.begin + c - own.first_cells[i];
+        const T* row = operand_row(chunk, job, b, step, c) + range.begin;
         if (const T* factors = (job.recurrent ? recurrent_dropout : dropout).row(job.gates, b)) {
           multiply(packed, row, factors + range.begin, own.dropped);
           row = own.dropped;
         }
-        kernels.pack_column(k, packed, row, own.columns);
+        kernels.pack_column(c - span.begin, packed, row, own.columns);
       }
-      kernels.product({rows, {depth, columns, 0}, own.column_rows, tile,
-                       scratch_.dz + begin * dz_stride_ + job.gates.dz_first * units, dz_stride_, own.weight_rows,
+      kernels.product({rows, {span.end - span.begin, columns, 0}, own.column_rows, tile,
+                       dz_of(chunk.section, span.begin) + job.gates.dz_first * units, dz_stride_, own.weight_rows,
                        own.weight_rows});
     }
   }
@@ -426,17 +467,15 @@ class Backward : RnnOperands<T> {
     if (dweights_.bias) add((Base::has_recurrent_bias() ? 2 : 1) * columns, scratch_.second.bias, dweights_.bias);
   }
 
-  const T* operand_row(const WeightJob& job, int64_t b, int64_t step) const {
+  const T* operand_row(const Chunk& chunk, const WeightJob& job, int64_t b, int64_t step, int64_t cell_in_chunk) const {
     if (!job.recurrent) return x + (b * timesteps + scratch_.steps.time(b, step)) * inputs;
-    if (job.gates.reset) return scratch_.operand + scratch_.steps.cell(b, step) * units;
+    if (job.gates.reset) return chunk.section.reset_h + cell_in_chunk * units;
     return hidden_before(b, step);
   }
 
   // h_{t-1}.
   const T* hidden_before(int64_t b, int64_t step) const {
-    if (step == 0) return initial(h0, b);
-    if (cell.hidden_at < 0) return scratch_.operand + scratch_.steps.cell(b, step - 1) * units;
-    return saved_row(b, step - 1) + cell.hidden_at * units;
+    return step == 0 ? initial(h0, b) : saved_row(b, step - 1) + cell.hidden_at * units;
   }
 
   // What the elementwise part needs of the step before: c of LSTM, else h.
@@ -472,7 +511,7 @@ class Backward : RnnOperands<T> {
     return sum;
   }
 
-  T* dz_row(int64_t b, int64_t step) const { return scratch_.dz + scratch_.steps.cell(b, step) * dz_stride_; }
+  T* dz_of(const Section& section, int64_t cell_in_chunk) const { return section.dz + cell_in_chunk * dz_stride_; }
   const T* saved_row(int64_t b, int64_t step) const {
     return workspace_ + (b * timesteps + scratch_.steps.time(b, step)) * cell.saved * units;
   }

@@ -89,7 +89,7 @@ struct ForwardScratch {
       : weights(plan, plan.unit_groups, scratch),
         groups(plan, plan.row_groups, scratch),
         members(plan, rnn_threads(plan), scratch),
-        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, 1, scratch) {}
+        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch) {}
   ForwardScratch(const RnnPlan& plan, void* memory) : ForwardScratch(plan, Scratch(memory)) {}
 
  private:
@@ -136,12 +136,12 @@ class Forward : RnnOperands<T> {
  private:
   void run_rows(const Team& team) const {
     const Place place(plan, team.rank);
-    Barrier& all_units = team.group(place.row_group);
+    Barrier& all_units = team.group();
     const Weights weights = scratch_.weights.at(place.unit_group);
     const Group group = scratch_.groups.at(place.row_group);
     const Member own = scratch_.members.at(team.rank);
     const Steps& steps = scratch_.steps;
-    const GroupRows rows(steps, plan, place);
+    const DealtRows rows(steps, batch, place.row_group, plan.row_groups);
     const int64_t width = place.width();
     const int64_t z_width = cell.gates * width;
     for (int64_t r = 0; r < rows.count(); ++r) {
@@ -181,7 +181,7 @@ class Forward : RnnOperands<T> {
 
   // One step of the first `active` rows. z: (active, G * width), their input projections.
   void take_step(const Place& place, Barrier& all_units, const Weights& weights, const Group& group, const Member& own,
-                 const GroupRows& rows, int64_t step, int64_t active, T* z) const {
+                 const DealtRows& rows, int64_t step, int64_t active, T* z) const {
     const Steps& steps = scratch_.steps;
     const int64_t first = place.units.begin;
     const T* h_prev = group.h[step & 1];

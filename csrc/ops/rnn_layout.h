@@ -23,6 +23,27 @@ inline int64_t rnn_rows_per_group(const RnnPlan& plan) {
   return (plan.dims.batch + plan.row_groups - 1) / plan.row_groups;
 }
 
+// The batch of a backward pass falls into parts: every parts-th row. Each part has sums of its own for the weight
+// gradients, added up in the end; that makes the sums the same whoever computes them, and lets a thread do a part, or its
+// share of one, from its own cache. How many there are follows from the call's dimensions alone.
+inline int rnn_parts(const RnnPlan& plan) {
+  constexpr int64_t kMostWeights = 256 * 1024;  // a part's sums must stay in a thread's cache
+  constexpr int64_t kLeastCells = 256;          // fewer (row, step) do not repay adding up
+  const RnnDims& d = plan.dims;
+  const bool pays = (d.inputs + d.units) * d.gates * d.units <= kMostWeights && d.batch * d.timesteps >= kLeastCells;
+  return pays && d.batch > 1 ? 2 : 1;
+}
+
+inline int64_t rnn_rows_per_part(const RnnPlan& plan) {
+  return (plan.dims.batch + rnn_parts(plan) - 1) / rnn_parts(plan);
+}
+
+// A backward pass's team works in sections, each on parts of its own; one where the row groups cannot be dealt evenly.
+inline int rnn_sections(const RnnPlan& plan) {
+  const int parts = rnn_parts(plan);
+  return plan.row_groups % parts == 0 ? parts : 1;
+}
+
 // Where a member of the team has its work: row group, unit group, its units.
 struct Place {
   int row_group;
@@ -59,14 +80,11 @@ class Repeated {
   int64_t bytes_ = 0;
 };
 
-// The batch rows of one row group: dealt in the order of falling step counts.
-class GroupRows {
+// Every stride-th batch row, from the `first` one on, in the order of falling step counts.
+class DealtRows {
  public:
-  GroupRows(const Steps& steps, const RnnPlan& plan, const Place& place)
-      : steps_(steps),
-        first_(place.row_group),
-        stride_(plan.row_groups),
-        count_((plan.dims.batch - first_ + stride_ - 1) / stride_) {}
+  DealtRows(const Steps& steps, int64_t batch, int64_t first, int64_t stride)
+      : steps_(steps), first_(first), stride_(stride), count_(std::max<int64_t>(0, (batch - first + stride - 1) / stride)) {}
   int64_t count() const { return count_; }
   int64_t operator[](int64_t r) const { return steps_.ordered_row(first_ + r * stride_); }
   int64_t most_steps() const { return count_ > 0 ? steps_.count((*this)[0]) : 0; }
@@ -78,8 +96,8 @@ class GroupRows {
 
  private:
   const Steps& steps_;
-  int first_;
-  int stride_;
+  int64_t first_;
+  int64_t stride_;
   int64_t count_;
 };
 
@@ -153,7 +171,7 @@ void run_rnn(const RnnPlan& plan, void* scratch, const Arguments&... arguments) 
   const auto run = [&](const RnnPlan& with) {
     const auto run_as = [&](auto zero) {
       const Driver<decltype(zero)> driver(with, scratch, arguments...);
-      return run_team(with.row_groups, with.unit_groups, [&](const Team& team) { driver.run(team); });
+      return run_team({with.row_groups, with.unit_groups, rnn_sections(with)}, [&](const Team& team) { driver.run(team); });
     };
     return with.dims.dtype == DType::kFloat64 ? run_as(double{}) : run_as(float{});
   };

@@ -46,7 +46,7 @@ constexpr double kOperationsPerThread = 4e6;
 // The threads of a row group meet after every step, which takes as long as a product of about this size for one row: a
 // thread's part of the recurrent kernel must not be smaller.
 constexpr int64_t kWeightsPerUnitGroup = 64 * 1024;
-// Of a chunk's projections (z and x of a row group's rows): about a quarter of a typical second-level cache.
+// Of what a chunk of steps computes (z and x, or dz and dx): about a quarter of a typical second-level cache.
 constexpr int64_t kChunkBytes = 512 * 1024;
 
 Status make_plan(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan) {
@@ -68,11 +68,13 @@ Status make_plan(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* pl
   plan->unit_groups = static_cast<int>(
       std::min(threads / row_groups, std::clamp<int64_t>(weights / kWeightsPerUnitGroup, 1, dims.units)));
 
-  const int64_t element = dims.dtype == DType::kFloat64 ? 8 : 4;
-  const int64_t step_bytes = std::max<int64_t>(1, rnn_rows_per_group(*plan)) *
-                             (dims.gates * Place(*plan, 0).width() + dims.inputs) * element;
-  plan->chunk = std::max<int64_t>(1, std::min(dims.timesteps, kChunkBytes / step_bytes));
   return {};
+}
+
+// How many steps of `rows` rows, each with `elements` elements a step, are worth doing at once.
+int64_t chunk_of(const RnnDims& dims, int64_t rows, int64_t elements) {
+  const int64_t bytes = std::max<int64_t>(1, rows * elements * (dims.dtype == DType::kFloat64 ? 8 : 4));
+  return std::clamp<int64_t>(kChunkBytes / bytes, 1, std::max<int64_t>(1, dims.timesteps));
 }
 
 }  // namespace
@@ -107,12 +109,17 @@ int64_t rnn_workspace_width(const RnnOptions& options, int64_t units) { return C
 
 Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan) {
   FASTSEQ_RETURN_IF_ERROR(make_plan(inputs, options, plan));
+  const RnnDims& d = plan->dims;
+  plan->chunk = chunk_of(d, rnn_rows_per_group(*plan), d.gates * Place(*plan, 0).width() + d.inputs);
   plan->scratch_bytes = rnn_forward_scratch_bytes(*plan);
   return {};
 }
 
 Status rnn_plan_backward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan) {
   FASTSEQ_RETURN_IF_ERROR(make_plan(inputs, options, plan));
+  const RnnDims& d = plan->dims;
+  // The same for any number of threads: the sums of the weight gradients go chunk by chunk.
+  plan->chunk = chunk_of(d, rnn_rows_per_part(*plan), CellShape(options).dz * d.units + d.inputs);
   plan->scratch_bytes = rnn_backward_scratch_bytes(*plan);
   return {};
 }

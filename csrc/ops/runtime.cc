@@ -141,14 +141,16 @@ Team Team::by_cpu() const {
   return ordered;
 }
 
-bool run_team(int groups, int group_size, void (*body)(const Team&, void*), void* context) {
-  const int members = groups * group_size;
-  const std::unique_ptr<Barrier[]> barriers(new Barrier[static_cast<size_t>(1 + groups)]);
-  barriers[0].reset(members);
-  for (int group = 0; group < groups; ++group) barriers[static_cast<size_t>(1 + group)].reset(group_size);
+bool run_team(const TeamShape& shape, void (*body)(const Team&, void*), void* context) {
+  const int members = shape.members();
+  const std::unique_ptr<Barrier[]> barriers(new Barrier[static_cast<size_t>(1 + shape.groups + shape.sections)]);
+  Barrier* next = barriers.get();
+  (next++)->reset(members);
+  for (int group = 0; group < shape.groups; ++group) (next++)->reset(shape.group_size);
+  for (int section = 0; section < shape.sections; ++section) (next++)->reset(members / shape.sections);
   const std::unique_ptr<std::atomic<int>[]> cpus(new std::atomic<int>[static_cast<size_t>(members)]);
   cpus[0] = 0;
-  const auto member = [&](int rank) { return Team{rank, members, barriers.get(), cpus.get()}; };
+  const auto member = [&](int rank) { return Team{rank, members, shape, barriers.get(), cpus.get()}; };
   if (members == 1) {
     const FlushDenormals flush;
     body(member(0), context);

@@ -4,9 +4,6 @@
 // any pattern cost nothing past this file, and masked steps no work at all. Step j of row b happens at time
 // time(b, j), j < count(b). `order` lists rows by falling count, so that the rows that still have a step j are the
 // first ones of any thread's list.
-//
-// A cell is one step of one row. Cells are numbered row after row, the rows taken in parts: first those at 0, `parts`,
-// 2 * `parts`, ... of the order, then those at 1, and so on.
 #pragma once
 
 #include <algorithm>
@@ -18,12 +15,10 @@ namespace fastseq {
 
 class Steps {
  public:
-  Steps(int64_t batch, int64_t timesteps, bool go_backwards, bool masked, int parts, Scratch& scratch)
+  Steps(int64_t batch, int64_t timesteps, bool go_backwards, bool masked, Scratch& scratch)
       : batch_(batch),
         timesteps_(timesteps),
         go_backwards_(go_backwards),
-        parts_(parts),
-        first_cells_(scratch.take<int64_t>(batch + 1)),
         masked_(masked) {
     if (!masked) return;
     times_ = scratch.take<int64_t>(batch * timesteps);
@@ -33,30 +28,7 @@ class Steps {
 
   // Fills the lists, on one thread, before anything else is asked.
   void build(const uint8_t* mask) const {
-    if (masked_) build_lists(mask);
-    int64_t cell = 0;
-    for (int part = 0; part < parts_; ++part)
-      for (int64_t index = part; index < batch_; index += parts_) {
-        const int64_t row = ordered_row(index);
-        first_cells_[row] = cell;
-        cell += count(row);
-      }
-    first_cells_[batch_] = cell;
-  }
-
-  int64_t count(int64_t row) const { return masked_ ? counts_[row] : timesteps_; }
-  int64_t time(int64_t row, int64_t step) const { return masked_ ? times_[row * timesteps_ + step] : flip(step); }
-  int parts() const { return parts_; }
-  int64_t first_cell(int part) const { return first_cells_[part < batch_ && part < parts_ ? ordered_row(part) : batch_]; }
-  int64_t cell(int64_t row, int64_t step) const { return first_cells_[row] + step; }
-  // Where the output of that step goes: its place in the order of all steps, masked ones too.
-  int64_t place(int64_t row, int64_t step) const { return flip(time(row, step)); }
-  int64_t ordered_row(int64_t index) const { return masked_ ? order_[index] : index; }
-  // From a place in the order of all steps to its time, and back.
-  int64_t flip(int64_t place) const { return go_backwards_ ? timesteps_ - 1 - place : place; }
-
- private:
-  void build_lists(const uint8_t* mask) const {
+    if (!masked_) return;
     for (int64_t b = 0; b < batch_; ++b) {
       int64_t count = 0;
       for (int64_t s = 0; s < timesteps_; ++s) {
@@ -73,11 +45,19 @@ class Steps {
     });
   }
 
+
+  int64_t count(int64_t row) const { return masked_ ? counts_[row] : timesteps_; }
+  int64_t time(int64_t row, int64_t step) const { return masked_ ? times_[row * timesteps_ + step] : flip(step); }
+  // Where the output of that step goes: its place in the order of all steps, masked ones too.
+  int64_t place(int64_t row, int64_t step) const { return flip(time(row, step)); }
+  int64_t ordered_row(int64_t index) const { return masked_ ? order_[index] : index; }
+  // From a place in the order of all steps to its time, and back.
+  int64_t flip(int64_t place) const { return go_backwards_ ? timesteps_ - 1 - place : place; }
+
+ private:
   int64_t batch_;
   int64_t timesteps_;
   bool go_backwards_;
-  int parts_;
-  int64_t* first_cells_;  // of every row; last, the number of all
   bool masked_;
   int64_t* times_ = nullptr;
   int64_t* counts_ = nullptr;

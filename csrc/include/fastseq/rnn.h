@@ -90,8 +90,8 @@ struct RnnDims {
   DType dtype = DType::kFloat32;
 };
 
-// What backward needs of a step and row: the activated gates and, of LSTM, c; of GRU, h and with reset_after
-// h recurrent_kernel[h] + recurrent bias[h]. 5U, 5U (4U without reset_after) and U elements.
+// What backward needs of a step and row: h and, but for SimpleRNN, the activated gates; of LSTM, c too; of GRU with
+// reset_after, h recurrent_kernel[h] + recurrent bias[h]. 6U, 5U (4U without reset_after) and U elements.
 int64_t rnn_workspace_width(const RnnOptions& options, int64_t units);
 
 // A call prepared: which kernels, how many threads, how much scratch. Made once, so that a change of the settings
