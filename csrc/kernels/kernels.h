@@ -54,6 +54,14 @@ struct ProductArgs {
 
 constexpr int64_t kDepthBlock = 128;
 
+// Elements from one tile of a column-packed operand to the next: an odd number of cache lines, so that the tiles' lines of
+// one column do not fall into the same sets of the first-level cache.
+template <class T>
+constexpr int64_t column_tile_stride(int64_t tile_rows) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  return ((kDepthBlock * tile_rows / kLine) | 1) * kLine;
+}
+
 // The elementwise part of one step of the cells, over `rows` batch rows and `units` of their U units. "Gates" blocks lie
 // side by side: gate g of row r of `z` is z[(r * G + g) * units], that of a row of `saved` saved[r][g * stride].
 template <class T>
@@ -109,8 +117,8 @@ struct KernelTable {
   // Writes columns [begin, end) of B where B[k][n] = src[n * ld + k]: the transpose of a row-major matrix.
   void (*pack_transposed)(int64_t begin, int64_t end, const PackedShape&, const T* src, int64_t ld, T* packed);
   // Writes `count` elements, in the order of a product's rows, as column k < kDepthBlock of its first operand, which has
-  // tile_rows rows side by side: row m begins at m / tile_rows * tile_rows * kDepthBlock + m % tile_rows, and its a_stride
-  // is tile_rows.
+  // tile_rows rows side by side: row m begins at m / tile_rows * column_tile_stride + m % tile_rows, and its a_stride is
+  // tile_rows.
   void (*pack_column)(int64_t k, int64_t count, const T* column, T* packed);
   void (*product)(const ProductArgs<T>&);
 

@@ -112,7 +112,7 @@ template <class S>
 void pack_column(int64_t k, int64_t count, const typename S::T* column, typename S::T* packed) {
   constexpr int64_t kRows = S::kTileRows;
   packed += k * kRows;
-  for (; count >= kRows; count -= kRows, column += kRows, packed += kRows * kDepthBlock)
+  for (; count >= kRows; count -= kRows, column += kRows, packed += column_tile_stride<typename S::T>(kRows))
     for (int64_t m = 0; m < kRows; ++m) packed[m] = column[m];
   for (int64_t m = 0; m < count; ++m) packed[m] = column[m];
 }

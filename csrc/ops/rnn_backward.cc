@@ -81,7 +81,7 @@ struct BackwardScratch {
     int64_t* first_cells;     // (rows of a part + 1): the number of cells before each row's, in this chunk
     // Of the weight gradients, M = D + 1 + U + 1 rows at most:
     T* dropped;               // (max(D, U)): an operand times its dropout factors
-    T* columns;               // (M, kDepthBlock), packed, M rounded up to whole tiles
+    T* columns;               // (M, kDepthBlock), packed by tiles
     const T** column_rows;    // (M)
     T** weight_rows;          // (M)
 
@@ -111,7 +111,7 @@ struct BackwardScratch {
       first_cells = scratch.take<int64_t>(rnn_rows_per_part(plan) + 1);
       dropped = scratch.take<T>(std::max(plan.dims.inputs, units));
       const int64_t tile = kernels_of<T>(*plan.isa).tile_rows;
-      columns = scratch.take<T>((most + tile) * kDepthBlock);
+      columns = scratch.take<T>((most / tile + 1) * column_tile_stride<T>(tile));
       column_rows = scratch.take<const T*>(most);
       weight_rows = scratch.take<T*>(most);
     }
@@ -427,7 +427,7 @@ class Backward : RnnOperands<T> {
     const int64_t tile = kernels.tile_rows;
     for (int64_t i = 0; i < rows; ++i) {
       own.weight_rows[i] = weight_row(sums, job, range.begin + i);
-      const int64_t at = i / tile * tile * kDepthBlock + i % tile;
+      const int64_t at = i / tile * column_tile_stride<T>(tile) + i % tile;
       own.column_rows[i] = own.columns + at;
       // The bias's operand is 1 everywhere, and nothing else is written there.
       if (range.begin + i == job.operands())
