@@ -43,11 +43,31 @@ Status check_inputs(const RnnInputs& inputs, const RnnOptions& options, RnnDims*
 
 // A thread is worth waking for about 20 us of work.
 constexpr double kOperationsPerThread = 4e6;
-// The threads of a row group meet after every step, which takes as long as a product of about this size for one row: a
-// thread's part of the recurrent kernel must not be smaller.
-constexpr int64_t kWeightsPerUnitGroup = 64 * 1024;
 // Of what a chunk of steps computes (z and x, or dz and dx): about a quarter of a typical second-level cache.
 constexpr int64_t kChunkBytes = 512 * 1024;
+
+// How to divide the time loop: by rows, without any waiting, or by units, so that a thread has fewer weights to read in
+// every step. Counted in multiply-adds of a step: a thread's own, where a weight read from the second-level cache costs as
+// much as 5 of them and one from further away 20, and meeting the other threads about 100,000.
+void choose_grid(const RnnDims& dims, int threads, RnnPlan* plan) {
+  const int64_t weights = dims.gates * dims.units * dims.units;
+  constexpr int64_t kNearWeights = 256 * 1024;
+  constexpr int64_t kMeeting = 100000;
+  int64_t best = 0;
+  for (int row_groups = 1; row_groups <= threads && (row_groups == 1 || row_groups <= dims.batch); ++row_groups) {
+    const auto unit_groups = static_cast<int>(std::min<int64_t>(threads / row_groups, dims.units));
+    for (const int groups : {1, unit_groups}) {
+      const int64_t own_weights = weights / groups;
+      const int64_t rows = (dims.batch + row_groups - 1) / row_groups;
+      const int64_t reading = own_weights <= kNearWeights ? 5 : 20;
+      const int64_t cost = own_weights * std::max(rows, reading) + (groups > 1 ? kMeeting : 0);
+      if (best > 0 && cost >= best) continue;
+      best = cost;
+      plan->row_groups = row_groups;
+      plan->unit_groups = groups;
+    }
+  }
+}
 
 Status make_plan(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan) {
   FASTSEQ_RETURN_IF_ERROR(check_inputs(inputs, options, &plan->dims));
@@ -58,16 +78,10 @@ Status make_plan(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* pl
   plan->recurrent_factors = factors_of(inputs.recurrent_dropout_mask);
   plan->masked = inputs.mask.present;
 
-  const int64_t weights = dims.gates * dims.units * dims.units;
   const double operations = 2.0 * static_cast<double>(dims.batch) * static_cast<double>(dims.timesteps) *
                             static_cast<double>(dims.gates * dims.units) * static_cast<double>(dims.inputs + dims.units);
   const double useful = std::max(1.0, operations / kOperationsPerThread);
-  const auto threads = static_cast<int64_t>(std::min<double>(num_threads(), useful));
-  const int64_t row_groups = std::clamp<int64_t>(dims.batch, 1, threads);
-  plan->row_groups = static_cast<int>(row_groups);
-  plan->unit_groups = static_cast<int>(
-      std::min(threads / row_groups, std::clamp<int64_t>(weights / kWeightsPerUnitGroup, 1, dims.units)));
-
+  choose_grid(dims, static_cast<int>(std::min<double>(num_threads(), useful)), plan);
   return {};
 }
 
