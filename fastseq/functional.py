@@ -35,8 +35,8 @@ class RNNWorkspace:
 
     Attributes:
         values: (batch, timesteps, saved * units) by time, blocks of `units` side by side. LSTM: the activations of i,
-            f, c, o, and the cell state c. GRU: z, r, the candidate, the hidden state and, with `reset_after`, the
-            recurrent part of the candidate. SimpleRNN: the hidden state.
+            f, c, o, the cell state c and the hidden state. GRU: z, r, the candidate, the hidden state and, with
+            `reset_after`, the recurrent part of the candidate. SimpleRNN: the hidden state.
     """
 
     values: FloatArray
@@ -125,7 +125,7 @@ def lstm_forward(
         go_backwards: Take the steps from the last to the first; outputs are in the order the steps are taken in.
         zero_output_for_mask: See `mask`.
         return_sequences: Return the output of every step, not only the last.
-        save_workspace: Save what `lstm_backward` needs: 5 * units elements per row and step.
+        save_workspace: Save what `lstm_backward` needs: 6 * units elements per row and step.
 
     Returns:
         An `LSTMResult`.

