@@ -7,6 +7,7 @@
 #include <sched.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 
@@ -118,11 +119,16 @@ void Barrier::wait() {
     return;
   }
   const auto met = [&] { return passed_.load() != round; };
-  constexpr int kSpins = 1000;  // some tens of microseconds
-  for (int spin = 0; spin < kSpins; ++spin) {
-    if (met()) return;
-    pause();
-  }
+  // About twice what a sleeping thread takes to wake, so that a member that comes late to the first meeting does not find
+  // the others asleep.
+  constexpr std::chrono::microseconds kSpin(100);
+  const auto began = std::chrono::steady_clock::now();
+  do {
+    for (int spin = 0; spin < 64; ++spin) {
+      if (met()) return;
+      pause();
+    }
+  } while (std::chrono::steady_clock::now() - began < kSpin);
   // Either the last member sees that somebody sleeps, or that somebody sees that all have met.
   std::unique_lock<std::mutex> lock(mutex_);
   sleeping_.fetch_add(1);
