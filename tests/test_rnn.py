@@ -36,8 +36,8 @@ from fastseq import runtime
 SIZES = [(1, 1, 1, 1), (3, 5, 7, 15), (2, 4, 16, 16), (5, 7, 9, 17), (7, 3, 31, 8), (13, 11, 20, 55)]
 # Large enough that every thread of four gets work.
 LARGE = (33, 40, 70, 75)
-# The same with fewer rows than threads.
-FEW_ROWS = [(1, 60, 70, 300), (2, 40, 70, 300), (3, 30, 70, 300)]
+# The same with few rows for their weights: units are divided too, in the last one among several groups of rows.
+FEW_ROWS = [(1, 60, 70, 300), (2, 40, 70, 300), (3, 30, 70, 300), (1, 40, 30, 512), (8, 20, 30, 400)]
 
 
 def _options(cell: str) -> list[dict[str, Any]]:

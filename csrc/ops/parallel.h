@@ -65,8 +65,8 @@ inline Range part(int64_t count, int64_t parts, int64_t index) {
 }
 
 // Where the members of a team, or a part of it, wait for each other. They spin for a short while, as the waits inside an
-// op are short, then sleep: the one that all wait for may need this very CPU.
-class Barrier {
+// op are short, then sleep: the one that all wait for may need this very CPU. Each has cache lines of its own.
+class alignas(64) Barrier {
  public:
   void reset(int members) { members_ = members; }
   void wait();

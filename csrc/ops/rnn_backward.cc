@@ -386,7 +386,7 @@ class Backward : RnnOperands<T> {
                                   cell.recurrent_groups(plan.recurrent_factors, true)};
     const auto for_each_job = [&](const auto& take) {
       for (const bool recurrent : {false, true}) {
-        const bool with_bias = dweights_.bias && (!recurrent || Base::has_recurrent_bias());
+        const bool with_bias = dweights_.bias && (!recurrent || Base::has_two_biases());
         for (const GateGroup& gates : groups[recurrent ? 1 : 0])
           take(WeightJob{gates, recurrent, with_bias, (recurrent ? units : inputs) + (with_bias ? 1 : 0)});
       }
@@ -410,8 +410,8 @@ class Backward : RnnOperands<T> {
   T* weight_row(const WeightSums<T>& sums, const WeightJob& job, int64_t row) const {
     const int64_t ld = cell.gates * units;
     T* matrix = job.recurrent ? sums.recurrent_kernel : sums.kernel;
-    T* bias_row = sums.bias + (job.recurrent ? ld : 0);
-    return (row < job.operands() ? matrix + row * ld : bias_row) + job.gates.first * units;
+    T* begin = row < job.operands() ? matrix + row * ld : sums.bias + (job.recurrent ? ld : 0);
+    return begin + job.gates.first * units;
   }
 
   void clear_weights(const WeightSums<T>& sums, const WeightJob& job, Range range) const {
@@ -464,7 +464,7 @@ class Backward : RnnOperands<T> {
     const int64_t columns = cell.gates * units;
     add(inputs * columns, scratch_.second.kernel, dweights_.kernel);
     add(units * columns, scratch_.second.recurrent_kernel, dweights_.recurrent_kernel);
-    if (dweights_.bias) add((Base::has_recurrent_bias() ? 2 : 1) * columns, scratch_.second.bias, dweights_.bias);
+    if (dweights_.bias) add((Base::has_two_biases() ? 2 : 1) * columns, scratch_.second.bias, dweights_.bias);
   }
 
   const T* operand_row(const Chunk& chunk, const WeightJob& job, int64_t b, int64_t step, int64_t cell_in_chunk) const {
@@ -548,6 +548,8 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
   if (lstm) {
     FASTSEQ_RETURN_IF_ERROR(check_optional("dc_n", doutputs.dc_n, d.dtype, {d.batch, d.units}));
     FASTSEQ_RETURN_IF_ERROR(check_array("dc0", gradients.dc0, d.dtype, {d.batch, d.units}));
+  } else if (doutputs.dc_n.present) {
+    return Status::invalid_argument("dc_n is the gradient by an LSTM's state; this cell has only dh_n");
   }
   run_rnn<Backward>(plan, scratch, inputs, workspace, doutputs, gradients);
   return {};

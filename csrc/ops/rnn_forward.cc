@@ -1,7 +1,7 @@
 // LSTM, GRU and SimpleRNN forward: the driver.
 //
-// Batch rows are dealt to the row groups; each runs the whole time loop of its rows, without waiting for any other. Time
-// goes in chunks: first the input projection x kernel + bias of all steps of the chunk as one product, while the chunk's
+// Batch rows are dealt to the row groups; each runs the whole time loop of its rows, without waiting for another group.
+// Time goes in chunks: first the input projection x kernel + bias of all steps of the chunk as one product, while the chunk's
 // x and z stay in the second-level cache, then the steps, each one product h recurrent_kernel and the elementwise part.
 // (Row-parallel loops without barriers: Zhang et al. 2018, "DeepCPU"; the projection ahead of the loop: Appleyard et al.
 // 2016.) Within a row group each thread computes its own units of h and all read them all, so that they meet after
@@ -124,7 +124,7 @@ class Forward : RnnOperands<T> {
     weights.recurrent_kernel.pack(recurrent_kernel, place.row_group);
     if (place.row_group == 0) {
       if (bias) weights.kernel.gather_units(bias, cell.gates, weights.bias);
-      if (Base::has_recurrent_bias())
+      if (bias && Base::has_two_biases())
         weights.kernel.gather_units(bias + cell.gates * units, cell.gates, weights.recurrent_bias);
     }
     if (team.rank == 0) scratch_.steps.build(mask);
@@ -231,7 +231,7 @@ class Forward : RnnOperands<T> {
     for (const GateGroup& gates : weights.recurrent_kernel.groups())
       if (gates.reset == reset)
         product(own, active, weights.recurrent_kernel, gates, recurrent_dropout,
-                Base::has_recurrent_bias() ? weights.recurrent_bias : nullptr, own.recurrent,
+                bias && Base::has_two_biases() ? weights.recurrent_bias : nullptr, own.recurrent,
                 cell.gates * (weights.kernel.width()));
   }
 

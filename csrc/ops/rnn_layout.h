@@ -1,8 +1,8 @@
 // What the plan of a recurrent op and its two drivers share.
 //
 // The threads of a call form a grid: row_groups x unit_groups. Batch rows are dealt to the row groups; within a row
-// group every thread has its own units. Where the batch has a row for every thread, unit_groups is 1 and no thread ever
-// waits for another inside the time loop; else the threads of a row group meet once a step.
+// group every thread has its own units. With one unit group no thread waits for another inside forward's time loop; with
+// more, the threads of a row group meet once a step, which pays where a batch has few rows for its weights.
 #pragma once
 
 #include <algorithm>
@@ -130,8 +130,8 @@ struct RnnOperands {
         dropout{in.dropout_mask.as<T>(), plan.input_factors, batch, inputs},
         recurrent_dropout{in.recurrent_dropout_mask.as<T>(), plan.recurrent_factors, batch, units} {}
 
-  // GRU with reset_after has a second row of biases.
-  bool has_recurrent_bias() const { return bias && plan.options.cell == Cell::kGru && plan.options.reset_after; }
+  // GRU with reset_after has a second row of biases, of the recurrent product.
+  bool has_two_biases() const { return plan.options.cell == Cell::kGru && plan.options.reset_after; }
 
   // The place's units of row `index` of `source` (rows, units), or zeros without a source.
   void copy_units(const Place& place, const T* source, int64_t index, T* to) const {

@@ -36,6 +36,8 @@ Status check_inputs(const RnnInputs& inputs, const RnnOptions& options, RnnDims*
   FASTSEQ_RETURN_IF_ERROR(check_optional("h0", inputs.h0, dims->dtype, {dims->batch, units}));
   if (options.cell == Cell::kLstm)
     FASTSEQ_RETURN_IF_ERROR(check_optional("c0", inputs.c0, dims->dtype, {dims->batch, units}));
+  else if (inputs.c0.present)
+    return Status::invalid_argument("c0 is the state of an LSTM; this cell has only h0");
   FASTSEQ_RETURN_IF_ERROR(check_optional("mask", inputs.mask, DType::kBool, {dims->batch, dims->timesteps}));
   FASTSEQ_RETURN_IF_ERROR(check_factors("dropout_mask", inputs.dropout_mask, *dims, dims->inputs));
   return check_factors("recurrent_dropout_mask", inputs.recurrent_dropout_mask, *dims, units);
@@ -46,27 +48,38 @@ constexpr double kOperationsPerThread = 1e7;
 // Of what a chunk of steps computes (z and x, or dz and dx): about a quarter of a typical second-level cache.
 constexpr int64_t kChunkBytes = 512 * 1024;
 
-// How to divide the time loop: by rows, without any waiting, or by units, so that a thread has fewer weights to read in
-// every step. Counted in multiply-adds of a step: a thread's own, where a weight read from the second-level cache costs as
-// much as 5 of them and one from further away 20, and meeting the other threads about 100,000.
-void choose_grid(const RnnDims& dims, int threads, RnnPlan* plan) {
-  const int64_t weights = dims.gates * dims.units * dims.units;
-  constexpr int64_t kNearWeights = 256 * 1024;
-  constexpr int64_t kMeeting = 100000;
-  int64_t best = 0;
-  for (int row_groups = 1; row_groups <= threads && (row_groups == 1 || row_groups <= dims.batch); ++row_groups) {
-    const auto unit_groups = static_cast<int>(std::min<int64_t>(threads / row_groups, dims.units));
-    for (const int groups : {1, unit_groups}) {
-      const int64_t own_weights = weights / groups;
-      const int64_t rows = (dims.batch + row_groups - 1) / row_groups;
-      const int64_t reading = own_weights <= kNearWeights ? 5 : 20;
-      const int64_t cost = own_weights * std::max(rows, reading) + (groups > 1 ? kMeeting : 0);
-      if (best > 0 && cost >= best) continue;
-      best = cost;
-      plan->row_groups = row_groups;
-      plan->unit_groups = groups;
-    }
-  }
+// How to divide the time loop: by rows, without any waiting, or by units as well, so that a thread has fewer weights to
+// read in every step. Counted in multiply-adds of a thread's step.
+int64_t step_cost(const RnnDims& dims, int64_t row_groups, int64_t unit_groups) {
+  constexpr int64_t kNearWeights = 256 * 1024;  // that stay in a core's cache
+  constexpr int64_t kNear = 5;                  // multiply-adds in the time it takes to read a weight from there
+  constexpr int64_t kFar = 20;                  // or from further away
+  constexpr int64_t kElementwise = 3000;        // of 16 units of one row
+  constexpr int64_t kMeeting = 50000;           // for each thread that takes part in it
+  const int64_t rows = (dims.batch + row_groups - 1) / row_groups;
+  const int64_t vectors = ((dims.units + unit_groups - 1) / unit_groups + 15) / 16;
+  const int64_t columns = (dims.gates * dims.units / unit_groups + 15) / 16 * 16;
+  const int64_t weights = dims.units * columns;
+  const int64_t reading = weights <= kNearWeights ? kNear : kFar;
+  const int64_t computing = weights * std::max(rows, reading) + rows * dims.inputs * columns + rows * vectors * kElementwise;
+  return unit_groups == 1 ? computing : computing + kMeeting * unit_groups;
+}
+
+void choose_grid(const RnnDims& dims, int64_t threads, RnnPlan* plan) {
+  int64_t best = step_cost(dims, 1, 1);
+  const auto consider = [&](int64_t row_groups, int64_t unit_groups, int64_t cost) {
+    if (cost >= best) return;
+    best = cost;
+    plan->row_groups = static_cast<int>(row_groups);
+    plan->unit_groups = static_cast<int>(unit_groups);
+  };
+  const int64_t most_rows = std::min(threads, dims.batch);
+  for (int64_t rows = 2; rows <= most_rows; ++rows) consider(rows, 1, step_cost(dims, rows, 1));
+  // Meetings must be worth their while: the threads may not all have a CPU to themselves.
+  best -= best / 5;
+  for (int64_t rows = 1; rows <= std::max<int64_t>(1, most_rows); ++rows)
+    for (int64_t units = 2; units <= std::min(threads / rows, dims.units); ++units)
+      consider(rows, units, step_cost(dims, rows, units));
 }
 
 Status make_plan(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan) {
@@ -81,7 +94,7 @@ Status make_plan(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* pl
   const double operations = 2.0 * static_cast<double>(dims.batch) * static_cast<double>(dims.timesteps) *
                             static_cast<double>(dims.gates * dims.units) * static_cast<double>(dims.inputs + dims.units);
   const double useful = std::max(1.0, operations / kOperationsPerThread);
-  choose_grid(dims, static_cast<int>(std::min<double>(num_threads(), useful)), plan);
+  choose_grid(dims, static_cast<int64_t>(std::min<double>(num_threads(), useful)), plan);
   return {};
 }
 

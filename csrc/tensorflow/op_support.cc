@@ -44,7 +44,7 @@ Array Context::next_input() {
 
 Array Context::next_optional_input() {
   const Array array = next_input();
-  bool absent = true;
+  bool absent = array.rank > 0;
   for (int i = 0; i < array.rank && i < Array::kMaxRank; ++i) absent = absent && array.shape[i] == 0;
   return absent ? Array{} : array;
 }

@@ -16,8 +16,8 @@
 // Its output repeats the row's previous output (zero before the first unmasked step, as in Keras, not h0) or is zero
 // with zero_output_for_mask.
 //
-// Parallel over batch rows and, where these are fewer than the threads, over units; weight gradients over the rows of
-// their matrices. The same bits for any number of threads.
+// Parallel over batch rows and, where that pays, over units; weight gradients over parts of the batch and the rows of their
+// matrices. The same bits for any number of threads.
 #pragma once
 
 #include <cstddef>
