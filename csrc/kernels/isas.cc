@@ -26,6 +26,9 @@ constexpr Isa kIsas[] = {
 #ifdef FASTSEQ_HAVE_AVX512
     {"avx512", has_avx512, &kAvx512F32, &kScalarF64},
 #endif
+#ifdef FASTSEQ_HAVE_NEON
+    {"neon", always, &kNeonF32, &kScalarF64},
+#endif
 };
 
 }  // namespace

@@ -134,9 +134,10 @@ void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset
   for (int64_t k = 0; k < depth; ++k, at += a_stride, b += b_stride) {
     V bs[NV];
     unrolled<NV>([&](auto v) { bs[v] = S::load(b + v * S::kLanes); });
-    unrolled<MR>([&](auto m) {
+    // Always inlined, that is to say early: GCC else leaves some of the sums in memory as well, on NEON.
+    unrolled<MR>([&](auto m) __attribute__((always_inline)) {
       const V am = S::set(rows[m][at]);
-      unrolled<NV>([&](auto v) { sums[m][v] = S::fma(am, bs[v], sums[m][v]); });
+      unrolled<NV>([&](auto v) __attribute__((always_inline)) { sums[m][v] = S::fma(am, bs[v], sums[m][v]); });
     });
   }
   // Writes a row's sums, all vectors whole or the last one partial.

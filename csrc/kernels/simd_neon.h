@@ -1,0 +1,72 @@
+// The vector vocabulary for NEON on 64-bit ARM: 4 floats. Every such CPU has it; no flags are needed.
+#pragma once
+
+#if !defined(__aarch64__) || !defined(__ARM_NEON)
+#error "simd_neon.h needs a 64-bit ARM target"
+#endif
+
+#include <arm_neon.h>
+
+#include <cstdint>
+
+#include "simd_common.h"
+
+namespace fastseq {
+namespace {
+
+struct NeonF32 {
+  using T = float;
+  using V = float32x4_t;
+  using Flags = uint32x4_t;
+  static constexpr int kLanes = 4;
+  // 32 registers: 20 accumulators, 4 vectors of B, and room for 5 elements of A, which compilers load ahead and multiply
+  // by as lanes. With 24 accumulators, GCC 12 spills. 20 keep 4 pipes with a latency of 4 busy, and 9 loads for 20
+  // multiply-adds are fewer than what CPUs do beside them.
+  static constexpr int kTileRows = 5;
+  static constexpr int kTileVectors = 4;
+  // Tail tiles keep 16 lanes, 4 vectors, for each row and column; 3 x 2 would spill.
+  static constexpr int kTailRows = 2;
+  static constexpr int kTailColumns = 2;
+  static constexpr int kSideBySide = 2;  // activations at a time; GCC leaves calls in the code of more
+  static V zero() { return vdupq_n_f32(0.0F); }
+  static V set(T x) { return vdupq_n_f32(x); }
+  static V load(const T* p) { return vld1q_f32(p); }
+  // There are no masks: n is 1, 2 or 3.
+  static V load_partial(const T* p, int n) {
+    const float32x2_t none = vdup_n_f32(0.0F);
+    if (n == 1) return vcombine_f32(vld1_lane_f32(p, none, 0), none);
+    return vcombine_f32(vld1_f32(p), n == 2 ? none : vld1_lane_f32(p + 2, none, 0));
+  }
+  static void store(T* p, V v) { vst1q_f32(p, v); }
+  static void store_partial(T* p, V v, int n) {
+    if (n == 1) return vst1q_lane_f32(p, v, 0);
+    vst1_f32(p, vget_low_f32(v));
+    if (n == 3) vst1q_lane_f32(p + 2, v, 2);
+  }
+  static V add(V a, V b) { return vaddq_f32(a, b); }
+  static V sub(V a, V b) { return vsubq_f32(a, b); }
+  static V mul(V a, V b) { return vmulq_f32(a, b); }
+  static V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
+  static V fnma(V a, V b, V c) { return vfmsq_f32(c, a, b); }
+  static V abs(V a) { return vabsq_f32(a); }
+  static V copy_sign(V magnitude, V sign) { return vbslq_f32(vdupq_n_u32(0x80000000U), sign, magnitude); }
+  // A NaN in x stays in both. So does -0 beside a bound of 0, as with the other ISAs; the maximum instruction would
+  // make it +0. (LLVM 14 takes that instruction for this code and the scalar one alike.)
+  static V at_least(V bound, V x) { return vbslq_f32(vcgtq_f32(bound, x), bound, x); }
+  static V at_most(V bound, V x) { return vminq_f32(bound, x); }  // for bounds that are neither -0 nor NaN
+  static Flags less(V a, V b) { return vcltq_f32(a, b); }
+  static V select(Flags flags, V yes, V no) { return vbslq_f32(flags, yes, no); }
+  static V low_bits_as_exponent(V a) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), 23)); }
+  static V reciprocal_guess(V a) {
+    return vreinterpretq_f32_s32(vsubq_s32(vdupq_n_s32(kReciprocalMagic), vreinterpretq_s32_f32(a)));
+  }
+
+  // The sum of 16 lanes in four vectors: i and i + 8, then i + 4, i + 2, i + 1.
+  static T add_lanes(const V (&parts)[4]) {
+    const V four = vaddq_f32(vaddq_f32(parts[0], parts[2]), vaddq_f32(parts[1], parts[3]));
+    return vpadds_f32(vadd_f32(vget_low_f32(four), vget_high_f32(four)));
+  }
+};
+
+}  // namespace
+}  // namespace fastseq
