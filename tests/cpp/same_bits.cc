@@ -1,0 +1,494 @@
+// The recurrent ops over a fixed list of random calls, without Python: what a machine that the core compiles for, or an
+// emulator of one, can run with nothing else installed.
+//
+// Every ISA here and several numbers of threads must give the bits that the scalar kernels give on one thread. A line
+// for every call says what it was and what came out of it, a hash in float32 and sums in float64: tests/test_cross.py
+// compares the lines of different architectures, whose numbers are made of integers here, so that they are the same.
+//
+// All memory ends where a page without access begins, so that nothing can be read or written past an array; inputs
+// are read-only; what lies before an output must stay as it was; outputs, workspace and scratch are full of NaN.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fastseq/rnn.h"
+#include "fastseq/runtime.h"
+
+namespace {
+
+using namespace fastseq;
+
+[[noreturn]] void fail(const std::string& message) {
+  std::printf("\n%s\n", message.c_str());
+  std::exit(1);
+}
+
+void require(const Status& status) {
+  if (!status.ok()) fail(status.message());
+}
+
+// Steele et al. 2014, "Fast splittable pseudorandom number generators".
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  uint64_t next() {
+    uint64_t z = state_ += 0x9E3779B97F4A7C15U;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
+    return z ^ (z >> 31);
+  }
+  int64_t below(int64_t count) { return static_cast<int64_t>(next() % static_cast<uint64_t>(count)); }
+  bool coin() { return below(2) == 1; }
+  // In [-1, 1), exact in float.
+  float number() { return static_cast<float>(below(int64_t{1} << 24) - (int64_t{1} << 23)) * 0x1p-23F; }
+  // Any float there is, half of them special ones. The smallest normal one is not among these: what rounds up to it is
+  // flushed to zero on ARM, where that is decided before rounding, and kept on x86.
+  float any() {
+    constexpr uint32_t kSpecial[] = {0, 1, 0x7FFFFF, 0x3F800000, 0x7F7FFFFF, 0x7F800000, 0x7FC00000};
+    auto bits = static_cast<uint32_t>(next());
+    if (coin()) bits = (bits & 0x80000000U) | kSpecial[below(7)];
+    float value;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
+  }
+
+ private:
+  uint64_t state_;
+};
+
+constexpr int kPoison = 0xFF;  // of floats: a NaN
+
+class Memory {
+ public:
+  explicit Memory(size_t bytes) : bytes_(bytes), room_((bytes + page() - 1) / page() * page()) {
+    void* base = mmap(nullptr, room_ + page(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) fail("no memory");
+    base_ = static_cast<unsigned char*>(base);
+    protect(PROT_READ | PROT_WRITE);
+    std::memset(base_, kBefore, room_ - bytes_);
+    std::memset(data(), kPoison, bytes_);
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  ~Memory() { munmap(base_, room_ + page()); }
+
+  void* data() const { return base_ + room_ - bytes_; }
+  void make_read_only() const { protect(PROT_READ); }
+  bool clean_before() const {
+    for (size_t i = 0; i < room_ - bytes_; ++i)
+      if (base_[i] != kBefore) return false;
+    return true;
+  }
+
+ private:
+  static constexpr unsigned char kBefore = 0xA5;
+  static size_t page() {
+    static const auto size = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    return size;
+  }
+  void protect(int access) const {
+    if (room_ && mprotect(base_, room_, access) != 0) fail("mprotect failed");
+  }
+
+  size_t bytes_;
+  size_t room_;
+  unsigned char* base_;
+};
+
+// Arrays with names, and their memory.
+class Arrays {
+ public:
+  struct Named {
+    std::string name;
+    Array array;
+    std::unique_ptr<Memory> memory;
+    size_t size;
+  };
+
+  Array make(const char* name, DType dtype, std::initializer_list<int64_t> shape) {
+    Array array;
+    array.present = true;
+    array.dtype = dtype;
+    size_t size = 1;
+    for (const int64_t length : shape) {
+      array.shape[array.rank++] = length;
+      size *= static_cast<size_t>(length);
+    }
+    const size_t element = dtype == DType::kFloat64 ? 8 : dtype == DType::kFloat32 ? 4 : 1;
+    std::unique_ptr<Memory> memory(new Memory(size * element));
+    array.data = memory->data();
+    all_.push_back({name, array, std::move(memory), size});
+    return array;
+  }
+  const std::vector<Named>& all() const { return all_; }
+  void make_read_only() const {
+    for (const Named& named : all_) named.memory->make_read_only();
+  }
+
+ private:
+  std::vector<Named> all_;
+};
+
+struct Size {
+  int64_t batch, timesteps, inputs, units;
+};
+
+// A call. What is not told by it follows from its seed.
+struct Call {
+  Size size;
+  RnnOptions options;
+  uint64_t seed;
+  bool masked = false;
+  bool sequences = true;
+  bool bias = true;
+  bool states = true;
+  bool any_bias = false;  // of any bits, NaNs too
+  bool parallel = false;  // large enough for several threads
+  int dropout = 0;        // the first dimension of dropout_mask; 0: none
+  int recurrent_dropout = 0;
+
+  int gates() const { return options.cell == Cell::kLstm ? 4 : options.cell == Cell::kGru ? 3 : 1; }
+  std::string text() const;
+};
+
+const char* name_of(Activation activation) {
+  switch (activation) {
+    case Activation::kTanh:
+      return "tanh";
+    case Activation::kSigmoid:
+      return "sigmoid";
+    case Activation::kHardSigmoid:
+      return "hard_sigmoid";
+    case Activation::kRelu:
+      return "relu";
+    case Activation::kLinear:
+      return "linear";
+  }
+  fail("an activation without a name");
+}
+
+std::string Call::text() const {
+  const bool gru = options.cell == Cell::kGru;
+  std::string text = options.cell == Cell::kLstm ? "lstm" : gru ? "gru" : "simple_rnn";
+  if (gru) text += options.reset_after ? " reset_after" : " reset_before";
+  for (const int64_t length : {size.batch, size.timesteps, size.inputs, size.units})
+    text += " " + std::to_string(length);
+  text += std::string(" ") + name_of(options.activation) + " " + name_of(options.recurrent_activation);
+  if (options.go_backwards) text += " go_backwards";
+  if (masked) text += options.zero_output_for_mask ? " masked zero_output" : " masked";
+  if (!sequences) text += " last_output";
+  if (!bias) text += " no_bias";
+  if (!states) text += " no_states";
+  if (any_bias) text += " any_bias";
+  if (dropout) text += " dropout " + std::to_string(dropout);
+  if (recurrent_dropout) text += " recurrent_dropout " + std::to_string(recurrent_dropout);
+  return text;
+}
+
+template <class T>
+constexpr DType kDType = sizeof(T) == 8 ? DType::kFloat64 : DType::kFloat32;
+
+template <class T>
+struct Inputs {
+  Arrays arrays;
+  RnnInputs in;
+  RnnOutputGradients gradients;
+
+  explicit Inputs(const Call& call) : random_(call.seed) {
+    const auto [batch, timesteps, inputs, units] = call.size;
+    const int64_t columns = call.gates() * units;
+    // Relu and linear states must not grow without limit.
+    const bool bounded = call.options.activation != Activation::kRelu && call.options.activation != Activation::kLinear;
+    // Beside biases of any number, products underflow: sums of a bias of -0 then stay -0.
+    const float spread = call.any_bias ? 1e-30F : bounded ? 1.75F : 0.5F;
+    in.x = numbers("x", {batch, timesteps, inputs}, spread);
+    in.kernel = numbers("kernel", {inputs, columns}, spread / root(inputs));
+    in.recurrent_kernel = numbers("recurrent_kernel", {units, columns}, spread / root(units));
+    if (call.bias) {
+      const bool two = call.options.cell == Cell::kGru && call.options.reset_after;
+      in.bias = two ? numbers("bias", {2, columns}, spread) : numbers("bias", {columns}, spread);
+      for (int64_t i = 0; call.any_bias && i < columns; ++i) {
+        T* bias = in.bias.template as<T>() + i;
+        *bias = static_cast<T>(random_.any());
+        if (two) bias[columns] = *bias;
+      }
+    }
+    const bool lstm = call.options.cell == Cell::kLstm;
+    if (call.states) {
+      in.h0 = numbers("h0", {batch, units}, spread);
+      if (lstm) in.c0 = numbers("c0", {batch, units}, spread);
+      gradients.dh_n = numbers("dh_n", {batch, units}, spread);
+      if (lstm) gradients.dc_n = numbers("dc_n", {batch, units}, spread);
+      gradients.dlast_output = numbers("dlast_output", {batch, units}, spread);
+    }
+    if (call.sequences) gradients.doutputs = numbers("doutputs", {batch, timesteps, units}, spread);
+    if (call.masked) {
+      in.mask = arrays.make("mask", DType::kBool, {batch, timesteps});
+      for (int64_t i = 0; i < batch * timesteps; ++i) in.mask.template as<uint8_t>()[i] = random_.below(10) < 6;
+    }
+    if (call.dropout) in.dropout_mask = factors("dropout_mask", {call.dropout, batch, inputs});
+    if (call.recurrent_dropout)
+      in.recurrent_dropout_mask = factors("recurrent_dropout_mask", {call.recurrent_dropout, batch, units});
+    arrays.make_read_only();
+  }
+
+ private:
+  static float root(int64_t width) { return std::sqrt(static_cast<float>(width > 0 ? width : 1)); }
+
+  Array numbers(const char* name, std::initializer_list<int64_t> shape, float spread) {
+    return filled(name, shape, [&] { return random_.number() * spread; });
+  }
+  Array factors(const char* name, std::initializer_list<int64_t> shape) {
+    return filled(name, shape, [&] { return random_.below(10) < 7 ? 1.5F : 0.0F; });
+  }
+  template <class Number>
+  Array filled(const char* name, std::initializer_list<int64_t> shape, const Number& number) {
+    const Array array = arrays.make(name, kDType<T>, shape);
+    const Arrays::Named& named = arrays.all().back();
+    for (size_t i = 0; i < named.size; ++i) array.as<T>()[i] = static_cast<T>(number());
+    return array;
+  }
+
+  Random random_;
+};
+
+// All that forward and backward return.
+template <class T>
+Arrays run(const Call& call, const Inputs<T>& inputs) {
+  const auto [batch, timesteps, width, units] = call.size;
+  const int64_t columns = call.gates() * units;
+  const DType dtype = kDType<T>;
+  Arrays results;
+  Arrays between;
+  RnnOutputs out;
+  if (call.sequences) out.outputs = results.make("outputs", dtype, {batch, timesteps, units});
+  out.last_output = results.make("last_output", dtype, {batch, units});
+  out.h_n = results.make("h_n", dtype, {batch, units});
+  RnnGradients gradients;
+  gradients.dx = results.make("dx", dtype, {batch, timesteps, width});
+  gradients.dkernel = results.make("dkernel", dtype, {width, columns});
+  gradients.drecurrent_kernel = results.make("drecurrent_kernel", dtype, {units, columns});
+  if (call.bias)
+    gradients.dbias = call.options.cell == Cell::kGru && call.options.reset_after
+                          ? results.make("dbias", dtype, {2, columns})
+                          : results.make("dbias", dtype, {columns});
+  gradients.dh0 = results.make("dh0", dtype, {batch, units});
+  if (call.options.cell == Cell::kLstm) {
+    out.c_n = results.make("c_n", dtype, {batch, units});
+    gradients.dc0 = results.make("dc0", dtype, {batch, units});
+  }
+  out.workspace = between.make("workspace", dtype, {batch, timesteps, rnn_workspace_width(call.options, units)});
+
+  RnnPlan plan;
+  require(rnn_plan_forward(inputs.in, call.options, &plan));
+  if (call.parallel && num_threads() > 1 && plan.row_groups * plan.unit_groups == 1) fail("too small for threads");
+  const Memory forward_scratch(plan.scratch_bytes);
+  require(rnn_forward(plan, inputs.in, out, forward_scratch.data()));
+  between.make_read_only();
+  require(rnn_plan_backward(inputs.in, call.options, &plan));
+  const Memory backward_scratch(plan.scratch_bytes);
+  require(rnn_backward(plan, inputs.in, out.workspace, inputs.gradients, gradients, backward_scratch.data()));
+
+  if (!forward_scratch.clean_before() || !backward_scratch.clean_before()) fail("written before the scratch");
+  for (const Arrays* arrays : {&results, &between})
+    for (const Arrays::Named& named : arrays->all())
+      if (!named.memory->clean_before()) fail("written before " + named.name);
+  return results;
+}
+
+// The sign and payload of a NaN differ between architectures, and with the order of operands.
+uint64_t bits_of(float value) {
+  if (std::isnan(value)) value = std::nanf("");
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+uint64_t bits_of(double value) {
+  if (std::isnan(value)) value = std::nan("");
+  uint64_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+
+template <class T>
+void require_same(const Arrays& got, const Arrays& expected, const std::string& how) {
+  for (size_t a = 0; a < expected.all().size(); ++a) {
+    const Arrays::Named& named = expected.all()[a];
+    for (size_t i = 0; i < named.size; ++i) {
+      const T x = got.all()[a].array.template as<T>()[i];
+      const T y = named.array.template as<T>()[i];
+      if (bits_of(x) != bits_of(y))
+        fail(named.name + "[" + std::to_string(i) + "] is " + std::to_string(x) + " with " + how + ", " +
+             std::to_string(y) + " with scalar on 1 thread");
+    }
+  }
+}
+
+// No poison is left or has spread.
+template <class T>
+void require_numbers(const Arrays& results) {
+  for (const Arrays::Named& named : results.all())
+    for (size_t i = 0; i < named.size; ++i)
+      if (std::isnan(named.array.template as<T>()[i])) fail(named.name + "[" + std::to_string(i) + "] is NaN");
+}
+
+template <class T>
+Arrays run_everywhere(const Call& call, const std::vector<std::string>& isas) {
+  const Inputs<T> inputs(call);
+  const auto run_on = [&](const std::string& isa, int threads) {
+    require(set_isa(isa));
+    require(set_num_threads(threads));
+    return run<T>(call, inputs);
+  };
+  Arrays expected = run_on("scalar", 1);
+  if (!call.any_bias) require_numbers<T>(expected);
+  for (const std::string& isa : isas)
+    for (const int threads : {1, 3})
+      if (threads > 1 || isa != "scalar")
+        require_same<T>(run_on(isa, threads), expected, isa + " on " + std::to_string(threads) + " threads");
+  return expected;
+}
+
+// Fowler, Noll and Vo's hash (FNV-1a), of elements.
+uint64_t hash(const Arrays& results) {
+  uint64_t hash = 0xCBF29CE484222325U;
+  for (const Arrays::Named& named : results.all())
+    for (size_t i = 0; i < named.size; ++i) hash = (hash ^ bits_of(named.array.as<float>()[i])) * 0x100000001B3U;
+  return hash;
+}
+
+// A sum with random weights, and that of the magnitudes. The C library's exp and tanh of float64 differ between
+// architectures in the last bits.
+void print_sums(const Arrays& results) {
+  Random random(1);
+  double sum = 0.0;
+  double magnitude = 0.0;
+  for (const Arrays::Named& named : results.all())
+    for (size_t i = 0; i < named.size; ++i) {
+      const double value = named.array.as<double>()[i];
+      sum += value * static_cast<double>(random.number());
+      magnitude += std::fabs(value);
+    }
+  std::printf(" float64 %.17g %.17g", sum, magnitude);
+}
+
+void check(const Call& call) {
+  std::printf("%s:", call.text().c_str());
+  std::fflush(stdout);  // a call that crashes is the last one named
+  std::printf(" float32 %016llx", static_cast<unsigned long long>(hash(run_everywhere<float>(call, available_isas()))));
+  // All ISAs have the same kernels for float64, which take their time.
+  if (!call.any_bias && !call.parallel) print_sums(run_everywhere<double>(call, {"scalar"}));
+  std::printf("\n");
+}
+
+Call random_call(const RnnOptions& variant, const Size& size, Random& random) {
+  constexpr Activation kActivations[] = {Activation::kTanh, Activation::kSigmoid, Activation::kHardSigmoid,
+                                         Activation::kRelu, Activation::kLinear};
+  Call call{size, variant, random.next()};
+  // Half of them Keras's default pair, which has code of its own.
+  if (random.coin()) {
+    call.options.activation = kActivations[random.below(5)];
+    call.options.recurrent_activation = kActivations[random.below(3)];
+  }
+  const auto factors = [&] {
+    const int64_t choice = random.below(4);
+    return choice < 2 ? 0 : choice == 2 ? 1 : call.gates();
+  };
+  call.masked = random.coin();
+  call.options.go_backwards = random.coin();
+  call.options.zero_output_for_mask = random.coin();
+  call.sequences = random.coin();
+  call.bias = random.below(4) > 0;
+  call.states = random.below(4) > 0;
+  call.dropout = factors();
+  call.recurrent_dropout = factors();
+  return call;
+}
+
+// A state that decays must become zero, not denormal, and the caller's floating-point mode must come back.
+void check_denormals() {
+  const Size size{1, 400, 1, 17};
+  RnnOptions options;
+  options.cell = Cell::kSimpleRnn;
+  options.activation = Activation::kLinear;
+  Arrays arrays;
+  RnnInputs in;
+  in.x = arrays.make("x", DType::kFloat32, {size.batch, size.timesteps, size.inputs});
+  in.kernel = arrays.make("kernel", DType::kFloat32, {size.inputs, size.units});
+  in.recurrent_kernel = arrays.make("recurrent_kernel", DType::kFloat32, {size.units, size.units});
+  in.h0 = arrays.make("h0", DType::kFloat32, {size.batch, size.units});
+  for (const Arrays::Named& named : arrays.all()) std::memset(named.array.data, 0, named.size * sizeof(float));
+  for (int64_t u = 0; u < size.units; ++u) {
+    in.h0.as<float>()[u] = 1.0F;
+    // Rounded to the nearest denormal it would never become zero: 0.625 of the smallest one is the smallest one.
+    in.recurrent_kernel.as<float>()[u * (size.units + 1)] = 0.625F;
+  }
+  RnnOutputs out;
+  out.last_output = arrays.make("last_output", DType::kFloat32, {size.batch, size.units});
+  out.h_n = arrays.make("h_n", DType::kFloat32, {size.batch, size.units});
+  for (const std::string& isa : available_isas()) {
+    require(set_isa(isa));
+    RnnPlan plan;
+    require(rnn_plan_forward(in, options, &plan));
+    const Memory scratch(plan.scratch_bytes);
+    require(rnn_forward(plan, in, out, scratch.data()));
+    for (int64_t u = 0; u < size.units; ++u)
+      if (out.h_n.as<float>()[u] != 0.0F) fail(isa + " keeps denormals");
+    volatile float tiny = 1e-40F;
+    if (bits_of(tiny + 0.0F) == 0) fail(isa + " leaves denormals flushed");
+  }
+}
+
+}  // namespace
+
+int main() {
+  check_denormals();
+
+  RnnOptions variants[4];
+  variants[0].cell = Cell::kLstm;
+  variants[1].cell = variants[2].cell = Cell::kGru;
+  variants[2].reset_after = false;
+  variants[3].cell = Cell::kSimpleRnn;
+
+  Random random(0);
+  for (const RnnOptions& variant : variants) {
+    const auto check_random = [&](const Size& size, bool parallel) {
+      Call call = random_call(variant, size, random);
+      call.parallel = parallel;
+      check(call);
+    };
+    // Nothing at all; units around vectors of 4, 8 and 16 and tiles of them.
+    for (const Size& size : {Size{0, 3, 2, 5}, Size{2, 0, 3, 5}, Size{2, 3, 0, 5}}) check_random(size, false);
+    for (int64_t units = 1; units <= 36; ++units)
+      check_random({1 + random.below(13), 1 + random.below(5), 1 + random.below(40), units}, false);
+    // Depths from which on a few columns beyond whole vectors are a tail, and beyond one block.
+    for (const Size& size : {Size{3, 3, 64, 65}, Size{5, 2, 67, 70}, Size{2, 4, 71, 100}, Size{11, 2, 130, 68},
+                             Size{2, 2, 300, 140}})
+      check_random(size, false);
+    const int64_t gates = Call{{}, variant, 0}.gates();
+    // Several chunks of steps.
+    check_random({64, 80 / gates, 8, 33}, false);
+    // Work for several threads: by rows and, where these are few, by units.
+    check_random({33, 42 / gates + 1, 70, 75}, true);
+    check_random({1, 66 / gates + 1, 60, 450}, true);
+    // Activations of any number.
+    for (const Activation activation : {Activation::kTanh, Activation::kSigmoid, Activation::kHardSigmoid,
+                                        Activation::kRelu, Activation::kLinear}) {
+      Call call{{1, 1, 1, 403}, variant, random.next()};
+      call.options.activation = activation;
+      if (activation != Activation::kTanh) call.options.recurrent_activation = activation;
+      call.any_bias = true;
+      check(call);
+    }
+  }
+  return 0;
+}
