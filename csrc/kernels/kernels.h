@@ -107,7 +107,6 @@ using CellBackward = void (*)(const CellBackwardArgs<T>&);
 
 template <class T>
 struct KernelTable {
-  int lanes;      // elements of T in a vector
   int tile_rows;  // rows that a product takes at a time
 
   // Elements (not bytes) that a packed operand takes.

@@ -18,7 +18,6 @@ struct Wide {
   struct Flags {
     typename S::Flags at[N];
   };
-  static constexpr int kLanes = N * S::kLanes;
 
   static V zero() {
     return map([](auto) { return S::zero(); });

@@ -12,8 +12,7 @@ namespace {
 
 template <class S>
 constexpr KernelTable<typename S::T> make_table() {
-  return {S::kLanes,
-          S::kTileRows,
+  return {S::kTileRows,
           packed_size<S>,
           pack_row<S>,
           pack_transposed<S>,

@@ -142,6 +142,13 @@ struct RnnOperands {
   }
 };
 
+// The same call on one thread.
+inline RnnPlan rnn_alone(const RnnPlan& plan) {
+  RnnPlan alone = plan;
+  alone.row_groups = alone.unit_groups = 1;
+  return alone;
+}
+
 // Bytes of scratch that ScratchOf<T> lays out for this call. Enough, too, for the same call on one thread: what is
 // left when OpenMP gives fewer threads than were planned.
 template <template <class> class ScratchOf>
@@ -154,9 +161,7 @@ size_t rnn_scratch_bytes(const RnnPlan& plan) {
       (void)ScratchOf<float>(of, measure);
     return measure.used();
   };
-  RnnPlan alone = plan;
-  alone.row_groups = alone.unit_groups = 1;
-  return std::max(bytes(plan), bytes(alone));
+  return rnn_threads(plan) == 1 ? bytes(plan) : std::max(bytes(plan), bytes(rnn_alone(plan)));
 }
 
 // (GU), of GRU with reset_after (2, 3U); passes when absent.
@@ -175,10 +180,7 @@ void run_rnn(const RnnPlan& plan, void* scratch, const Arguments&... arguments) 
     };
     return with.dims.dtype == DType::kFloat64 ? run_as(double{}) : run_as(float{});
   };
-  if (run(plan)) return;
-  RnnPlan alone = plan;
-  alone.row_groups = alone.unit_groups = 1;
-  run(alone);
+  if (!run(plan)) run(rnn_alone(plan));
 }
 
 }  // namespace fastseq
