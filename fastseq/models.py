@@ -119,19 +119,10 @@ def _convolve_and_pool(layer: LayerNamed, filters: int, kernel_size: int) -> lis
     return [layer("Conv1D")(filters, kernel_size, activation="relu"), layer("MaxPooling1D")(pool_size=4)]
 
 
-def _reuters_lstm(layer: LayerNamed) -> list[Any]:
+def _reuters_lstm(layer: LayerNamed, *, width: int) -> list[Any]:
     return [
         _ids(100),
-        layer("Embedding")(1000, 100),
-        layer("LSTM")(100, activation="tanh"),
-        layer("Dense")(46, activation="softmax"),
-    ]
-
-
-def _reuters_lstm_small(layer: LayerNamed) -> list[Any]:
-    return [
-        _ids(100),
-        layer("Embedding")(1000, 32),
+        layer("Embedding")(1000, width),
         layer("LSTM")(100, activation="tanh"),
         layer("Dense")(46, activation="softmax"),
     ]
@@ -213,8 +204,8 @@ _IMDB_RNN: dict[str, Any] = {
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in [
-        ModelSpec("reuters-lstm", stack=_reuters_lstm, patience=5, **_REUTERS),
-        ModelSpec("reuters-lstm-small", stack=_reuters_lstm_small, patience=10, **_REUTERS),
+        ModelSpec("reuters-lstm", stack=functools.partial(_reuters_lstm, width=100), patience=5, **_REUTERS),
+        ModelSpec("reuters-lstm-small", stack=functools.partial(_reuters_lstm, width=32), patience=10, **_REUTERS),
         ModelSpec("imdb-cnn-lstm", stack=_imdb_cnn_lstm, epochs=100, patience=3, **_IMDB),
         ModelSpec("imdb-cnn-lstm-wide", stack=_imdb_cnn_lstm_wide, epochs=100, patience=5, **_IMDB),
         ModelSpec("imdb-lstm-attention", stack=_imdb_lstm_attention, epochs=40, patience=3, **_IMDB),

@@ -62,13 +62,10 @@ Status check_ids(const Array& ids) {
 
 // (ids' shape..., output_dim)
 Status check_rows(const char* name, const Array& array, const Array& ids, const EmbeddingPlan& plan) {
-  int64_t shape[Array::kMaxRank];
-  std::copy(ids.shape, ids.shape + ids.rank, shape);
-  shape[ids.rank] = plan.output_dim;
-  const int rank = ids.rank + 1;
-  FASTSEQ_RETURN_IF_ERROR(check_dtype(name, array, plan.dtype));
-  if (array.rank == rank && std::equal(shape, shape + rank, array.shape)) return {};
-  return wrong_shape(name, shape_text(shape, rank, rank), array);
+  Array rows = ids;
+  rows.dtype = plan.dtype;
+  rows.shape[rows.rank++] = plan.output_dim;
+  return check_like(name, array, rows);
 }
 
 // --- loops ----------------------------------------------------------------------------------------------------------

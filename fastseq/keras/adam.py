@@ -86,7 +86,3 @@ class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
         )
         for old, new in zip(state, updated, strict=True):
             self.assign(old, new)
-
-    def get_config(self) -> dict[str, Any]:
-        """The stock optimizer's config, and what of ours is not the default."""
-        return {**super().get_config(), **self._native_config()}

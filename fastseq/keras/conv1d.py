@@ -84,10 +84,6 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
             **pooling,
         )
 
-    def get_config(self) -> dict[str, Any]:
-        """The stock layer's config, and `use_native` where it is not `"auto"`."""
-        return {**super().get_config(), **self._native_config()}
-
 
 @drop_in_for(keras.layers.Conv1D)  # which has the weights
 class FastConv1DMaxPooling1D(FastConv1D):

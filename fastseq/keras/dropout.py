@@ -54,10 +54,6 @@ class NativeDropout(NativeChoice):
         seed = self.seed_generator.next()
         return backend.load().dropout(inputs, self.rate, seed, noise_shape=self._native_noise_shape())
 
-    def get_config(self) -> dict[str, Any]:
-        """The stock layer's config, and `use_native` where it is not `"auto"`."""
-        return {**super().get_config(), **self._native_config()}  # type: ignore[misc]
-
 
 @drop_in_for(keras.layers.Dropout)
 class FastDropout(NativeDropout, keras.layers.Dropout):  # type: ignore[misc]

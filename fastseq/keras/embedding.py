@@ -99,4 +99,4 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """The stock layer's config, and what of ours is not the default."""
         gradient = {"dense_gradient": True} if self.dense_gradient else {}
-        return {**super().get_config(), **gradient, **self._native_config()}
+        return {**super().get_config(), **gradient}

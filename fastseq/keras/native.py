@@ -99,6 +99,7 @@ class NativeChoice:
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} name={self.name}>"
 
-    def _native_config(self) -> dict[str, Any]:
-        """What a layer adds to its stock config: nothing unless the user chose."""
-        return {} if self.use_native == "auto" else {"use_native": self.use_native}
+    def get_config(self) -> dict[str, Any]:
+        """The stock config, and `use_native` where the user chose."""
+        chosen = {} if self.use_native == "auto" else {"use_native": self.use_native}
+        return {**super().get_config(), **chosen}  # type: ignore[misc]

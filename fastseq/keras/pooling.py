@@ -34,10 +34,6 @@ class NativePooling(NativeChoice):
             training=bool(training),
         )
 
-    def get_config(self) -> dict[str, Any]:
-        """The stock layer's config, and `use_native` where it is not `"auto"`."""
-        return {**super().get_config(), **self._native_config()}  # type: ignore[misc]
-
 
 @drop_in_for(keras.layers.MaxPooling1D)
 class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignore[misc]

@@ -66,7 +66,3 @@ class NativeRNN(NativeChoice):
             return_sequences=self.return_sequences,  # type: ignore[attr-defined]
             training=bool(training),
         )
-
-    def get_config(self) -> dict[str, Any]:
-        """The stock layer's config, and `use_native` where it is not `"auto"`."""
-        return {**super().get_config(), **self._native_config()}  # type: ignore[misc]
