@@ -6,19 +6,8 @@ import importlib
 
 import keras
 
-import fastseq.keras
+from fastseq.keras.twins import FAST_LAYERS
 
-_TWINS = (
-    "AveragePooling1D",
-    "Conv1D",
-    "Dropout",
-    "Embedding",
-    "GRU",
-    "LSTM",
-    "MaxPooling1D",
-    "SimpleRNN",
-    "SpatialDropout1D",
-)
 for _module in (keras.layers, importlib.import_module("keras.src.layers")):
-    for _name in _TWINS:
-        setattr(_module, _name, getattr(fastseq.keras, f"Fast{_name}"))
+    for _stock, _fast in FAST_LAYERS.items():
+        setattr(_module, _stock.__name__, _fast)
