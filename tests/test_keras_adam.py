@@ -15,6 +15,7 @@ import tensorflow as tf
 from tolerances import STOCK, assert_close
 
 from fastseq.keras import FastAdam, FastEmbedding, NativeFallbackWarning
+from fastseq.keras.backend.tensorflow.library import ops
 
 StockAdam = keras.optimizers.Adam
 Wrap = Callable[[Any], Any]
@@ -309,6 +310,14 @@ def test_a_loop_is_not_xla() -> None:
 
     steps(tf.constant(5))
     assert int(optimizer.iterations) == 5
+
+
+def test_op_takes_no_arrays_it_has_no_use_for() -> None:
+    state, scalars = [tf.ones(3)] * 3, [tf.constant(0.1, tf.float64)] * 4
+    with pytest.raises(tf.errors.InvalidArgumentError, match="states must be 3, or 4 for AMSGrad"):
+        ops.fastseq_adam([tf.ones(3)] * 5, tf.ones(3), [], *scalars)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="index_arrays must be 0 or 1"):
+        ops.fastseq_adam(state, tf.ones((2, 3)), [tf.constant([0, 1])] * 2, *scalars)
 
 
 def test_use_native() -> None:

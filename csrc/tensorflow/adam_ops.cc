@@ -11,34 +11,31 @@
 namespace fastseq::tensorflow {
 namespace {
 
-struct Attributes {
-  bool amsgrad;
-  bool slices;
-};
+class AdamKernel {
+ public:
+  explicit AdamKernel(Attributes& attributes) {
+    const int64_t states = attributes.integer("states");
+    const int64_t index_arrays = attributes.integer("index_arrays");
+    if (states > 4) attributes.fail(TF_INVALID_ARGUMENT, "states must be 3, or 4 for AMSGrad");
+    if (index_arrays > 1) attributes.fail(TF_INVALID_ARGUMENT, "index_arrays must be 0 or 1");
+    amsgrad_ = states == 4;
+    slices_ = index_arrays == 1;
+  }
 
-void infer_shapes(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  // Attributes are not to be read here: three outputs, or four.
-  for (int i = 0; i < 3; ++i) shapes.set_output_like(i, shapes.input(i));
-}
+  static void infer_shapes(Shapes& shapes) {
+    // Three outputs, or four.
+    for (int i = 0; i < 3; ++i) shapes.set_output_like(i, shapes.input(i));
+  }
 
-void* create(TF_OpKernelConstruction* construction) {
-  return new Attributes{int_attr(construction, "states") == 4, int_attr(construction, "index_arrays") == 1};
-}
-
-void destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
-
-void compute(void* opaque, TF_OpKernelContext* raw) {
-  const auto& attributes = *static_cast<const Attributes*>(opaque);
-  run_kernel(raw, [&](Context& context) {
+  void compute(Context& context) const {
     AdamState state;
     state.variable = context.next_input();
     state.momentum = context.next_input();
     state.velocity = context.next_input();
-    if (attributes.amsgrad) state.velocity_hat = context.next_input();
+    if (amsgrad_) state.velocity_hat = context.next_input();
     AdamGradient gradient;
     gradient.values = context.next_input();
-    if (attributes.slices) gradient.indices = context.next_input();
+    if (slices_) gradient.indices = context.next_input();
     AdamOptions options;
     for (double* option : {&options.alpha, &options.beta_1, &options.beta_2, &options.epsilon}) {
       const Array scalar = context.next_input();
@@ -54,23 +51,23 @@ void compute(void* opaque, TF_OpKernelContext* raw) {
     updated.variable = next_like(state.variable);
     updated.momentum = next_like(state.momentum);
     updated.velocity = next_like(state.velocity);
-    if (attributes.amsgrad) updated.velocity_hat = next_like(state.velocity_hat);
+    if (amsgrad_) updated.velocity_hat = next_like(state.velocity_hat);
     void* scratch = context.scratch(plan.scratch_bytes);
     if (context.ok()) context.check(adam(plan, state, gradient, updated, scratch));
-  });
-}
+  }
 
-const bool kRegistered = register_op({
+ private:
+  bool amsgrad_;
+  bool slices_;
+};
+
+const bool kRegistered = register_op<AdamKernel>({
     "FastseqAdam",
     // variable, momentum, velocity and, for AMSGrad, velocity_hat; no indices where the gradient is dense.
     {"state: states * T", "gradient: T", "indices: index_arrays * Tids", "alpha: double", "beta_1: double",
      "beta_2: double", "epsilon: double"},
     {"updated: states * T"},
     {"states: int >= 3", "Tids: {int32, int64} = DT_INT32", "index_arrays: int >= 0"},
-    infer_shapes,
-    create,
-    compute,
-    destroy,
 });
 
 }  // namespace

@@ -22,96 +22,87 @@ Conv1dInputs read_inputs(Context& context) {
   return inputs;
 }
 
-struct Attributes {
+Conv1dOptions read_options(Attributes& attributes) {
   Conv1dOptions options;
-  bool save_argmax = false;  // of forward
-  bool with_dx = true;       // of backward
-};
-
-Attributes* create(TF_OpKernelConstruction* construction) {
-  auto* attributes = new Attributes;
-  Conv1dOptions& options = attributes->options;
-  check(construction, parse_activation("activation", string_attr(construction, "activation"), &options.activation));
-  check(construction, parse_padding("padding", string_attr(construction, "padding"), &options.padding));
-  options.strides = int_attr(construction, "strides");
-  options.dilation_rate = int_attr(construction, "dilation_rate");
-  options.groups = int_attr(construction, "groups");
-  const int64_t pool_size = int_attr(construction, "pool_size");
+  attributes.check(parse_activation("activation", attributes.string("activation"), &options.activation));
+  attributes.check(parse_padding("padding", attributes.string("padding"), &options.padding));
+  options.strides = attributes.integer("strides");
+  options.dilation_rate = attributes.integer("dilation_rate");
+  options.groups = attributes.integer("groups");
+  const int64_t pool_size = attributes.integer("pool_size");
   options.pooled = pool_size > 0;
-  if (!options.pooled) return attributes;
+  if (!options.pooled) return options;
   options.pool.pool_size = pool_size;
-  options.pool.strides = int_attr(construction, "pool_strides");
-  check(construction, parse_padding("pool_padding", string_attr(construction, "pool_padding"), &options.pool.padding));
-  return attributes;
+  options.pool.strides = attributes.integer("pool_strides");
+  attributes.check(parse_padding("pool_padding", attributes.string("pool_padding"), &options.pool.padding));
+  return options;
 }
 
-void* create_forward(TF_OpKernelConstruction* construction) {
-  Attributes* attributes = create(construction);
-  attributes->save_argmax = attributes->options.pooled && bool_attr(construction, "save_argmax");
-  return attributes;
-}
+class Conv1dForward {
+ public:
+  explicit Conv1dForward(Attributes& attributes)
+      : options_(read_options(attributes)), save_argmax_(options_.pooled && attributes.boolean("save_argmax")) {}
 
-void* create_backward(TF_OpKernelConstruction* construction) {
-  Attributes* attributes = create(construction);
-  attributes->with_dx = bool_attr(construction, "with_dx");
-  return attributes;
-}
+  static void infer_shapes(Shapes& shapes) {
+    TF_ShapeHandle* batch = shapes.dim(shapes.input(kX, 3), 0);
+    TF_ShapeHandle* filters = shapes.dim(shapes.input(kKernel, 3), 2);
+    // How many steps there are depends on attributes.
+    shapes.set_output(0, {batch, shapes.unknown_dim(), filters});
+    shapes.set_output(1, {shapes.unknown_dim(), shapes.unknown_dim(), shapes.unknown_dim()});
+  }
 
-void destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
-
-void infer_forward(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  TF_ShapeHandle* batch = shapes.dim(shapes.input(kX, 3), 0);
-  TF_ShapeHandle* filters = shapes.dim(shapes.input(kKernel, 3), 2);
-  // How many steps there are depends on attributes, which the C API does not show here.
-  shapes.set_output(0, {batch, shapes.unknown_dim(), filters});
-  shapes.set_output(1, {shapes.unknown_dim(), shapes.unknown_dim(), shapes.unknown_dim()});
-}
-
-void compute_forward(void* opaque, TF_OpKernelContext* raw) {
-  const auto& attributes = *static_cast<const Attributes*>(opaque);
-  run_kernel(raw, [&](Context& context) {
+  void compute(Context& context) const {
     const Conv1dInputs inputs = read_inputs(context);
     Conv1dPlan plan;
-    if (context.ok()) context.check(conv1d_plan_forward(inputs, attributes.options, &plan));
+    if (context.ok()) context.check(conv1d_plan_forward(inputs, options_, &plan));
     const Conv1dDims& d = plan.dims;
     Conv1dOutputs outputs;
     outputs.outputs = context.next_output(d.dtype, {d.batch, d.outputs, d.filters});
-    outputs.argmax = next_positions(context, attributes.save_argmax, plan.options.pool.pool_size, d.batch, d.outputs,
-                                    d.filters);
+    outputs.argmax =
+        next_positions(context, save_argmax_, plan.options.pool.pool_size, d.batch, d.outputs, d.filters);
     void* scratch = context.scratch(plan.scratch_bytes);
     if (context.ok()) context.check(conv1d_forward(plan, inputs, outputs, scratch));
-  });
-}
+  }
 
-void infer_backward(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  TF_ShapeHandle* unknown = shapes.unknown_dim();
-  shapes.set_output(0, {unknown, unknown, unknown});  // x's or, by an attribute that is not seen here, nothing
-  shapes.set_output_like(1, shapes.input(kKernel, 3));
-  shapes.set_output_like(2, shapes.input(kBias));
-}
+ private:
+  Conv1dOptions options_;
+  bool save_argmax_;
+};
 
-void compute_backward(void* opaque, TF_OpKernelContext* raw) {
-  const auto& attributes = *static_cast<const Attributes*>(opaque);
-  run_kernel(raw, [&](Context& context) {
+class Conv1dBackward {
+ public:
+  explicit Conv1dBackward(Attributes& attributes)
+      : options_(read_options(attributes)), with_dx_(attributes.boolean("with_dx")) {}
+
+  static void infer_shapes(Shapes& shapes) {
+    TF_ShapeHandle* unknown = shapes.unknown_dim();
+    shapes.set_output(0, {unknown, unknown, unknown});  // x's or, by an attribute, nothing
+    shapes.set_output_like(1, shapes.input(kKernel, 3));
+    shapes.set_output_like(2, shapes.input(kBias));
+  }
+
+  void compute(Context& context) const {
     const Conv1dInputs inputs = read_inputs(context);
     Conv1dOutputs outputs;
     outputs.outputs = context.next_input();
     const Array argmax = context.next_input();
     const Array doutputs = context.next_input();
     Conv1dPlan plan;
-    if (context.ok()) context.check(conv1d_plan_backward(inputs, attributes.options, &plan));
+    if (context.ok()) context.check(conv1d_plan_backward(inputs, options_, &plan));
     const Conv1dDims& d = plan.dims;
     if (plan.options.pooled) outputs.argmax = positions(argmax, plan.options.pool.pool_size, d.filters);
     Conv1dGradients gradients;
-    gradients.dx = context.next_optional_output(attributes.with_dx, d.dtype, {d.batch, d.timesteps, d.channels});
+    gradients.dx = context.next_optional_output(with_dx_, d.dtype, {d.batch, d.timesteps, d.channels});
     gradients.dkernel = context.next_output(d.dtype, {d.width, d.channels / plan.options.groups, d.filters});
     gradients.dbias = context.next_optional_output(inputs.bias.present, d.dtype, {d.filters});
     void* scratch = context.scratch(plan.scratch_bytes);
     if (context.ok()) context.check(conv1d_backward(plan, inputs, outputs, doutputs, gradients, scratch));
-  });
-}
+  }
+
+ private:
+  Conv1dOptions options_;
+  bool with_dx_;
+};
 
 bool register_ops() {
   const Names inputs = {"x: T", "kernel: T", "bias: T"};
@@ -123,14 +114,12 @@ bool register_ops() {
                        "pool_size: int >= 0 = 0",
                        "pool_strides: int >= 1 = 1",
                        "pool_padding: {'valid', 'same'} = 'valid'"};
-  return register_op({"FastseqConv1dForward", inputs, Names{"outputs: T", "argmax: uint8"},
-                      attrs + Names{"save_argmax: bool = false"}, infer_forward, create_forward, compute_forward,
-                      destroy}) &&
-         register_op({"FastseqConv1dBackward",
-                      inputs + Names{"outputs: T", "argmax: uint8", "doutputs: T"},
-                      Names{"dx: T", "dkernel: T", "dbias: T"},
-                      attrs + Names{"with_dx: bool = true"}, infer_backward, create_backward,
-                      compute_backward, destroy});
+  return register_op<Conv1dForward>({"FastseqConv1dForward", inputs, {"outputs: T", "argmax: uint8"},
+                                     attrs + Names{"save_argmax: bool = false"}}) &&
+         register_op<Conv1dBackward>({"FastseqConv1dBackward",
+                                      inputs + Names{"outputs: T", "argmax: uint8", "doutputs: T"},
+                                      {"dx: T", "dkernel: T", "dbias: T"},
+                                      attrs + Names{"with_dx: bool = true"}});
 }
 
 const bool kRegistered = register_ops();

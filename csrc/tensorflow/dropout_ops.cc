@@ -12,107 +12,90 @@
 namespace fastseq::tensorflow {
 namespace {
 
-// Attributes, read when the kernel is made; rate and seed come with every call.
-struct Attributes {
-  DropoutOptions options;
-  bool save_mask = false;
-};
-
-HalfType half_type_attr(TF_OpKernelConstruction* construction) {
+HalfType half_type(Attributes& attributes) {
   HalfType type = HalfType::kNone;
-  check(construction, parse_half_type("cast_from", string_attr(construction, "cast_from"), &type));
+  attributes.check(parse_half_type("cast_from", attributes.string("cast_from"), &type));
   return type;
 }
 
-void* create(TF_OpKernelConstruction* construction) {
-  auto* attributes = new Attributes;
-  attributes->options.cast_from = half_type_attr(construction);
-  attributes->options.noise_shape = integers_attr(construction, "noise_shape");
-  attributes->save_mask = bool_attr(construction, "save_mask");
-  return attributes;
-}
+// rate and seed come with every call.
+class Dropout {
+ public:
+  explicit Dropout(Attributes& attributes) : save_mask_(attributes.boolean("save_mask")) {
+    options_.cast_from = half_type(attributes);
+    options_.noise_shape = attributes.integers("noise_shape");
+  }
 
-void* create_gradient(TF_OpKernelConstruction* construction) {
-  auto* attributes = new Attributes;
-  attributes->options.cast_from = half_type_attr(construction);
-  return attributes;
-}
+  static void infer_shapes(Shapes& shapes) {
+    shapes.set_output_like(0, shapes.input(0));
+    shapes.set_output(1, {shapes.unknown_dim()});
+    shapes.input(1, 0);
+    shapes.input(2, 1);
+  }
 
-void destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
-
-void infer_shapes(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  shapes.set_output_like(0, shapes.input(0));
-  shapes.set_output(1, {shapes.unknown_dim()});
-  shapes.input(1, 0);
-  shapes.input(2, 1);
-}
-
-void infer_gradient_shapes(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  shapes.set_output_like(0, shapes.input(0));
-  shapes.input(1, 1);
-  shapes.input(2, 0);
-}
-
-void compute(void* opaque, TF_OpKernelContext* raw) {
-  run_kernel(raw, [&](Context& context) {
+  void compute(Context& context) const {
     Array x = context.next_input();
     const Array rate = context.next_input();
     const Array seed = context.next_input();
     if (context.ok() && (rate.rank != 0 || seed.rank != 1 || seed.shape[0] != 2))
       context.fail(TF_INVALID_ARGUMENT, "rate must have shape (), and seed (2,)");
     if (!context.ok()) return;
-    const auto& attributes = *static_cast<const Attributes*>(opaque);
-    DropoutOptions options = attributes.options;
+    DropoutOptions options = options_;
     options.rate = *rate.as<const double>();
     std::copy_n(seed.as<const int64_t>(), 2, options.seed);
     DropoutPlan plan;
     context.check(dropout_plan(x, options, &plan));
     if (!context.ok()) return;
     const Array y = context.next_output_over(0, &x);
-    const Array mask =
-        context.next_optional_output(attributes.save_mask, DType::kUInt8, {dropout_mask_bytes(plan)});
+    const Array mask = context.next_optional_output(save_mask_, DType::kUInt8, {dropout_mask_bytes(plan)});
     if (context.ok()) context.check(dropout(plan, x, y, mask));
-  });
-}
+  }
 
-void compute_gradient(void* opaque, TF_OpKernelContext* raw) {
-  run_kernel(raw, [&](Context& context) {
+ private:
+  DropoutOptions options_;
+  bool save_mask_;
+};
+
+class DropoutGradient {
+ public:
+  explicit DropoutGradient(Attributes& attributes) { options_.cast_from = half_type(attributes); }
+
+  static void infer_shapes(Shapes& shapes) {
+    shapes.set_output_like(0, shapes.input(0));
+    shapes.input(1, 1);
+    shapes.input(2, 0);
+  }
+
+  void compute(Context& context) const {
     Array dy = context.next_input();
     const Array mask = context.next_input();
     const Array rate = context.next_input();
     if (context.ok() && rate.rank != 0) context.fail(TF_INVALID_ARGUMENT, "rate must have shape ()");
     if (!context.ok()) return;
-    DropoutOptions options = static_cast<const Attributes*>(opaque)->options;
+    DropoutOptions options = options_;
     options.rate = *rate.as<const double>();
     DropoutPlan plan;
     context.check(dropout_plan(dy, options, &plan));
     if (!context.ok()) return;
     const Array dx = context.next_output_over(0, &dy);
     if (context.ok()) context.check(dropout_gradient(plan, mask, dy, dx));
-  });
-}
+  }
 
-const bool kRegistered = register_op({
+ private:
+  DropoutOptions options_;
+};
+
+const bool kRegistered = register_op<Dropout>({
     "FastseqDropout",
     {"x: T", "rate: double", "seed: int64"},
     {"y: T", "mask: uint8"},
     {"cast_from: {'none', 'float16', 'bfloat16'}", "noise_shape: list(int)", "save_mask: bool"},
-    infer_shapes,
-    create,
-    compute,
-    destroy,
 });
-const bool kGradientRegistered = register_op({
+const bool kGradientRegistered = register_op<DropoutGradient>({
     "FastseqDropoutGradient",
     {"dy: T", "mask: uint8", "rate: double"},
     {"dx: T"},
     {"cast_from: {'none', 'float16', 'bfloat16'}"},
-    infer_gradient_shapes,
-    create_gradient,
-    compute_gradient,
-    destroy,
 });
 
 }  // namespace

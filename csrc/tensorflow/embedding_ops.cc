@@ -8,19 +8,15 @@
 namespace fastseq::tensorflow {
 namespace {
 
-// --- forward: ids (...), embeddings (V, D) -> outputs (..., D) ------------------------------------------------------
+// ids (...), embeddings (V, D) -> outputs (..., D)
+struct EmbeddingForward {
+  explicit EmbeddingForward(Attributes&) {}
 
-void infer_forward(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  shapes.set_output(0, {shapes.input(0), shapes.dim(shapes.input(1, 2), 1)});
-}
+  static void infer_shapes(Shapes& shapes) {
+    shapes.set_output(0, {shapes.input(0), shapes.dim(shapes.input(1, 2), 1)});
+  }
 
-void* create_forward(TF_OpKernelConstruction*) { return nullptr; }
-
-void destroy_forward(void*) {}
-
-void compute_forward(void*, TF_OpKernelContext* raw) {
-  run_kernel(raw, [](Context& context) {
+  void compute(Context& context) const {
     const Array ids = context.next_input();
     const Array embeddings = context.next_input();
     EmbeddingPlan plan;
@@ -30,62 +26,47 @@ void compute_forward(void*, TF_OpKernelContext* raw) {
     *std::copy(ids.shape, ids.shape + ids.rank, shape) = plan.output_dim;
     const Array outputs = context.next_output(plan.dtype, shape, ids.rank + 1);
     if (context.ok()) context.check(embedding_forward(plan, ids, embeddings, outputs));
-  });
-}
-
-// --- backward: ids (N), doutputs (N, D) -> dembeddings (V, D) -------------------------------------------------------
-
-struct Attributes {
-  int64_t input_dim;
-  bool squared;
+  }
 };
 
-void infer_backward(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  // input_dim is an attribute, which the C API does not show here.
-  shapes.set_output(0, {shapes.unknown_dim(), shapes.dim(shapes.input(1, 2), 1)});
-}
+// ids (N), doutputs (N, D) -> dembeddings (V, D)
+class EmbeddingBackward {
+ public:
+  explicit EmbeddingBackward(Attributes& attributes)
+      : input_dim_(attributes.integer("input_dim")), squared_(attributes.boolean("squared")) {}
 
-void* create_backward(TF_OpKernelConstruction* construction) {
-  return new Attributes{int_attr(construction, "input_dim"), bool_attr(construction, "squared")};
-}
+  static void infer_shapes(Shapes& shapes) {
+    // input_dim is an attribute.
+    shapes.set_output(0, {shapes.unknown_dim(), shapes.dim(shapes.input(1, 2), 1)});
+  }
 
-void destroy_backward(void* attributes) { delete static_cast<Attributes*>(attributes); }
-
-void compute_backward(void* opaque, TF_OpKernelContext* raw) {
-  const auto& attributes = *static_cast<const Attributes*>(opaque);
-  run_kernel(raw, [&](Context& context) {
+  void compute(Context& context) const {
     const Array ids = context.next_input();
     const Array doutputs = context.next_input();
     EmbeddingPlan plan;
-    if (context.ok()) context.check(embedding_plan_backward(ids, doutputs, attributes.input_dim, &plan));
+    if (context.ok()) context.check(embedding_plan_backward(ids, doutputs, input_dim_, &plan));
     const Array dembeddings = context.next_output(plan.dtype, {plan.input_dim, plan.output_dim});
     void* scratch = context.scratch(plan.scratch_bytes);
-    if (context.ok())
-      context.check(embedding_backward(plan, ids, doutputs, attributes.squared, dembeddings, scratch));
-  });
-}
+    if (context.ok()) context.check(embedding_backward(plan, ids, doutputs, squared_, dembeddings, scratch));
+  }
 
-const bool kRegistered = register_op({
+ private:
+  int64_t input_dim_;
+  bool squared_;
+};
+
+const bool kRegistered = register_op<EmbeddingForward>({
                              "FastseqEmbeddingForward",
                              {"ids: Tids", "embeddings: T"},
                              {"outputs: T"},
                              // What the gradient is to be: for the function that is registered for it in Python.
                              {"Tids: {int32, int64}", "dense_gradient: bool"},
-                             infer_forward,
-                             create_forward,
-                             compute_forward,
-                             destroy_forward,
                          }) &&
-                         register_op({
+                         register_op<EmbeddingBackward>({
                              "FastseqEmbeddingBackward",
                              {"ids: Tids", "doutputs: T"},
                              {"dembeddings: T"},
                              {"Tids: {int32, int64}", "input_dim: int >= 0", "squared: bool"},
-                             infer_backward,
-                             create_backward,
-                             compute_backward,
-                             destroy_backward,
                          });
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <stdexcept>
+#include <utility>
 
 namespace fastseq::tensorflow {
 namespace {
@@ -56,14 +57,21 @@ Array view(const TF_Tensor* tensor) {
 
 }  // namespace
 
+// --- Context --------------------------------------------------------------------------------------------------------
+
+// Takes the tensor over.
+Array Context::keep(TF_Tensor* tensor) {
+  OwnedTensor owned(tensor);
+  tensors_.push_back(std::move(owned));
+  return ok() ? view(tensor) : Array{};
+}
+
 Array Context::next_input() {
   const int index = inputs_++;
   if (!ok()) return {};
   TF_Tensor* tensor = nullptr;
-  TF_GetInput(context_, index, &tensor, status_.get());
-  if (!ok()) return {};
-  tensors_.emplace_back(tensor);
-  return view(tensor);
+  TF_GetInput(context_, index, &tensor, status_);
+  return keep(tensor);
 }
 
 Array Context::next_optional_input() {
@@ -82,14 +90,12 @@ Array Context::next_output(DType dtype, const int64_t* shape, int rank) {
   if (!ok()) return {};
   const TF_DataType type = from_dtype(dtype);
   const size_t bytes = array_bytes(dtype, shape, rank);
-  if (bytes < kSmallestRecycledBlock) {
-    tensors_.emplace_back(TF_AllocateOutput(context_, index, type, shape, rank, bytes, status_.get()));
-  } else {
-    const auto give_back = [](void* data, size_t size, void*) { give_memory_back(data, size); };
-    tensors_.emplace_back(TF_NewTensor(type, shape, rank, take_memory(bytes), bytes, give_back, nullptr));
-    TF_SetOutput(context_, index, tensors_.back().get(), status_.get());
-  }
-  return ok() ? view(tensors_.back().get()) : Array{};
+  if (bytes < kSmallestRecycledBlock)
+    return keep(TF_AllocateOutput(context_, index, type, shape, rank, bytes, status_));
+  const auto give_back = [](void* data, size_t size, void*) { give_memory_back(data, size); };
+  const Array array = keep(TF_NewTensor(type, shape, rank, take_memory(bytes), bytes, give_back, nullptr));
+  TF_SetOutput(context_, index, tensors_.back().get(), status_);
+  return ok() ? array : Array{};
 }
 
 Array Context::next_output_over(int index, Array* input) {
@@ -100,16 +106,15 @@ Array Context::next_output_over(int index, Array* input) {
   // Inputs are the first tensors. TensorFlow gives away the memory of those that nobody holds.
   tensors_[static_cast<size_t>(index)].reset();
   int forwarded = -1;
-  tensors_.emplace_back(TF_ForwardInputOrAllocateOutput(context_, &index, 1, output, input->shape, input->rank,
-                                                        &forwarded, status_.get()));
+  const Array array = keep(TF_ForwardInputOrAllocateOutput(context_, &index, 1, output, input->shape, input->rank,
+                                                           &forwarded, status_));
   if (!ok()) return {};
-  const Array array = view(tensors_.back().get());
   if (forwarded == index) {
     *input = array;
     return array;
   }
   TF_Tensor* tensor = nullptr;
-  TF_GetInput(context_, index, &tensor, status_.get());
+  TF_GetInput(context_, index, &tensor, status_);
   if (!ok()) return {};
   tensors_[static_cast<size_t>(index)].reset(tensor);
   return array;
@@ -128,8 +133,11 @@ void* Context::scratch(size_t bytes) {
   return scratch_.get();
 }
 
+// --- Shapes ---------------------------------------------------------------------------------------------------------
+
 TF_ShapeHandle* Shapes::own(TF_ShapeHandle* handle) {
-  handles_.emplace_back(handle);
+  OwnedShape owned(handle);
+  handles_.push_back(std::move(owned));
   return handle;
 }
 
@@ -174,54 +182,41 @@ void Shapes::set_output_like(int index, TF_ShapeHandle* shape) {
   if (ok()) TF_ShapeInferenceContextSetOutput(context_, index, shape, status_);
 }
 
-bool bool_attr(TF_OpKernelConstruction* construction, const char* name) {
-  const OwnedStatus status(TF_NewStatus());
+// --- Attributes -----------------------------------------------------------------------------------------------------
+
+bool Attributes::boolean(const char* name) {
   unsigned char value = 0;
-  TF_OpKernelConstruction_GetAttrBool(construction, name, &value, status.get());
-  if (TF_GetCode(status.get()) != TF_OK) TF_OpKernelConstruction_Failure(construction, status.get());
+  if (ok()) TF_OpKernelConstruction_GetAttrBool(construction_, name, &value, status_);
   return value != 0;
 }
 
-int64_t int_attr(TF_OpKernelConstruction* construction, const char* name) {
-  const OwnedStatus status(TF_NewStatus());
+int64_t Attributes::integer(const char* name) {
   int64_t value = 0;
-  TF_OpKernelConstruction_GetAttrInt64(construction, name, &value, status.get());
-  if (TF_GetCode(status.get()) != TF_OK) TF_OpKernelConstruction_Failure(construction, status.get());
+  if (ok()) TF_OpKernelConstruction_GetAttrInt64(construction_, name, &value, status_);
   return value;
 }
 
-std::vector<int64_t> integers_attr(TF_OpKernelConstruction* construction, const char* name) {
-  const OwnedStatus status(TF_NewStatus());
-  int32_t list_size = 0;
+std::vector<int64_t> Attributes::integers(const char* name) {
+  int32_t count = 0;
   int32_t size = 0;
-  TF_OpKernelConstruction_GetAttrSize(construction, name, &list_size, &size, status.get());
-  std::vector<int64_t> values(TF_GetCode(status.get()) == TF_OK ? static_cast<size_t>(list_size) : 0);
-  if (TF_GetCode(status.get()) == TF_OK)
-    TF_OpKernelConstruction_GetAttrInt64List(construction, name, values.data(), list_size, status.get());
-  if (TF_GetCode(status.get()) != TF_OK) TF_OpKernelConstruction_Failure(construction, status.get());
+  if (ok()) TF_OpKernelConstruction_GetAttrSize(construction_, name, &count, &size, status_);
+  std::vector<int64_t> values(ok() ? static_cast<size_t>(count) : 0);
+  if (ok()) TF_OpKernelConstruction_GetAttrInt64List(construction_, name, values.data(), count, status_);
   return values;
 }
 
-std::string string_attr(TF_OpKernelConstruction* construction, const char* name) {
-  const OwnedStatus status(TF_NewStatus());
-  int32_t list_size = 0;
+std::string Attributes::string(const char* name) {
+  int32_t count = 0;
   int32_t size = 0;
-  TF_OpKernelConstruction_GetAttrSize(construction, name, &list_size, &size, status.get());
-  std::string value(TF_GetCode(status.get()) == TF_OK ? static_cast<size_t>(size) : 0, ' ');
-  if (TF_GetCode(status.get()) == TF_OK)
-    TF_OpKernelConstruction_GetAttrString(construction, name, value.data(), value.size(), status.get());
-  if (TF_GetCode(status.get()) != TF_OK) TF_OpKernelConstruction_Failure(construction, status.get());
+  if (ok()) TF_OpKernelConstruction_GetAttrSize(construction_, name, &count, &size, status_);
+  std::string value(ok() ? static_cast<size_t>(size) : 0, ' ');
+  if (ok()) TF_OpKernelConstruction_GetAttrString(construction_, name, value.data(), value.size(), status_);
   return value;
 }
 
-void check(TF_OpKernelConstruction* construction, const Status& status) {
-  if (status.ok()) return;
-  const OwnedStatus failure(TF_NewStatus());
-  TF_SetStatus(failure.get(), TF_INVALID_ARGUMENT, status.message().c_str());
-  TF_OpKernelConstruction_Failure(construction, failure.get());
-}
+// --- registration ---------------------------------------------------------------------------------------------------
 
-bool register_op(const OpDefinition& definition) {
+bool register_op(const OpDefinition& definition, const OpFunctions& functions) {
   const char* name = definition.name.c_str();
   const OwnedStatus status(TF_NewStatus());
   const auto registered = [&] {
@@ -235,12 +230,12 @@ bool register_op(const OpDefinition& definition) {
   for (const char* attr : definition.attrs) TF_OpDefinitionBuilderAddAttr(op, attr);
   for (const char* input : definition.inputs) TF_OpDefinitionBuilderAddInput(op, input);
   for (const char* output : definition.outputs) TF_OpDefinitionBuilderAddOutput(op, output);
-  TF_OpDefinitionBuilderSetShapeInferenceFunction(op, definition.infer_shapes);
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(op, functions.infer_shapes);
   TF_RegisterOpDefinition(op, status.get());
   if (!registered()) return false;
   for (const TF_DataType type : {TF_FLOAT, TF_DOUBLE}) {
-    TF_KernelBuilder* kernel = TF_NewKernelBuilder(name, "CPU", definition.create, definition.compute,
-                                                   definition.destroy);
+    TF_KernelBuilder* kernel = TF_NewKernelBuilder(name, "CPU", functions.create, functions.compute,
+                                                   functions.destroy);
     TF_KernelBuilder_TypeConstraint(kernel, "T", type, status.get());
     if (!registered()) return false;
     TF_RegisterKernelBuilder(name, kernel, status.get());

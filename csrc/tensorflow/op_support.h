@@ -25,19 +25,47 @@ using OwnedStatus = Owner<TF_Status, TF_DeleteStatus>;
 using OwnedTensor = Owner<TF_Tensor, TF_DeleteTensor>;
 using OwnedShape = Owner<TF_ShapeHandle, TF_DeleteShapeHandle>;
 
-// One run of a kernel. After the first failure every call does nothing, and finish() hands the failure to TensorFlow.
-class Context {
+// How something that TensorFlow asked for went. After the first failure nothing is done any more.
+class Outcome {
  public:
-  explicit Context(TF_OpKernelContext* context) : context_(context), status_(TF_NewStatus()) {}
-  bool ok() const { return TF_GetCode(status_.get()) == TF_OK; }
+  bool ok() const { return TF_GetCode(status_) == TF_OK; }
   void fail(TF_Code code, const char* message) {
-    if (ok()) TF_SetStatus(status_.get(), code, message);
+    if (ok()) TF_SetStatus(status_, code, message);
   }
   void check(const Status& status) {
     if (!status.ok()) fail(TF_INVALID_ARGUMENT, status.message().c_str());
   }
+  // Turns what the body throws into a failure: nothing may cross the C boundary.
+  template <class Body>
+  void guard(const Body& body) {
+    try {
+      body();
+    } catch (const std::bad_alloc&) {
+      fail(TF_RESOURCE_EXHAUSTED, "fastseq: out of memory");
+    } catch (const std::exception& error) {
+      fail(TF_INTERNAL, error.what());
+    } catch (...) {
+      fail(TF_INTERNAL, "unknown C++ exception");
+    }
+  }
+
+ protected:
+  Outcome() : owned_(TF_NewStatus()), status_(owned_.get()) {}
+  explicit Outcome(TF_Status* status) : status_(status) {}
+
+ private:
+  OwnedStatus owned_;
+
+ protected:
+  TF_Status* status_;
+};
+
+// One run of a kernel; every call does nothing after a failure, which finish() hands to TensorFlow.
+class Context : public Outcome {
+ public:
+  explicit Context(TF_OpKernelContext* context) : context_(context) {}
   void finish() {
-    if (!ok()) TF_OpKernelContext_Failure(context_, status_.get());
+    if (!ok()) TF_OpKernelContext_Failure(context_, status_);
   }
 
   // Inputs and outputs come in the order of the op's definition.
@@ -54,18 +82,19 @@ class Context {
   void* scratch(size_t bytes);
 
  private:
+  Array keep(TF_Tensor* tensor);
+
   TF_OpKernelContext* context_;
-  OwnedStatus status_;
   int inputs_ = 0;   // taken so far
   int outputs_ = 0;  // likewise
   std::vector<OwnedTensor> tensors_;  // alive as long as the arrays that view them
   Memory scratch_;
 };
 
-// One inference of shapes; the same rule about failure, which goes to `status` at once.
-class Shapes {
+// One inference of shapes. Attributes are not to be read here.
+class Shapes : public Outcome {
  public:
-  Shapes(TF_ShapeInferenceContext* context, TF_Status* status) : context_(context), status_(status) {}
+  Shapes(TF_ShapeInferenceContext* context, TF_Status* status) : Outcome(status), context_(context) {}
   // Input `index`, which must have `rank` dimensions as far as is known.
   TF_ShapeHandle* input(int index, int64_t rank);
   // Of any rank.
@@ -77,37 +106,28 @@ class Shapes {
   void set_output_like(int index, TF_ShapeHandle* shape);
 
  private:
-  bool ok() const { return TF_GetCode(status_) == TF_OK; }
   TF_ShapeHandle* own(TF_ShapeHandle* handle);
 
   TF_ShapeInferenceContext* context_;
-  TF_Status* status_;
   std::vector<OwnedShape> handles_;
 };
 
-// Attributes of the op, while its kernel is made.
-bool bool_attr(TF_OpKernelConstruction* construction, const char* name);
-int64_t int_attr(TF_OpKernelConstruction* construction, const char* name);
-std::vector<int64_t> integers_attr(TF_OpKernelConstruction* construction, const char* name);
-std::string string_attr(TF_OpKernelConstruction* construction, const char* name);
-// Fails the construction where `status` is an error.
-void check(TF_OpKernelConstruction* construction, const Status& status);
-
-// Runs body(context) and turns what it throws into a status: nothing may cross the C boundary.
-template <class Body>
-void run_kernel(TF_OpKernelContext* raw, const Body& body) {
-  Context context(raw);
-  try {
-    body(context);
-  } catch (const std::bad_alloc&) {
-    context.fail(TF_RESOURCE_EXHAUSTED, "fastseq: out of memory");
-  } catch (const std::exception& error) {
-    context.fail(TF_INTERNAL, error.what());
-  } catch (...) {
-    context.fail(TF_INTERNAL, "unknown C++ exception");
+// The attributes of an op, while a kernel of it is made.
+class Attributes : public Outcome {
+ public:
+  explicit Attributes(TF_OpKernelConstruction* construction) : construction_(construction) {}
+  void finish() {
+    if (!ok()) TF_OpKernelConstruction_Failure(construction_, status_);
   }
-  context.finish();
-}
+
+  bool boolean(const char* name);
+  int64_t integer(const char* name);
+  std::vector<int64_t> integers(const char* name);
+  std::string string(const char* name);
+
+ private:
+  TF_OpKernelConstruction* construction_;
+};
 
 using Names = std::vector<const char*>;
 
@@ -116,18 +136,51 @@ inline Names operator+(Names all, const Names& more) {
   return all;
 }
 
+// An op as TensorFlow is told of it.
 struct OpDefinition {
   std::string name;
   Names inputs;
   Names outputs;
   Names attrs;  // beside T: {float, double}
+};
+
+// The functions that TensorFlow calls for it.
+struct OpFunctions {
   void (*infer_shapes)(TF_ShapeInferenceContext*, TF_Status*);
   void* (*create)(TF_OpKernelConstruction*);
   void (*compute)(void*, TF_OpKernelContext*);
   void (*destroy)(void*);
 };
 
-// Registers the op and its CPU kernels for float and double; call it from a static initialiser.
-bool register_op(const OpDefinition& definition);
+bool register_op(const OpDefinition& definition, const OpFunctions& functions);
+
+// Registers the op and its CPU kernels for float and double; call it from a static initialiser. `Kernel` is
+//   struct Kernel {
+//     static void infer_shapes(Shapes& shapes);
+//     explicit Kernel(Attributes& attributes);
+//     void compute(Context& context) const;
+//   };
+template <class Kernel>
+bool register_op(const OpDefinition& definition) {
+  OpFunctions functions;
+  functions.infer_shapes = [](TF_ShapeInferenceContext* raw, TF_Status* status) {
+    Shapes shapes(raw, status);
+    shapes.guard([&] { Kernel::infer_shapes(shapes); });
+  };
+  functions.create = [](TF_OpKernelConstruction* raw) -> void* {
+    Attributes attributes(raw);
+    Kernel* kernel = nullptr;
+    attributes.guard([&] { kernel = new Kernel(attributes); });
+    attributes.finish();
+    return kernel;
+  };
+  functions.compute = [](void* kernel, TF_OpKernelContext* raw) {
+    Context context(raw);
+    context.guard([&] { static_cast<const Kernel*>(kernel)->compute(context); });
+    context.finish();
+  };
+  functions.destroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
+  return register_op(definition, functions);
+}
 
 }  // namespace fastseq::tensorflow

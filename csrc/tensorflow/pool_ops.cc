@@ -10,98 +10,86 @@
 namespace fastseq::tensorflow {
 namespace {
 
-struct Attributes {
+PoolOptions read_options(Attributes& attributes) {
   PoolOptions options;
-  bool save_argmax = false;
-};
-
-const Names kAttributes = {"pool_size: int", "strides: int", "padding: {'valid', 'same'}"};
-
-void* create(TF_OpKernelConstruction* construction) {
-  auto* attributes = new Attributes;
-  PoolOptions& options = attributes->options;
-  options.pool_size = int_attr(construction, "pool_size");
-  options.strides = int_attr(construction, "strides");
-  check(construction, parse_padding("padding", string_attr(construction, "padding"), &options.padding));
-  return attributes;
+  options.pool_size = attributes.integer("pool_size");
+  options.strides = attributes.integer("strides");
+  attributes.check(parse_padding("padding", attributes.string("padding"), &options.padding));
+  return options;
 }
 
-void* create_max_forward(TF_OpKernelConstruction* construction) {
-  auto* attributes = static_cast<Attributes*>(create(construction));
-  attributes->save_argmax = bool_attr(construction, "save_argmax");
-  return attributes;
-}
-
-void destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
-
-// --- forward ----------------------------------------------------------------------------------------------------------
-
-// outputs (, argmax). How many timesteps are left depends on attributes, which the C API does not show here.
+// outputs (, argmax)
 template <bool kMax>
-void infer_forward(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  TF_ShapeHandle* x = shapes.input(0, 3);
-  shapes.set_output(0, {shapes.dim(x, 0), shapes.unknown_dim(), shapes.dim(x, 2)});
-  if (kMax) shapes.set_output(1, {shapes.unknown_dim(), shapes.unknown_dim(), shapes.unknown_dim()});
-}
+class PoolForward {
+ public:
+  explicit PoolForward(Attributes& attributes)
+      : options_(read_options(attributes)), save_argmax_(kMax && attributes.boolean("save_argmax")) {}
 
-template <bool kMax>
-void compute_forward(void* opaque, TF_OpKernelContext* raw) {
-  const auto& attributes = *static_cast<const Attributes*>(opaque);
-  run_kernel(raw, [&](Context& context) {
+  static void infer_shapes(Shapes& shapes) {
+    // How many timesteps are left depends on attributes.
+    TF_ShapeHandle* x = shapes.input(0, 3);
+    shapes.set_output(0, {shapes.dim(x, 0), shapes.unknown_dim(), shapes.dim(x, 2)});
+    if (kMax) shapes.set_output(1, {shapes.unknown_dim(), shapes.unknown_dim(), shapes.unknown_dim()});
+  }
+
+  void compute(Context& context) const {
     const Array x = context.next_input();
     PoolPlan plan;
-    if (context.ok()) context.check(pool_plan_forward(x, attributes.options, &plan));
+    if (context.ok()) context.check(pool_plan_forward(x, options_, &plan));
     const PoolDims& d = plan.dims;
     const Array outputs = context.next_output(d.dtype, {d.batch, d.pooled, d.channels});
     if (!kMax) {
       if (context.ok()) context.check(average_pool_forward(plan, x, outputs));
       return;
     }
-    const Array argmax = next_positions(context, attributes.save_argmax, plan.options.pool_size, d.batch, d.pooled,
-                                        d.channels);
+    const Array argmax =
+        next_positions(context, save_argmax_, plan.options.pool_size, d.batch, d.pooled, d.channels);
     if (context.ok()) context.check(max_pool_forward(plan, x, outputs, argmax));
-  });
-}
+  }
 
-// --- backward --------------------------------------------------------------------------------------------------------
+ private:
+  PoolOptions options_;
+  bool save_argmax_;
+};
 
-// Inputs: doutputs, timesteps (, argmax). Output: dx.
-void infer_backward(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  TF_ShapeHandle* doutputs = shapes.input(0, 3);
-  shapes.set_output(0, {shapes.dim(doutputs, 0), shapes.unknown_dim(), shapes.dim(doutputs, 2)});
-}
-
+// doutputs, timesteps (, argmax) -> dx
 template <bool kMax>
-void compute_backward(void* opaque, TF_OpKernelContext* raw) {
-  const auto& attributes = *static_cast<const Attributes*>(opaque);
-  run_kernel(raw, [&](Context& context) {
+class PoolBackward {
+ public:
+  explicit PoolBackward(Attributes& attributes) : options_(read_options(attributes)) {}
+
+  static void infer_shapes(Shapes& shapes) {
+    TF_ShapeHandle* doutputs = shapes.input(0, 3);
+    shapes.set_output(0, {shapes.dim(doutputs, 0), shapes.unknown_dim(), shapes.dim(doutputs, 2)});
+  }
+
+  void compute(Context& context) const {
     const Array doutputs = context.next_input();
     const Array timesteps = context.next_input();
     if (context.ok() && timesteps.rank != 0) context.fail(TF_INVALID_ARGUMENT, "timesteps must be a scalar");
     PoolPlan plan;
-    if (context.ok())
-      context.check(pool_plan_backward(doutputs, *timesteps.as<int64_t>(), attributes.options, &plan));
+    if (context.ok()) context.check(pool_plan_backward(doutputs, *timesteps.as<int64_t>(), options_, &plan));
     const PoolDims& d = plan.dims;
     Array argmax;
     if (kMax) argmax = positions(context.next_input(), plan.options.pool_size, d.channels);
     const Array dx = context.next_output(d.dtype, {d.batch, d.timesteps, d.channels});
     if (!context.ok()) return;
     context.check(kMax ? max_pool_backward(plan, argmax, doutputs, dx) : average_pool_backward(plan, doutputs, dx));
-  });
-}
+  }
 
+ private:
+  PoolOptions options_;
+};
+
+const Names kAttrs = {"pool_size: int", "strides: int", "padding: {'valid', 'same'}"};
 const bool kRegistered =
-    register_op({"FastseqMaxPoolForward", {"x: T"}, {"outputs: T", "argmax: uint8"},
-                 kAttributes + Names{"save_argmax: bool"}, infer_forward<true>, create_max_forward, compute_forward<true>,
-                 destroy}) &&
-    register_op({"FastseqMaxPoolBackward", {"doutputs: T", "timesteps: int64", "argmax: uint8"}, {"dx: T"},
-                 kAttributes, infer_backward, create, compute_backward<true>, destroy}) &&
-    register_op({"FastseqAveragePoolForward", {"x: T"}, {"outputs: T"}, kAttributes, infer_forward<false>, create,
-                 compute_forward<false>, destroy}) &&
-    register_op({"FastseqAveragePoolBackward", {"doutputs: T", "timesteps: int64"}, {"dx: T"}, kAttributes,
-                 infer_backward, create, compute_backward<false>, destroy});
+    register_op<PoolForward<true>>(
+        {"FastseqMaxPoolForward", {"x: T"}, {"outputs: T", "argmax: uint8"}, kAttrs + Names{"save_argmax: bool"}}) &&
+    register_op<PoolBackward<true>>(
+        {"FastseqMaxPoolBackward", {"doutputs: T", "timesteps: int64", "argmax: uint8"}, {"dx: T"}, kAttrs}) &&
+    register_op<PoolForward<false>>({"FastseqAveragePoolForward", {"x: T"}, {"outputs: T"}, kAttrs}) &&
+    register_op<PoolBackward<false>>(
+        {"FastseqAveragePoolBackward", {"doutputs: T", "timesteps: int64"}, {"dx: T"}, kAttrs});
 
 }  // namespace
 }  // namespace fastseq::tensorflow

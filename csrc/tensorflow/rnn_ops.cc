@@ -51,44 +51,27 @@ RnnInputs read_inputs(Context& context) {
   return inputs;
 }
 
-struct Attributes {
-  RnnOptions options;
-  bool return_sequences = false;
-  bool save_workspace = false;  // of forward
-  bool with_dx = true;          // of backward
+// What both ops are told.
+template <Cell kCell>
+struct CallOptions {
+  explicit CallOptions(Attributes& attributes) {
+    const auto activation = [&](const char* name) {
+      Activation parsed = Activation::kTanh;
+      attributes.check(parse_activation(name, attributes.string(name), &parsed));
+      return parsed;
+    };
+    rnn.cell = kCell;
+    rnn.activation = activation("activation");
+    if (kCell != Cell::kSimpleRnn) rnn.recurrent_activation = activation("recurrent_activation");
+    if (kCell == Cell::kGru) rnn.reset_after = attributes.boolean("reset_after");
+    rnn.go_backwards = attributes.boolean("go_backwards");
+    rnn.zero_output_for_mask = attributes.boolean("zero_output_for_mask");
+    return_sequences = attributes.boolean("return_sequences");
+  }
+
+  RnnOptions rnn;
+  bool return_sequences;
 };
-
-Activation activation_attr(TF_OpKernelConstruction* construction, const char* name) {
-  Activation activation = Activation::kTanh;
-  check(construction, parse_activation(name, string_attr(construction, name), &activation));
-  return activation;
-}
-
-// Those that both ops have.
-template <Cell kCell>
-Attributes* read_attributes(TF_OpKernelConstruction* construction) {
-  auto* attributes = new Attributes;
-  RnnOptions& options = attributes->options;
-  options.cell = kCell;
-  options.activation = activation_attr(construction, "activation");
-  if (kCell != Cell::kSimpleRnn) options.recurrent_activation = activation_attr(construction, "recurrent_activation");
-  if (kCell == Cell::kGru) options.reset_after = bool_attr(construction, "reset_after");
-  options.go_backwards = bool_attr(construction, "go_backwards");
-  options.zero_output_for_mask = bool_attr(construction, "zero_output_for_mask");
-  attributes->return_sequences = bool_attr(construction, "return_sequences");
-  return attributes;
-}
-
-void destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
-
-// --- forward ----------------------------------------------------------------------------------------------------------
-
-template <Cell kCell>
-void* create_forward(TF_OpKernelConstruction* construction) {
-  Attributes* attributes = read_attributes<kCell>(construction);
-  attributes->save_workspace = bool_attr(construction, "save_workspace");
-  return attributes;
-}
 
 constexpr int kX = 0;
 constexpr int kKernel = 1;
@@ -97,84 +80,80 @@ constexpr int kBias = 3;
 
 // outputs, last_output, h_n (, c_n), workspace
 template <Cell kCell>
-void infer_forward(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  TF_ShapeHandle* x = shapes.input(kX, 3);
-  TF_ShapeHandle* batch = shapes.dim(x, 0);
-  TF_ShapeHandle* units = shapes.dim(shapes.input(kRecurrentKernel, 2), 0);
-  // Whether these have timesteps or 0, and how much is saved, depends on attributes, which the C API does not show here.
-  TF_ShapeHandle* timesteps = shapes.unknown_dim();
-  int output = 0;
-  shapes.set_output(output++, {batch, timesteps, units});
-  for (int state = 0; state < (kHasC<kCell> ? 3 : 2); ++state) shapes.set_output(output++, {batch, units});
-  shapes.set_output(output, {batch, timesteps, shapes.unknown_dim()});
-}
+class RnnForward {
+ public:
+  explicit RnnForward(Attributes& attributes)
+      : options_(attributes), save_workspace_(attributes.boolean("save_workspace")) {}
 
-template <Cell kCell>
-void compute_forward(void* opaque, TF_OpKernelContext* raw) {
-  const auto& attributes = *static_cast<const Attributes*>(opaque);
-  run_kernel(raw, [&](Context& context) {
+  static void infer_shapes(Shapes& shapes) {
+    TF_ShapeHandle* x = shapes.input(kX, 3);
+    TF_ShapeHandle* batch = shapes.dim(x, 0);
+    TF_ShapeHandle* units = shapes.dim(shapes.input(kRecurrentKernel, 2), 0);
+    // Whether these have timesteps or 0, and how much is saved, depends on attributes.
+    TF_ShapeHandle* timesteps = shapes.unknown_dim();
+    int output = 0;
+    shapes.set_output(output++, {batch, timesteps, units});
+    for (int state = 0; state < (kHasC<kCell> ? 3 : 2); ++state) shapes.set_output(output++, {batch, units});
+    shapes.set_output(output, {batch, timesteps, shapes.unknown_dim()});
+  }
+
+  void compute(Context& context) const {
     const RnnInputs inputs = read_inputs<kCell>(context);
     RnnPlan plan;
-    if (context.ok()) context.check(rnn_plan_forward(inputs, attributes.options, &plan));
+    if (context.ok()) context.check(rnn_plan_forward(inputs, options_.rnn, &plan));
     const RnnDims& d = plan.dims;
-    const int64_t sequence = attributes.return_sequences ? d.timesteps : 0;
-    const int64_t saved = attributes.save_workspace ? d.timesteps : 0;
+    const int64_t sequence = options_.return_sequences ? d.timesteps : 0;
+    const int64_t saved = save_workspace_ ? d.timesteps : 0;
     RnnOutputs outputs;
     outputs.outputs = context.next_output(d.dtype, {d.batch, sequence, d.units});
     outputs.last_output = context.next_output(d.dtype, {d.batch, d.units});
     outputs.h_n = context.next_output(d.dtype, {d.batch, d.units});
     if (kHasC<kCell>) outputs.c_n = context.next_output(d.dtype, {d.batch, d.units});
-    outputs.workspace = context.next_output(d.dtype, {d.batch, saved, rnn_workspace_width(attributes.options, d.units)});
-    if (!attributes.return_sequences) outputs.outputs = {};
-    if (!attributes.save_workspace) outputs.workspace = {};
+    outputs.workspace = context.next_output(d.dtype, {d.batch, saved, rnn_workspace_width(options_.rnn, d.units)});
+    if (!options_.return_sequences) outputs.outputs = {};
+    if (!save_workspace_) outputs.workspace = {};
     void* scratch = context.scratch(plan.scratch_bytes);
     if (context.ok()) context.check(rnn_forward(plan, inputs, outputs, scratch));
-  });
-}
+  }
 
-// --- backward ---------------------------------------------------------------------------------------------------------
-
-template <Cell kCell>
-void* create_backward(TF_OpKernelConstruction* construction) {
-  Attributes* attributes = read_attributes<kCell>(construction);
-  attributes->with_dx = bool_attr(construction, "with_dx");
-  return attributes;
-}
+ private:
+  CallOptions<kCell> options_;
+  bool save_workspace_;
+};
 
 // dx, dkernel, drecurrent_kernel, dbias, dh0 (, dc0)
 template <Cell kCell>
-void infer_backward(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shapes shapes(context, status);
-  TF_ShapeHandle* x = shapes.input(kX, 3);
-  TF_ShapeHandle* recurrent_kernel = shapes.input(kRecurrentKernel, 2);
-  TF_ShapeHandle* unknown = shapes.unknown_dim();
-  shapes.set_output(0, {unknown, unknown, unknown});  // x's or, by an attribute that is not seen here, nothing
-  shapes.set_output_like(1, shapes.input(kKernel, 2));
-  shapes.set_output_like(2, recurrent_kernel);
-  shapes.set_output_like(3, shapes.input(kBias));
-  for (int state = 0; state < (kHasC<kCell> ? 2 : 1); ++state)
-    shapes.set_output(4 + state, {shapes.dim(x, 0), shapes.dim(recurrent_kernel, 0)});
-}
+class RnnBackward {
+ public:
+  explicit RnnBackward(Attributes& attributes) : options_(attributes), with_dx_(attributes.boolean("with_dx")) {}
 
-template <Cell kCell>
-void compute_backward(void* opaque, TF_OpKernelContext* raw) {
-  const auto& attributes = *static_cast<const Attributes*>(opaque);
-  run_kernel(raw, [&](Context& context) {
+  static void infer_shapes(Shapes& shapes) {
+    TF_ShapeHandle* x = shapes.input(kX, 3);
+    TF_ShapeHandle* recurrent_kernel = shapes.input(kRecurrentKernel, 2);
+    TF_ShapeHandle* unknown = shapes.unknown_dim();
+    shapes.set_output(0, {unknown, unknown, unknown});  // x's or, by an attribute, nothing
+    shapes.set_output_like(1, shapes.input(kKernel, 2));
+    shapes.set_output_like(2, recurrent_kernel);
+    shapes.set_output_like(3, shapes.input(kBias));
+    for (int state = 0; state < (kHasC<kCell> ? 2 : 1); ++state)
+      shapes.set_output(4 + state, {shapes.dim(x, 0), shapes.dim(recurrent_kernel, 0)});
+  }
+
+  void compute(Context& context) const {
     const RnnInputs inputs = read_inputs<kCell>(context);
     const Array workspace = context.next_input();
     RnnOutputGradients doutputs;
     doutputs.doutputs = context.next_input();
-    if (!attributes.return_sequences) doutputs.doutputs = {};
+    if (!options_.return_sequences) doutputs.doutputs = {};
     doutputs.dlast_output = context.next_input();
     doutputs.dh_n = context.next_input();
     if (kHasC<kCell>) doutputs.dc_n = context.next_input();
     RnnPlan plan;
-    if (context.ok()) context.check(rnn_plan_backward(inputs, attributes.options, &plan));
+    if (context.ok()) context.check(rnn_plan_backward(inputs, options_.rnn, &plan));
     const RnnDims& d = plan.dims;
     const int64_t columns = d.gates * d.units;
     RnnGradients gradients;
-    gradients.dx = context.next_optional_output(attributes.with_dx, d.dtype, {d.batch, d.timesteps, d.inputs});
+    gradients.dx = context.next_optional_output(with_dx_, d.dtype, {d.batch, d.timesteps, d.inputs});
     gradients.dkernel = context.next_output(d.dtype, {d.inputs, columns});
     gradients.drecurrent_kernel = context.next_output(d.dtype, {d.units, columns});
     if (inputs.bias.present) {
@@ -187,31 +166,27 @@ void compute_backward(void* opaque, TF_OpKernelContext* raw) {
     if (kHasC<kCell>) gradients.dc0 = context.next_output(d.dtype, {d.batch, d.units});
     void* scratch = context.scratch(plan.scratch_bytes);
     if (context.ok()) context.check(rnn_backward(plan, inputs, workspace, doutputs, gradients, scratch));
-  });
-}
+  }
+
+ private:
+  CallOptions<kCell> options_;
+  bool with_dx_;
+};
 
 template <Cell kCell>
 bool register_cell(const std::string& name) {
-  return register_op({
+  return register_op<RnnForward<kCell>>({
              name + "Forward",
              input_specs<kCell>(),
              Names{"outputs: T", "last_output: T", "h_n: T"} + only_lstm<kCell>("c_n: T") + Names{"workspace: T"},
              attr_specs<kCell>() + Names{"save_workspace: bool"},
-             infer_forward<kCell>,
-             create_forward<kCell>,
-             compute_forward<kCell>,
-             destroy,
          }) &&
-         register_op({
+         register_op<RnnBackward<kCell>>({
              name + "Backward",
              input_specs<kCell>() + Names{"workspace: T", "doutputs: T", "dlast_output: T", "dh_n: T"} +
                  only_lstm<kCell>("dc_n: T"),
              Names{"dx: T", "dkernel: T", "drecurrent_kernel: T", "dbias: T", "dh0: T"} + only_lstm<kCell>("dc0: T"),
              attr_specs<kCell>() + Names{"with_dx: bool = true"},
-             infer_backward<kCell>,
-             create_backward<kCell>,
-             compute_backward<kCell>,
-             destroy,
          });
 }
 

@@ -1,6 +1,8 @@
 """The operations over NumPy arrays, with no framework in between.
 
 Arrays are float32 or float64, all of one call alike, C-contiguous, and are neither copied nor cast.
+They are read where they are, some more than once and by several threads, and with Python's lock released: do not change
+them during a call.
 """
 
 from __future__ import annotations
