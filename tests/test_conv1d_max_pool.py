@@ -127,10 +127,40 @@ def test_large_has_the_bits_of_one_after_the_other(
             _assert_same(case, window)
 
 
+@every_dtype
+def test_weights_from_few_elements_have_the_bits_of_one_after_the_other(isa: str, dtype: str) -> None:
+    """Windows that leave few elements of the gradient, and patches of several panels, one, and a part of one."""
+    runtime.set_num_threads(3)
+    for size, options in [
+        ((3, 310, 100, 21, 5), {"activation": "relu"}),
+        ((5, 75, 33, 5, 3), {"activation": "linear", "groups": 2, "strides": 2}),
+        ((1, 140, 97, 18, 1), {"activation": "tanh", "strides": 3, "bias": False}),
+        ((2, 47, 5, 9, 20), {"activation": "relu", "groups": 3}),
+    ]:
+        case = make_case(*size, dtype, **options)
+        for window in [(3, None, "valid"), (4, 6, "same"), (22, None, "same")]:
+            _assert_same(case, window)
+
+
+def test_positions_outside_of_their_windows_count_for_nothing() -> None:
+    case = make_case(2, 150, 40, 7, 5, activation="linear")
+    for window in [(4, None, "same"), (300, None, "same")]:
+        result = _forward(case, window)
+        result.argmax[:] = np.iinfo(result.argmax.dtype).max
+        gradients = _backward(case, window, result, _doutputs(result.outputs))
+        for gradient in (gradients.dx, gradients.dkernel, gradients.dbias):
+            assert not gradient.any()
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("window", LARGE_WINDOWS, ids=str)
 @pytest.mark.parametrize("size", LARGE, ids=str)
-def test_same_bits_for_any_threads_and_isa(size: tuple[int, int, int, int, int], window: Window) -> None:
-    case = make_case(*size, padding="same", strides=2 if size[0] == 1 else 1, activation="relu")
+def test_same_bits_for_any_threads_and_isa(
+    size: tuple[int, int, int, int, int], window: Window, padding: str
+) -> None:
+    case = make_case(*size, padding=padding, strides=2 if size[0] == 1 else 1, activation="relu")
+    if not window_fits(native_forward(case).shape[1], window):
+        pytest.skip("the window is longer than the sequence")
     runtime.set_isa("scalar")
     runtime.set_num_threads(1)
     expected = _fused(case, window)

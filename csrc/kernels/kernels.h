@@ -53,6 +53,16 @@ struct ProductArgs {
 
 constexpr int64_t kDepthBlock = 128;
 
+// The blocks of a sum over k < depth, as even as possible. A depth of 0 is one empty block.
+struct DepthBlocks {
+  int64_t depth;
+  int64_t count;
+
+  explicit DepthBlocks(int64_t the_depth)
+      : depth(the_depth), count(the_depth > 0 ? (the_depth + kDepthBlock - 1) / kDepthBlock : 1) {}
+  int64_t size(int64_t block) const { return depth / count + (block < depth % count ? 1 : 0); }
+};
+
 // Elements from one tile of a column-packed operand to the next: an odd number of cache lines, so that the tiles' lines of
 // one column do not fall into the same sets of the first-level cache.
 template <class T>
@@ -60,6 +70,23 @@ constexpr int64_t column_tile_stride(int64_t tile_rows) {
   constexpr int64_t kLine = 64 / sizeof(T);
   return ((kDepthBlock * tile_rows / kLine) | 1) * kLine;
 }
+
+// sums[j] += sum_i of[i].weight rows[of[i].row * stride + j], for i < count and j < columns. The sum over i is one block,
+// from zero, in order: that of a product whose other terms are zero.
+template <class T>
+struct WeightedRow {
+  int32_t row;
+  T weight;
+};
+template <class T>
+struct WeightedRowsArgs {
+  int64_t count;
+  const WeightedRow<T>* of;
+  const T* rows;
+  int64_t stride;  // in elements
+  int64_t columns;
+  T* sums;
+};
 
 // The elementwise part of one step of the cells, over `rows` batch rows and `units` of their U units. "Gates" blocks lie
 // side by side: gate g of row r of `z` is z[(r * G + g) * units], that of a row of `saved` saved[r][g * stride].
@@ -217,6 +244,7 @@ struct KernelTable {
   // tile_rows.
   void (*pack_column)(int64_t k, int64_t count, const T* column, T* packed);
   void (*product)(const ProductArgs<T>&);
+  void (*add_weighted_rows)(const WeightedRowsArgs<T>&);
 
   // values[i] = a(values[i]); dz[i] = dvalues[i] a'(z[i]), where values[i] = a(z[i]).
   void (*activate)(Activation, int64_t count, T* values);

@@ -256,11 +256,11 @@ void product(const ProductArgs<typename S::T>& args) {
   const int64_t base = tiles ? args.rows / tiles : 0;
   const int64_t extra = tiles ? args.rows % tiles : 0;
   const T* const* init = args.init;
-  // Blocks of the depth as even as possible too; a depth of 0 is one empty block, which still writes init.
-  const int64_t blocks = depth > 0 ? (depth + kDepthBlock - 1) / kDepthBlock : 1;
+  // An empty block, too, still writes init.
+  const DepthBlocks blocks(depth);
   int64_t k0 = 0;
-  for (int64_t i = 0; i < blocks; ++i) {
-    const int64_t block = depth / blocks + (i < depth % blocks ? 1 : 0);
+  for (int64_t i = 0; i < blocks.count; ++i) {
+    const int64_t block = blocks.size(i);
     for (int64_t p = 0; p < panels.count; ++p) {
       const int64_t column = panels.first_vector(p) * S::kLanes;
       const int64_t vectors = panels.width(p);

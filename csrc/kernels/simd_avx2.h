@@ -65,6 +65,7 @@ struct Avx2F32 {
   // Tail tiles keep 16 lanes for each row and column.
   static constexpr int kTailRows = 3;
   static constexpr int kTailColumns = 2;
+  static constexpr int kTileSums = 8;
   static constexpr int kSideBySide = 2;  // activations at a time
   static V zero() { return _mm256_setzero_ps(); }
   static V set(T x) { return _mm256_set1_ps(x); }

@@ -56,6 +56,7 @@ struct Avx512F32 {
   // Tail tiles keep 16 lanes for each row and column.
   static constexpr int kTailRows = 6;
   static constexpr int kTailColumns = 4;
+  static constexpr int kTileSums = 16;
   static constexpr int kSideBySide = 4;  // activations at a time
   static V zero() { return _mm512_setzero_ps(); }
   static V set(T x) { return _mm512_set1_ps(x); }

@@ -65,6 +65,7 @@ struct NeonF32 {
   // Tail tiles keep 16 lanes, 4 vectors, for each row and column; 3 x 2 would spill.
   static constexpr int kTailRows = 2;
   static constexpr int kTailColumns = 2;
+  static constexpr int kTileSums = 16;
   static constexpr int kSideBySide = 2;  // activations at a time; GCC leaves calls in the code of more
   static V zero() { return vdupq_n_f32(0.0F); }
   static V set(T x) { return vdupq_n_f32(x); }

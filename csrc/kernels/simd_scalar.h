@@ -67,6 +67,7 @@ struct Scalar {
   // Tail tiles keep 16 lanes for each row and column.
   static constexpr int kTailRows = 1;
   static constexpr int kTailColumns = 1;
+  static constexpr int kTileSums = 4;
   static constexpr int kSideBySide = 1;  // activations at a time
   static V zero() { return V(0); }
   static V set(T x) { return x; }

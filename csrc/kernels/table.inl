@@ -10,6 +10,7 @@
 #include "pool.inl"
 #include "product.inl"
 #include "simple_rnn.inl"
+#include "weighted_rows.inl"
 
 namespace fastseq {
 namespace {
@@ -22,6 +23,7 @@ constexpr KernelTable<typename S::T> make_table() {
           pack_transposed<S>,
           pack_column<S>,
           product<S>,
+          add_weighted_rows<S>,
           activate<S>,
           activation_gradient<S>,
           lstm_forward<S>,

@@ -3,10 +3,12 @@
 // The batch falls into parts with sums of their own for the weight gradients; the team into sections, each on parts of its
 // own (conv1d_layout.h). A section goes through the sequences of a part one by one, so that a sequence's x and dz stay in
 // the second-level cache: dz = doutputs a'(z), where pooled at the timesteps that the outputs are from, then dx, whose
-// steps its members divide, and the sums of the weight gradients, whose rows they divide. dz has two buffers, so that the
-// members meet once a sequence.
+// steps its members divide, and the sums of the weight gradients (conv1d_weights.h). dz has two buffers, so that the members
+// meet once a sequence.
+//
 #include "checks.h"
 #include "conv1d_layout.h"
+#include "conv1d_weights.h"
 
 namespace fastseq {
 namespace {
@@ -27,29 +29,32 @@ struct BackwardScratch {
 
   struct Section {
     T* dz[2];  // (T', F), and a vector behind it that may be read
+    typename SparseWeights<T>::Section sparse;
 
-    Section(const Conv1dPlan& plan, int, Scratch& scratch) {
+    Section(const Conv1dPlan& plan, int, Scratch& scratch) : sparse(plan, scratch) {
       constexpr int64_t kVector = 16;
       for (T*& buffer : dz) buffer = scratch.take<T>(conv1d_scratch_timesteps(plan) * plan.dims.filters + kVector);
     }
   };
 
-  // Of one member of the team, with R rows in a block and at most M rows of weights.
+  // Of one member of the team, with R rows in a block.
   struct Member {
     T* gathered;        // (R, taps F/G)
     T* transposed;      // (kTransposedRows, C/G)
-    const T** operands; // (max(R, M))
-    T** results;        // likewise
+    const T** operands; // (R)
+    T** results;        // (R)
     T* dpooled;         // (F), where pooled
+    typename DenseWeights<T>::Member dense;
+    Nonzeros<T> nonzeros;
 
-    Member(const Conv1dPlan& plan, int, Scratch& scratch) {
+    Member(const Conv1dPlan& plan, int, Scratch& scratch) : dense(plan, scratch), nonzeros(plan, scratch) {
       const int64_t patch = plan.dims.width * (plan.dims.filters / plan.options.groups);
       const int64_t rows = conv1d_block_rows(patch);
       const int64_t group_channels = plan.dims.channels / plan.options.groups;
       gathered = scratch.take<T>(rows * patch);
       transposed = scratch.take<T>(kTransposedRows * group_channels);
-      operands = scratch.take<const T*>(std::max(rows, group_channels));
-      results = scratch.take<T*>(std::max(rows, group_channels));
+      operands = scratch.take<const T*>(rows);
+      results = scratch.take<T*>(rows);
       dpooled = scratch.take<T>(plan.options.pooled ? plan.dims.filters : 0);
     }
   };
@@ -109,6 +114,7 @@ class Backward : Conv1dOperands<T> {
 
  private:
   using Member = typename BackwardScratch<T>::Member;
+  using Section = typename BackwardScratch<T>::Section;
   using Transposed = typename BackwardScratch<T>::Transposed;
 
   // The member's share of a phase's matrix: rows (tap, f) of C/G elements, the last tap first, as dz has it.
@@ -133,25 +139,31 @@ class Backward : Conv1dOperands<T> {
 
   // The sequences of one part: their dx, and their sums for the weights.
   void add_part(const Team& team, const Member& own, Range sequences, T* dkernel, T* dbias) const {
+    const SectionShare share{team.section_size(), team.rank_in_section()};
     const auto section = scratch_.sections.at(team.section());
-    const auto share = [&](int64_t count) { return part(count, team.section_size(), team.rank_in_section()); };
-    const Range weight_rows = share(width * groups * group_channels);
-    for_weight_rows(weight_rows, [&](int64_t k, int64_t g, Range c) {
-      for (int64_t row = c.begin; row < c.end; ++row)
-        std::fill_n(dkernel + (k * group_channels + row) * filters + g * group_filters, group_filters, T(0));
-    });
-    const Range bias_columns = dbias ? share(filters) : Range{0, 0};
+    const auto add = [&](const auto& weights) { add_sequences(team, own, section, share, sequences, weights, dbias); };
+    if (conv1d_sparse(plan))
+      add(SparseWeights<T>(*this, share, own.nonzeros, section.sparse, {outputs_, doutputs_, argmax_}, dkernel));
+    else
+      add(DenseWeights<T>(*this, share, own.dense, dkernel));
+  }
+
+  template <class Weights>
+  void add_sequences(const Team& team, const Member& own, const Section& section, const SectionShare& share,
+                     Range sequences, const Weights& weights, T* dbias) const {
+    weights.start();
+    const Range bias_columns = dbias ? share.of(filters) : Range{0, 0};
     std::fill(dbias + bias_columns.begin, dbias + bias_columns.end, T(0));
-    const Range own_dz = share(convolved);
     for (int64_t b = sequences.begin; b < sequences.end; ++b) {
       T* dz = section.dz[b & 1];
-      find_dz(own, b, own_dz, dz);
+      find_dz(own, b, share.of(convolved), dz);
+      weights.bring_near(b);
       team.wait_for_section();
-      if (dx_) find_dx(own, b, share(timesteps), dz);
-      fetch(x + b * timesteps * channels, timesteps * channels);
-      for_weight_rows(weight_rows, [&](int64_t k, int64_t g, Range c) { add_weights(own, b, k, g, c, dz, dkernel); });
+      if (dx_) find_dx(own, b, share.of(timesteps), dz);
+      weights.add(b, dz);
       add_bias(bias_columns, dz, dbias);
     }
+    weights.finish();
   }
 
   // Timesteps [t.begin, t.end) of sequence b.
@@ -205,44 +217,6 @@ class Backward : Conv1dOperands<T> {
       }
       kernels.product({rows, of.kernel.shape, own.operands, 1, of.kernel.group(g), 0, nullptr, own.results});
     }
-  }
-
-  // Calls body(k, group, channels of the group) for the rows of the kernel in [rows.begin, rows.end), counted group by
-  // group.
-  template <class Body>
-  void for_weight_rows(Range rows, const Body& body) const {
-    for (int64_t row = rows.begin; row < rows.end;) {
-      const int64_t c = row % group_channels;
-      const int64_t end = std::min(group_channels, c + rows.end - row);
-      body(row / group_channels / groups, row / group_channels % groups, Range{c, end});
-      row += end - c;
-    }
-  }
-
-  // Adds sequence b's x_k^T dz, of the steps at which tap k is within x.
-  void add_weights(const Member& own, int64_t b, int64_t k, int64_t g, Range c, const T* dz, T* dkernel) const {
-    const int64_t strides = plan.options.strides;
-    const int64_t offset = k * plan.options.dilation_rate - plan.dims.padding_before;
-    const int64_t begin = offset < 0 ? (-offset + strides - 1) / strides : 0;
-    const int64_t last = timesteps - 1 - offset;
-    const int64_t end = last < 0 ? 0 : std::min(convolved, last / strides + 1);
-    if (begin >= end) return;
-    const T* first = x + (b * timesteps + begin * strides + offset) * channels + g * group_channels;
-    for (int64_t m = 0; m < c.end - c.begin; ++m) {
-      own.operands[m] = first + c.begin + m;
-      own.results[m] = dkernel + (k * group_channels + c.begin + m) * filters + g * group_filters;
-    }
-    kernels.product({c.end - c.begin, {end - begin, group_filters, 0}, own.operands, strides * channels,
-                     dz + begin * filters + g * group_filters, filters, own.results, own.results});
-  }
-
-  // Has a sequence brought near, in order: the sums walk through it in steps too wide for the CPU to see ahead. At 500
-  // channels that takes a tenth off the whole of backward.
-  static void fetch(const T* sequence, int64_t count) {
-    constexpr int64_t kNear = (int64_t{1} << 20) / sizeof(T);
-    constexpr int64_t kLine = 64 / sizeof(T);
-    if (count > kNear) return;
-    for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(sequence + i);
   }
 
   // Adds sequence b's dz, as a product with ones: in blocks, which errs less than one long sum.

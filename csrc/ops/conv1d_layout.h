@@ -22,6 +22,21 @@ inline int64_t conv1d_patch_elements(const Conv1dPlan& plan) {
   return plan.dims.width * (plan.dims.channels / plan.options.groups);
 }
 
+// Whether every tap is within x at every step.
+inline bool conv1d_all_within(const Conv1dPlan& plan) {
+  const Conv1dDims& d = plan.dims;
+  const int64_t reach = plan.options.dilation_rate * (d.width - 1);
+  return d.padding_before == 0 && (d.convolved - 1) * plan.options.strides + reach < d.timesteps;
+}
+
+// Elements of a patch that lie side by side in x at every step: all of it, or those of one tap.
+inline int64_t conv1d_tap_channels(const Conv1dPlan& plan) {
+  const Conv1dDims& d = plan.dims;
+  const Conv1dOptions& o = plan.options;
+  const bool one = o.dilation_rate == 1 && o.groups == 1 && conv1d_all_within(plan);
+  return one ? conv1d_patch_elements(plan) : d.channels / o.groups;
+}
+
 // Rows whose patches are multiplied at once: as many as keep them, gathered, in a typical second-level cache.
 inline int64_t conv1d_block_rows(int64_t patch_elements) {
   constexpr int64_t kBlockElements = 64 * 1024;

@@ -632,6 +632,13 @@ void check_convolution(Random& random) {
   options.pooled = true;
   options.pool = {300, 70, Padding::kValid};
   check(Convolution{{1, 450, 3, 5, 2}, options, true, random.next()});
+  // Weight gradients from the few elements that a window leaves: several panels and blocks, and work for several threads.
+  options.pool = {4, 4, Padding::kValid};
+  check(Convolution{{2, 290, 70, 19, 5}, options, true, random.next()});
+  options.groups = 2;
+  options.strides = 2;
+  options.pool = {3, 5, Padding::kSame};
+  check(Convolution{{7, 211, 49, 66, 4}, options, false, random.next(), true});
 }
 
 // A state that decays must become zero, not denormal, and the caller's floating-point mode must come back.

@@ -1,0 +1,112 @@
+// The gradient dz of a convolution that is pooled: mostly zeros, since a window leaves one element of every filter.
+#pragma once
+
+#include "conv1d_layout.h"
+
+namespace fastseq {
+
+// Whether backward takes the weight gradients from what is not zero alone: where that is faster, in windows of 3 timesteps
+// or more, of patches long enough to make up for finding it. Windows that overlap may give an element twice, whose sum is
+// a rounding of its own.
+inline bool conv1d_sparse(const Conv1dPlan& plan) {
+  constexpr int64_t kLeastStrides = 3;
+  constexpr int64_t kLeastPatch = 96;
+  const PoolOptions& pool = plan.options.pool;
+  return plan.options.pooled && pool.strides >= std::max(pool.pool_size, kLeastStrides) &&
+         conv1d_patch_elements(plan) >= kLeastPatch && plan.options.dilation_rate == 1 && conv1d_all_within(plan) &&
+         plan.dims.timesteps <= INT32_MAX;
+}
+
+// What the gradient comes from: the pooled outputs, each (N, T'', F).
+template <class T>
+struct PooledGradient {
+  const T* outputs;
+  const T* doutputs;
+  const void* argmax;
+};
+
+// The elements of one sequence's dz that are not zero, of some of its filters, filter by filter and in order.
+template <class T>
+class Nonzeros {
+ public:
+  Nonzeros(const Conv1dPlan& plan, Scratch& scratch) : blocks_(plan.dims.convolved) {
+    const int64_t filters = conv1d_sparse(plan) ? plan.dims.filters : 0;
+    most_ = plan.dims.outputs;
+    dpooled_ = scratch.take<T>(filters);
+    counts_ = scratch.take<int64_t>(filters);
+    ends_ = scratch.take<int64_t>(filters * blocks_.count);
+    found_ = scratch.take<WeightedRow<T>>(filters * most_);
+  }
+
+  // Of the filters [f.begin, f.end) of sequence b.
+  void find(const Conv1dOperands<T>& operands, const PooledGradient<T>& gradient, int64_t b, Range f) const {
+    if (operands.index_bytes == 1)
+      find(operands, gradient, b, f, static_cast<const uint8_t*>(gradient.argmax));
+    else if (operands.index_bytes == 2)
+      find(operands, gradient, b, f, static_cast<const uint16_t*>(gradient.argmax));
+    else
+      find(operands, gradient, b, f, static_cast<const int32_t*>(gradient.argmax));
+  }
+
+  // Adds the rows of all steps, weighted, to the sums of the filters in `filters`, counted from the first that was looked
+  // for. `args` says which rows, and has the sums of the first of them; those of the others follow, `sums_ld` elements
+  // apart.
+  void add(const KernelTable<T>& kernels, Range filters, const WeightedRowsArgs<T>& args, int64_t sums_ld) const {
+    // Block by block, so that its rows stay near for all filters.
+    for (int64_t block = 0; block < blocks_.count; ++block) {
+      WeightedRowsArgs<T> own = args;
+      for (int64_t i = filters.begin; i < filters.end; ++i, own.sums += sums_ld) {
+        const int64_t* ends = ends_ + i * blocks_.count;
+        const int64_t begin = block > 0 ? ends[block - 1] : 0;
+        own.of = found_ + i * most_ + begin;
+        own.count = ends[block] - begin;
+        if (own.count > 0) kernels.add_weighted_rows(own);
+      }
+    }
+  }
+
+ private:
+  // A position outside of its window counts for none of it.
+  template <class Index>
+  void find(const Conv1dOperands<T>& operands, const PooledGradient<T>& gradient, int64_t b, Range f,
+            const Index* argmax) const {
+    const int64_t count = f.end - f.begin;
+    std::fill_n(counts_, count, 0);
+    for (int64_t p = 0; p < operands.outputs; ++p) {
+      const int64_t at = (b * operands.outputs + p) * operands.filters + f.begin;
+      operands.kernels.activation_gradient(operands.plan.options.activation, count, gradient.outputs + at,
+                                           gradient.doutputs + at, dpooled_);
+      const int64_t begin = operands.windows.whole(p).begin;
+      const Range inside = operands.windows.inside(p);
+      WeightedRow<T>* found = found_;
+      for (int64_t i = 0; i < count; ++i, found += most_) {
+        const int64_t step = begin + static_cast<int64_t>(argmax[at + i]);
+        found[counts_[i]] = {static_cast<int32_t>(step), dpooled_[i]};
+        // No branch: it would be taken at random.
+        counts_[i] += static_cast<int64_t>(dpooled_[i] != 0) & (step >= inside.begin) & (step < inside.end);
+      }
+    }
+    for (int64_t i = 0; i < count; ++i) find_ends(i);
+  }
+
+  // Where the blocks of the sum over the steps end among what was found for filter i.
+  void find_ends(int64_t i) const {
+    const WeightedRow<T>* found = found_ + i * most_;
+    int64_t end = 0;
+    int64_t next = 0;
+    for (int64_t block = 0; block < blocks_.count; ++block) {
+      end += blocks_.size(block);
+      while (next < counts_[i] && found[next].row < end) ++next;
+      ends_[i * blocks_.count + block] = next;
+    }
+  }
+
+  DepthBlocks blocks_;     // of the steps
+  int64_t most_;           // of a filter
+  T* dpooled_;             // (F): dz of one window
+  int64_t* counts_;        // (F)
+  int64_t* ends_;          // (F, blocks)
+  WeightedRow<T>* found_;  // (F, most)
+};
+
+}  // namespace fastseq

@@ -1,0 +1,228 @@
+// The two ways to the kernel's gradient, x^T dz by taps: from all of dz, or from what is not zero of it.
+//
+// Each is made for one part of the batch, by every member of a section, and has the same five calls: start(), then for
+// every sequence bring_near(b), before the section meets, and add(b, dz), after it, then finish().
+#pragma once
+
+#include "conv1d_layout.h"
+#include "conv1d_nonzeros.h"
+
+namespace fastseq {
+
+// A member's work: its share of what the section divides.
+struct SectionShare {
+  int64_t members;
+  int64_t rank;
+  Range of(int64_t count) const { return part(count, members, rank); }
+};
+
+// Products of columns of x with dz. Members divide the kernel's rows.
+template <class T>
+class DenseWeights {
+ public:
+  // Of one member, with at most M rows.
+  struct Member {
+    const T** operands;  // (M)
+    T** results;         // (M)
+
+    Member(const Conv1dPlan& plan, Scratch& scratch) {
+      const int64_t rows = conv1d_sparse(plan) ? 0 : conv1d_tap_channels(plan);
+      operands = scratch.take<const T*>(rows);
+      results = scratch.take<T*>(rows);
+    }
+  };
+
+  DenseWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Member& own, T* dkernel)
+      : o_(operands),
+        tap_channels_(conv1d_tap_channels(o_.plan)),
+        rows_(share.of(o_.width * o_.groups * o_.group_channels)),
+        own_(own),
+        dkernel_(dkernel) {}
+
+  void start() const {
+    for_rows([&](int64_t k, int64_t g, Range c) {
+      for (int64_t row = c.begin; row < c.end; ++row) std::fill_n(result(k, g, row), o_.group_filters, T(0));
+    });
+  }
+  void bring_near(int64_t) const {}
+  void add(int64_t b, const T* dz) const {
+    fetch(o_.x + b * o_.timesteps * o_.channels, o_.timesteps * o_.channels);
+    for_rows([&](int64_t k, int64_t g, Range c) { add_tap(b, k, g, c, dz); });
+  }
+  void finish() const {}
+
+ private:
+  T* result(int64_t k, int64_t g, int64_t row) const {
+    return dkernel_ + (k * tap_channels_ + row) * o_.filters + g * o_.group_filters;
+  }
+
+  // Calls body(k, group, channels of the group) for the member's rows of the kernel, counted group by group. Taps that
+  // follow each other in memory are one.
+  template <class Body>
+  void for_rows(const Body& body) const {
+    for (int64_t row = rows_.begin; row < rows_.end;) {
+      const int64_t c = row % tap_channels_;
+      const int64_t end = std::min(tap_channels_, c + rows_.end - row);
+      body(row / tap_channels_ / o_.groups, row / tap_channels_ % o_.groups, Range{c, end});
+      row += end - c;
+    }
+  }
+
+  // Of the steps at which tap k is within x.
+  void add_tap(int64_t b, int64_t k, int64_t g, Range c, const T* dz) const {
+    const int64_t strides = o_.plan.options.strides;
+    const int64_t offset = k * o_.plan.options.dilation_rate - o_.plan.dims.padding_before;
+    const int64_t begin = offset < 0 ? (-offset + strides - 1) / strides : 0;
+    const int64_t last = o_.timesteps - 1 - offset;
+    const int64_t end = last < 0 ? 0 : std::min(o_.convolved, last / strides + 1);
+    if (begin >= end) return;
+    const T* first = o_.x + (b * o_.timesteps + begin * strides + offset) * o_.channels + g * o_.group_channels;
+    for (int64_t row = c.begin; row < c.end; ++row) {
+      own_.operands[row - c.begin] = first + row;
+      own_.results[row - c.begin] = result(k, g, row);
+    }
+    o_.kernels.product({c.end - c.begin, {end - begin, o_.group_filters, 0}, own_.operands, strides * o_.channels,
+                        dz + begin * o_.filters + g * o_.group_filters, o_.filters, own_.results, own_.results});
+  }
+
+  // Has a sequence brought near, in order: the sums walk through it in steps too wide for the CPU to see ahead. At 500
+  // channels that takes a tenth off the whole of backward.
+  static void fetch(const T* sequence, int64_t count) {
+    constexpr int64_t kNear = (int64_t{1} << 20) / sizeof(T);
+    constexpr int64_t kLine = 64 / sizeof(T);
+    if (count > kNear) return;
+    for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(sequence + i);
+  }
+
+  const Conv1dOperands<T>& o_;
+  const int64_t tap_channels_;
+  const Range rows_;
+  const Member own_;
+  T* const dkernel_;
+};
+
+// The channels of a group fall into panels: matrices of their columns of x, zero beyond the last channel. What the taps of
+// a step have of a panel lies side by side, aligned; its sums for one filter fit the registers of AVX-512, whose
+// multiply-adds need some ten of them to be busy, and its rows of a block of the sums the first-level cache.
+class ChannelPanels {
+ public:
+  static constexpr int64_t kLanes = 16;
+
+  explicit ChannelPanels(const Conv1dPlan& plan)
+      : vectors_((plan.dims.channels / plan.options.groups + kLanes - 1) / kLanes) {
+    constexpr int64_t kRegisters = 16;
+    constexpr int64_t kMostVectors = 3;
+    const int64_t most = std::clamp<int64_t>(kRegisters / plan.dims.width, 1, kMostVectors);
+    count_ = (vectors_ + most - 1) / most;
+  }
+  int64_t count() const { return count_; }
+  int64_t channels() const { return vectors_ * kLanes; }  // of all panels
+  Range channels_of(int64_t panel) const {
+    const Range of = part(vectors_, count_, panel);
+    return {of.begin * kLanes, of.end * kLanes};
+  }
+
+ private:
+  int64_t vectors_;
+  int64_t count_;
+};
+
+// Sums of the patches at the elements of dz that are not zero, filter by filter, in DenseWeights' order and so with its
+// bits (but where x is not finite: there is no product of it with zero). Members divide the filters.
+template <class T>
+class SparseWeights {
+ public:
+  // Of a section, with P channels in all panels of a group.
+  struct Section {
+    T* packed[2];  // x of a sequence: (G, panels, T, channels)
+    T* sums;       // (panels, F, K, channels)
+
+    Section(const Conv1dPlan& plan, Scratch& scratch) {
+      const int64_t channels = conv1d_sparse(plan) ? ChannelPanels(plan).channels() : 0;
+      const int64_t steps = plan.dims.batch > 0 ? plan.dims.timesteps : 0;
+      for (T*& buffer : packed) buffer = scratch.take<T>(plan.options.groups * steps * channels);
+      sums = scratch.take<T>(plan.dims.filters * plan.dims.width * channels);
+    }
+  };
+
+  SparseWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Nonzeros<T>& nonzeros,
+                const Section& section, const PooledGradient<T>& gradient, T* dkernel)
+      : o_(operands),
+        panels_(o_.plan),
+        steps_(share.of(o_.timesteps)),
+        filters_(share.of(o_.filters)),
+        nonzeros_(nonzeros),
+        section_(section),
+        gradient_(gradient),
+        dkernel_(dkernel) {}
+
+  void start() const {
+    for_sums([&](int64_t, T* sums, int64_t columns, Range) { std::fill_n(sums, o_.width * columns, T(0)); });
+  }
+
+  void bring_near(int64_t b) const {
+    T* to = section_.packed[b & 1];
+    for (int64_t g = 0; g < o_.groups; ++g)
+      for (int64_t panel = 0; panel < panels_.count(); ++panel) {
+        const Range c = panels_.channels_of(panel);
+        const int64_t columns = c.end - c.begin;
+        const int64_t within = std::min(o_.group_channels, c.end) - c.begin;
+        const T* row = o_.x + (b * o_.timesteps + steps_.begin) * o_.channels + g * o_.group_channels + c.begin;
+        for (int64_t step = steps_.begin; step < steps_.end; ++step, row += o_.channels) {
+          T* packed = to + step * columns;
+          std::copy_n(row, within, packed);
+          std::fill(packed + within, packed + columns, T(0));
+        }
+        to += o_.timesteps * columns;
+      }
+  }
+
+  void add(int64_t b, const T*) const {
+    nonzeros_.find(o_, gradient_, b, filters_);
+    WeightedRowsArgs<T> args = {};
+    for (int64_t f = filters_.begin, end; f < filters_.end; f = end) {
+      const int64_t g = f / o_.group_filters;
+      end = std::min(filters_.end, (g + 1) * o_.group_filters);
+      for (int64_t panel = 0; panel < panels_.count(); ++panel) {
+        const Range c = panels_.channels_of(panel);
+        args.rows = section_.packed[b & 1] + (g * panels_.channels() + c.begin) * o_.timesteps;
+        args.stride = o_.plan.options.strides * (c.end - c.begin);
+        args.columns = o_.width * (c.end - c.begin);
+        args.sums = section_.sums + c.begin * o_.width * o_.filters + f * args.columns;
+        nonzeros_.add(o_.kernels, {f - filters_.begin, end - filters_.begin}, args, args.columns);
+      }
+    }
+  }
+
+  void finish() const {
+    for_sums([&](int64_t f, const T* sums, int64_t columns, Range c) {
+      for (int64_t k = 0; k < o_.width; ++k)
+        for (int64_t channel = c.begin; channel < std::min(o_.group_channels, c.end); ++channel)
+          dkernel_[(k * o_.group_channels + channel) * o_.filters + f] = sums[k * columns + channel - c.begin];
+    });
+  }
+
+ private:
+  // Calls body(f, sums, columns, c) for every filter of the member and the channels c of every panel, whose sums have so
+  // many columns for each tap.
+  template <class Body>
+  void for_sums(const Body& body) const {
+    for (int64_t panel = 0; panel < panels_.count(); ++panel) {
+      const Range c = panels_.channels_of(panel);
+      const int64_t columns = c.end - c.begin;
+      for (int64_t f = filters_.begin; f < filters_.end; ++f)
+        body(f, section_.sums + (c.begin * o_.filters + f * columns) * o_.width, columns, c);
+    }
+  }
+
+  const Conv1dOperands<T>& o_;
+  const ChannelPanels panels_;
+  const Range steps_;
+  const Range filters_;
+  const Nonzeros<T> nonzeros_;
+  const Section section_;
+  const PooledGradient<T> gradient_;
+  T* const dkernel_;
+};
+
+}  // namespace fastseq
