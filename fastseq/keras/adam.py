@@ -62,8 +62,6 @@ class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
             return f"variables must be of {' or '.join(_DTYPES)}, got {dtype}"
         if len(variable.shape) > _MAX_RANK:
             return f"variables must have at most {_MAX_RANK} dimensions, got {len(variable.shape)}"
-        if backend.is_supported() and backend.load().is_compiled_by_xla():
-            return "XLA compiles the step"
         return None
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
