@@ -174,7 +174,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
 def test_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
     model = compiled(everyday_model(True), True)
-    board = keras.callbacks.TensorBoard(tmp_path, histogram_freq=1, write_graph=True, profile_batch=(1, 2))
+    board = keras.callbacks.TensorBoard(str(tmp_path), histogram_freq=1, write_graph=True, profile_batch=(1, 2))
     model.fit(IDS, LABELS, batch_size=4, verbose=0, callbacks=[board])
     assert any("tfevents" in path.name for path in tmp_path.rglob("*"))
 
@@ -345,13 +345,13 @@ print(tuple(model.serve(tf.ones((2, 3), tf.int32)).shape))
 
 def test_export_and_files_in_another_process(tmp_path: Path) -> None:
     model = everyday_model(True)
-    model.export(tmp_path / "exported", verbose=False)
+    model.export(str(tmp_path / "exported"))
     for name in ("model.h5", "model.keras"):
         model.save(tmp_path / name)
     expected = model(IDS)
     ids = tf.constant(IDS, tf.int32)
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
-    for served in (loaded.serve, keras.layers.TFSMLayer(tmp_path / "exported", call_endpoint="serve")):
+    for served in (loaded.serve, keras.layers.TFSMLayer(str(tmp_path / "exported"), call_endpoint="serve")):
         assert_close(served(ids), expected, 0.0)
         assert tuple(served(ids[:1, :3]).shape) == (1, 2)
     process = run_python(_LOAD_WITHOUT_FASTSEQ.format(folder=tmp_path))
@@ -366,7 +366,7 @@ def test_export_and_files_in_another_process(tmp_path: Path) -> None:
 
 
 def test_conversion_to_tensorflow_lite_names_the_operations(tmp_path: Path) -> None:
-    keras.Sequential([keras.Input((4, 3)), FastLSTM(2)]).export(tmp_path, verbose=False)
+    keras.Sequential([keras.Input((4, 3)), FastLSTM(2)]).export(str(tmp_path))
     converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path))
     with pytest.raises(Exception, match="Custom ops: FastseqLstmForward"):
         converter.convert()
@@ -498,6 +498,20 @@ def test_second_order_and_forward_mode(calculation: Any, name: str) -> None:
             calculation(_call(name, True), x)
     else:
         assert_close(calculation(_call(name, True), x), calculation(_call(name, False), x), STOCK["float32"])
+
+
+def test_forward_mode_over_a_table() -> None:
+    """By way of a dense gradient: TensorFlow cannot transpose slices."""
+
+    def tangent(layer: Any) -> Any:
+        layer.build()
+        table = layer.embeddings.value
+        with tf.autodiff.ForwardAccumulator(table, tf.sin(tf.reshape(tf.range(36.0), (12, 3)))) as accumulator:
+            outputs = layer(IDS)
+        return accumulator.jvp(outputs)
+
+    stock = keras.layers.Embedding(12, 3)
+    assert_close(tangent(FastEmbedding(12, 3, dense_gradient=True)), tangent(stock), 0.0)
 
 
 def test_functions_of_any_length_are_traced_twice_at_most() -> None:
