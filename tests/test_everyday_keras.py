@@ -222,7 +222,6 @@ def test_compile_turns_xla_off() -> None:
     with pytest.warns(UserWarning, match="Model doesn't support `jit_compile=True`"):
         compiled(model, True, jit_compile=True)
     assert not model.jit_compile
-    assert np.isfinite(model.train_on_batch(IDS, LABELS)).all()
 
 
 def test_functions_that_xla_compiles_are_left_to_stock() -> None:
@@ -240,15 +239,15 @@ def test_gradients_that_xla_compiles_are_left_to_stock() -> None:
 
     def gradients(fast: bool) -> Any:
         keras.utils.set_random_seed(1)
-        dropout, lstm = kind(keras.layers.Dropout, fast)(0.5, seed=1), kind(keras.layers.LSTM, fast)(2)
-        lstm.build(x.shape)
+        dropout, conv1d = kind(keras.layers.Dropout, fast)(0.5, seed=1), kind(keras.layers.Conv1D, fast)(2, 3)
+        conv1d.build(x.shape)
 
         @tf.function(jit_compile=True)
         def compute(x: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(x)
-                y = lstm(dropout(x, training=True))
-            return tape.gradient(y, [x, *(v.value for v in lstm.trainable_variables)])
+                y = conv1d(dropout(x, training=True))
+            return tape.gradient(y, [x, *(v.value for v in conv1d.trainable_variables)])
 
         return compute(x)
 
