@@ -27,7 +27,7 @@ class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
 
     The kernels update variables of float32 and float64 on the TensorFlow backend on a CPU. All others are updated by
     stock Keras, and so is everything in a step that XLA compiles, which has no custom operations. On a CPU, Keras
-    compiles a step so only if `compile` is given `jit_compile=True`, which fast layers refuse in any case.
+    compiles a step so only if `compile` is given `jit_compile=True`, and not where the model has fast layers.
 
     Args:
         learning_rate: A number, a schedule or a callable, as in the stock optimizer.
@@ -62,8 +62,6 @@ class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
             return f"variables must be of {' or '.join(_DTYPES)}, got {dtype}"
         if len(variable.shape) > _MAX_RANK:
             return f"variables must have at most {_MAX_RANK} dimensions, got {len(variable.shape)}"
-        if backend.is_supported() and backend.load().is_compiled_by_xla():
-            return "XLA compiles the step"
         return None
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:

@@ -24,6 +24,8 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
     The kernels take dense inputs, on the TensorFlow backend on a CPU. Sparse and ragged inputs, LoRA and quantized
     weights are computed by stock Keras.
 
+    `tf.autodiff.ForwardAccumulator` over the table needs `dense_gradient=True` or `use_native=False`.
+
     Args:
         input_dim: Integer, how many ids there are: each is in [0, input_dim).
         output_dim: Integer, how many numbers stand for an id.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from fastseq.keras.backend.tensorflow.adam import adam, is_compiled_by_xla
+from fastseq.keras.backend.tensorflow.adam import adam
 from fastseq.keras.backend.tensorflow.conv1d import conv1d
 from fastseq.keras.backend.tensorflow.dropout import dropout
 from fastseq.keras.backend.tensorflow.embedding import embedding
@@ -21,15 +21,29 @@ __all__ = [
     "conv1d",
     "dropout",
     "embedding",
-    "is_compiled_by_xla",
     "max_pool",
     "rnn",
     "unavailable_because",
 ]
 
 
+def _is_compiled_by_xla() -> bool:
+    """Whether what is computed now becomes part of a function that XLA compiles."""
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    while graph is not None:
+        context = graph._get_control_flow_context()
+        while context is not None:
+            if context.IsXLAContext():
+                return True
+            context = context.outer_context
+        graph = getattr(graph, "outer_graph", None)
+    return False
+
+
 def unavailable_because() -> str | None:
     """Why the operations should not serve here, or None."""
     if tf.config.list_logical_devices("GPU"):
         return "TensorFlow uses a GPU here, for which Keras has kernels of its own, and ours run on the CPU"
+    if _is_compiled_by_xla():
+        return "XLA compiles what is computed here, and knows no custom operations"
     return None

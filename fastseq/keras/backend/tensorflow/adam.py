@@ -56,16 +56,3 @@ def adam(
 
 def _as_double(number: Any) -> Any:
     return tf.cast(number, tf.float64) if tf.is_tensor(number) else tf.constant(number, tf.float64)
-
-
-def is_compiled_by_xla() -> bool:
-    """Whether what is computed now becomes part of a function that XLA compiles, which has no custom operations."""
-    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    while graph is not None:
-        context = graph._get_control_flow_context()
-        while context is not None:
-            if context.IsXLAContext():
-                return True
-            context = context.outer_context
-        graph = getattr(graph, "outer_graph", None)
-    return False

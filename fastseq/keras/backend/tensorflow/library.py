@@ -35,5 +35,6 @@ def no_second_gradient(op_name: str) -> None:
     @tf.RegisterGradient(op_name)  # type: ignore[untyped-decorator]
     def second_gradient(op: Any, *_: Any) -> None:
         raise NotImplementedError(
-            "fastseq has no second-order gradients; use use_native=False in the layers that need them"
+            f"{op_name}: fastseq has no second-order gradients; use use_native=False in the layers that need them, as "
+            "nested gradients, Hessians and forward-mode differentiation do"
         )
