@@ -28,17 +28,20 @@ class _PatchWhenImported(MetaPathFinder):
     Not before the script runs: the script may set what Keras and TensorFlow read from the environment first.
     """
 
-    def find_spec(self, name: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if name != "keras":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        others = (finder for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, (finder.find_spec(name, path) for finder in others)), None)
         if spec is None or spec.loader is None:
-            return spec
+            return None
         execute = spec.loader.exec_module
 
         def execute_and_patch(module: ModuleType) -> None:
             execute(module)
+            sys.meta_path.remove(self)
             _patch_keras()
 
         vars(spec.loader)["exec_module"] = execute_and_patch
