@@ -20,7 +20,16 @@ _runs_native = NativeChoice._runs_native
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--native-calls", type=Path, metavar="FILE", help="for the outcome and native calls of each test")
+    parser.addoption("--left-out", action="append", default=[], metavar="TEST", help="a test that must fail")
+    parser.addoption("--tests-json", type=Path, metavar="FILE", help="to be written: outcome and native calls of tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    collected = {item.nodeid: item for item in items}
+    for test in config.getoption("--left-out"):
+        if test not in collected:
+            raise pytest.UsageError(f"--left-out {test}: there is no such test")
+        collected[test].add_marker(pytest.mark.xfail(strict=True))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -41,4 +50,4 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     tests = {test: {"outcome": outcome, "native_calls": _native_calls[test]} for test, outcome in _outcomes.items()}
-    session.config.getoption("--native-calls").write_text(json.dumps(tests))
+    session.config.getoption("--tests-json").write_text(json.dumps(tests))

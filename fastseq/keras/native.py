@@ -31,14 +31,11 @@ def drop_in_for(stock: type) -> Callable[[_Class], _Class]:
     return decorate
 
 
-_NOT_THE_USERS = ("fastseq", "keras", "importlib")
-
-
 def frames_to_the_user() -> int:
-    """The `stacklevel` of the first frame that is not in fastseq, Keras or an import, seen from who calls this."""
+    """The `stacklevel` of the first frame that is neither in fastseq nor in Keras, seen from who calls this."""
     frame: FrameType | None = sys._getframe(1)
     level = 1
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastseq", "keras"):
         frame = frame.f_back
         level += 1
     return level
