@@ -29,12 +29,11 @@ TWINS = [
     "models/cloning_test.py",
     "models/functional_test.py",
     "optimizers/adam_test.py",
-    "saving/saving_lib_test.py",
+    # The class that saves recurrent layers; most others take seconds for layers without twins.
+    "saving/saving_lib_test.py::SavingBattleTest",
 ]
 # Cells, and what runs them: they have no twins, and must not notice those of others.
 CELLS = ["layers/rnn/rnn_test.py", "layers/rnn/stacked_rnn_cells_test.py"]
-# Of saving, where most tests take seconds for layers without twins: the one class that saves recurrent layers.
-SELECTED = {"saving/saving_lib_test.py": "saving/saving_lib_test.py::SavingBattleTest"}
 # In the same files: Conv2D, Conv3D, pooling and SpatialDropout likewise, which have no twins.
 OF_OTHER_CLASSES = ("conv2d", "conv3d", "pooling2d", "pooling3d", "dropout_2d", "dropout_3d")
 # What fails, and why it may. All the others must pass.
@@ -57,7 +56,7 @@ def tests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
             *("--disable-warnings", "-c", os.devnull, "--rootdir", SOURCE, "--tests-json", folder / "tests.json"),
             *("-k", " and ".join(f"not {name}" for name in OF_OTHER_CLASSES)),
             *(f"--left-out={test}" for test in LEFT_OUT),
-            *(SOURCE / SELECTED.get(file, file) for file in [*CELLS, *TWINS]),
+            *(SOURCE / file for file in [*CELLS, *TWINS]),
         ],
         cwd=folder,
         # What this process imports from, and so the plugin beside this file and the same fastseq.

@@ -53,6 +53,7 @@ def sequential() -> keras.Sequential:
         ]
     )
     model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
     return model
 
 

@@ -54,8 +54,9 @@ def patch() -> Patch:
     `from_config`, `keras.layers.deserialize`, `clone_model` and `load_model`, and for what Keras itself constructs.
 
     What is constructed is saved under the stock name: `.keras` files and configs open in any process, with fastseq or
-    without, and give fast layers where Keras is patched. A SavedModel (`model.export`) holds fastseq's operations and
-    needs `fastseq.keras` imported. `isinstance` takes a fast layer for a stock one, as ever.
+    without, and give fast layers where Keras is patched. What `model.export` writes holds fastseq's operations: a
+    SavedModel needs `fastseq.keras` imported, and formats without custom operations (ONNX, LiteRT) need the model
+    loaded without the patch. `isinstance` takes a fast layer for a stock one, as ever.
 
     These stay stock: layers that exist already; subclasses, whose own methods may rely on how the stock ones work
     (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`); `keras.layers.RNN` with a cell, such as
