@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pickle
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -171,6 +172,14 @@ def test_files_are_stock(tmp_path: Path) -> None:
     expected = stock(ids())
     for model in (fast, again):
         assert_close(model(ids()), expected, STOCK["float32"])
+
+
+@pytest.mark.parametrize("stock", TWINS)
+def test_pickles_are_stock(stock: type) -> None:
+    with fastseq.keras.patch():
+        pickled = pickle.dumps(construct(stock))
+        assert isinstance(pickle.loads(pickled), TWINS[stock])
+    assert type(pickle.loads(pickled)) is stock
 
 
 def test_files_need_no_fastseq(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from fastseq.keras.adam import FastAdam
@@ -30,13 +32,18 @@ FAST_LAYERS: dict[type, type] = {
 FAST_OPTIMIZERS: dict[type, type] = {keras.optimizers.Adam: FastAdam}
 
 
-def _stand_in(stock: type, fast: type, module: str) -> type:
+def _stand_in(stock: type, fast: Any, module: str) -> type:
+    def reduce(self: Any) -> tuple[Any, ...]:
+        function, *arguments = fast.__reduce__(self)
+        return getattr(stock, function.__name__), *arguments
+
     names = {"__module__": module, "__qualname__": fast.__qualname__, "__doc__": fast.__doc__}
-    return type(stock.__name__, (fast,), names)
+    return type(stock.__name__, (fast,), {**names, "__reduce__": reduce})
 
 
 # A stock class, and the fast one under the stock one's full name. Keras writes that name into files and configs, which
-# therefore need no fastseq to be read; registered names, such as `fastseq>FastLSTM`, belong to one class only.
+# therefore need no fastseq to be read; registered names, such as `fastseq>FastLSTM`, belong to one class only. Pickles
+# are such a file, and the class's method that reads it: the stock class's.
 STAND_INS: dict[type, type] = {
     **{stock: _stand_in(stock, fast, "keras.layers") for stock, fast in FAST_LAYERS.items()},
     **{stock: _stand_in(stock, fast, "keras.optimizers") for stock, fast in FAST_OPTIMIZERS.items()},
