@@ -1,4 +1,4 @@
-"""The command `fastseq`: `fastseq train MODEL` and `fastseq info`."""
+"""The command `fastseq`: `fastseq train MODEL`, `fastseq run SCRIPT` and `fastseq info`."""
 
 from __future__ import annotations
 
@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     train.add_argument("--threads", type=_positive, metavar="N", help="of fastseq and TensorFlow; default: all CPUs")
     train.add_argument("--out", type=Path, metavar="DIR", help="default: runs/MODEL")
+    run = commands.add_parser("run", help="run a Python script with fast layers in the place of Keras's own")
+    run.add_argument("script", metavar="SCRIPT.py", help="`fastseq SCRIPT.py` is short for `fastseq run SCRIPT.py`")
+    run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
     commands.add_parser("info", help="versions, instruction sets, threads, data found")
     return parser
 
@@ -72,12 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-        0; 2 for bad input, with one line on stderr; 130 after Ctrl-C.
+        0; 2 for bad input, with one line on stderr; 130 after Ctrl-C. A script ends as it does without fastseq.
     """
-    # TensorFlow's notes on what it was compiled with are not the user's business.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments and arguments[0].endswith(".py"):
+        arguments = ["run", *arguments]
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.command == "run":
+        return _run(options, parser)
+    # TensorFlow's notes on what it was compiled with are not the user's business.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         if options.command == "info":
             return _info()
@@ -85,6 +93,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+
+
+def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from fastseq.script import run_script
+
+    try:
+        with open(options.script, "rb"):
+            pass
+    except OSError as error:
+        parser.error(f"argument SCRIPT.py: cannot read {options.script}: {error.strerror or error}")
+    run_script(options.script, options.arguments)
+    return 0
 
 
 def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

@@ -21,6 +21,7 @@ from fastseq.keras.embedding import FastEmbedding
 from fastseq.keras.gru import FastGRU
 from fastseq.keras.lstm import FastLSTM
 from fastseq.keras.native import NativeFallbackWarning
+from fastseq.keras.patch import patch, unpatch
 from fastseq.keras.pooling import FastAveragePooling1D, FastMaxPooling1D
 from fastseq.keras.simple_rnn import FastSimpleRNN
 
@@ -38,6 +39,8 @@ __all__ = [
     "FastSimpleRNN",
     "FastSpatialDropout1D",
     "NativeFallbackWarning",
+    "patch",
+    "unpatch",
 ]
 
 if backend.is_supported():

@@ -96,7 +96,9 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
 
     def quantize(self, mode: str | None = None, type_check: bool = True, **kwargs: Any) -> None:
         """See `keras.layers.Embedding.quantize`, which refuses subclasses of that layer, of which this is one."""
-        super().quantize(mode, type_check=type_check and type(self) is not FastEmbedding, **kwargs)
+        super().quantize(
+            mode, type_check=type_check and type(self).__qualname__ != FastEmbedding.__qualname__, **kwargs
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The stock layer's config, and what of ours is not the default."""

@@ -31,7 +31,7 @@ def drop_in_for(stock: type) -> Callable[[_Class], _Class]:
     return decorate
 
 
-def _frames_to_the_user() -> int:
+def frames_to_the_user() -> int:
     """The `stacklevel` of the first frame that is neither in fastseq nor in Keras, seen from who calls this."""
     frame: FrameType | None = sys._getframe(1)
     level = 1
@@ -92,7 +92,7 @@ class NativeChoice:
                 f"{self._kind.capitalize()} '{self.name}' runs on stock Keras instead of fastseq's kernels: {reason}. "
                 "use_native=False says that this is intended.",
                 NativeFallbackWarning,
-                stacklevel=_frames_to_the_user(),
+                stacklevel=frames_to_the_user(),
             )
         return False
 

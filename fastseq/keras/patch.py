@@ -1,0 +1,150 @@
+"""Makes Keras's own names construct the fast twins, so that a script is accelerated without an edit.
+
+The stock classes stay where they are; what changes is what calling them constructs. So it does not matter how a class
+is reached: `keras.layers.LSTM`, `tf.keras.layers.LSTM`, a name imported before or after, a string such as "adam", a
+config or a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from fastseq.keras import backend
+from fastseq.keras.native import NativeFallbackWarning, frames_to_the_user
+from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS, STAND_INS
+
+__all__ = ["Patch", "patch", "unpatch"]
+
+
+class Patch:
+    """What `patch` returns: a context manager at whose end this patch is taken back."""
+
+    def __enter__(self) -> Patch:
+        """Patches, unless this patch is in force already."""
+        if not _in_force:
+            _replace_constructors()
+        _in_force.add(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Takes this patch back; Keras is stock again once no other is in force."""
+        _in_force.discard(self)
+        if not _in_force:
+            _restore.close()
+
+
+_in_force: set[Patch] = set()
+_restore = contextlib.ExitStack()
+
+
+def patch() -> Patch:
+    """Makes calls of the stock classes construct their fast twins, from now on or within a `with` block.
+
+    `keras.layers.LSTM(8)` gives a `FastLSTM`, and likewise for all layers that have a fast twin and for
+    `keras.optimizers.Adam`. That holds for every name of these classes (`tf.keras.layers.LSTM`,
+    `from keras.layers import LSTM` before or after the patch, `keras.layers.MaxPool1D`), for `compile("adam")`,
+    `from_config`, `keras.layers.deserialize`, `clone_model` and `load_model`, and for what Keras itself constructs.
+
+    What is constructed is saved under the stock name: `.keras` files and configs open in any process, with fastseq or
+    without, and give fast layers where Keras is patched. What `model.export` writes holds fastseq's operations: a
+    SavedModel needs `fastseq.keras` imported, and formats without custom operations (ONNX, LiteRT) need the model
+    loaded without the patch. `isinstance` takes a fast layer for a stock one, as ever.
+
+    These stay stock: layers that exist already; subclasses, whose own methods may rely on how the stock ones work
+    (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`); `keras.layers.RNN` with a cell, such as
+    `keras.layers.LSTMCell`. `type(layer) is keras.layers.LSTM` is false of a fast layer. What else differs from stock
+    Keras is said of each twin: `FastEmbedding` refuses negative ids.
+
+    Patches nest: Keras is stock again when all of them are taken back. Not to be called while other threads construct
+    layers.
+
+    Returns:
+        A context manager that takes the patch back at its end.
+
+    Warns:
+        NativeFallbackWarning: Keras runs on a backend that fastseq has no kernels for; all stays stock.
+
+    >>> import keras
+    >>> import fastseq.keras
+    >>> with fastseq.keras.patch():
+    ...     model = keras.Sequential([keras.Input((None, 8)), keras.layers.LSTM(16), keras.layers.Dense(1)])
+    >>> model.layers
+    [<FastLSTM name=lstm>, <Dense name=dense, built=True>]
+    >>> keras.layers.LSTM(16)
+    <LSTM name=lstm_1, built=False>
+    """
+    return Patch().__enter__()
+
+
+def unpatch() -> None:
+    """Takes all patches back: calls of the stock classes construct stock layers again.
+
+    What was constructed before stays as it is. Without a patch, this does nothing.
+
+    >>> import keras
+    >>> import fastseq.keras
+    >>> _ = fastseq.keras.patch()
+    >>> fastseq.keras.unpatch()
+    >>> type(keras.layers.LSTM(16)) is keras.layers.LSTM
+    True
+    """
+    _in_force.clear()
+    _restore.close()
+
+
+def _replace_constructors() -> None:
+    if not backend.is_supported():
+        warnings.warn(
+            f"fastseq.keras.patch() changes nothing: {backend.unavailable_because()}",
+            NativeFallbackWarning,
+            stacklevel=frames_to_the_user(),
+        )
+        return
+    for stock in FAST_LAYERS:
+        _replace(stock, "__new__", _new(stock, STAND_INS[stock]))
+    for stock in FAST_OPTIMIZERS:
+        _replace(stock, "__init__", _init(stock, STAND_INS[stock]))
+
+
+def _replace(stock: type, name: str, function: Callable[..., Any]) -> None:
+    """Sets a class's attribute until `_restore` is closed."""
+    if name in vars(stock):
+        _restore.callback(setattr, stock, name, vars(stock)[name])
+    else:
+        _restore.callback(delattr, stock, name)
+    setattr(stock, name, function)
+
+
+def _new(stock: Any, stand_in: type) -> Callable[..., Any]:
+    """A layer's `__new__`."""
+
+    @functools.wraps(stock.__new__)
+    def new(cls: type, *args: Any, **kwargs: Any) -> Any:
+        return super(stock, cls).__new__(stand_in if cls is stock else cls, *args, **kwargs)
+
+    # What `inspect.signature` says of the class.
+    vars(new)["__signature__"] = inspect.signature(stock.__init__)
+    return new
+
+
+def _init(stock: Any, stand_in: type) -> Callable[..., Any]:
+    """An optimizer's `__init__`: a class that inherits its `__new__` from `object` cannot be rid of another one."""
+    original = stock.__init__
+
+    @functools.wraps(original)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        if type(self) is stock:
+            object.__setattr__(self, "__class__", stand_in)
+            self.__init__(*args, **kwargs)
+        else:
+            original(self, *args, **kwargs)
+
+    return init

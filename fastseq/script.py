@@ -1,0 +1,96 @@
+"""Runs a Python script as `python script.py` does, with the fast layers in it: `python -m fastseq script.py`."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.machinery
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from types import CodeType, ModuleType, TracebackType
+
+from fastseq._libraries import tensorflow_library
+
+__all__ = ["run_script"]
+
+
+def _patch_keras() -> None:
+    from fastseq.keras import patch
+
+    patch()
+
+
+class _PatchWhenImported(MetaPathFinder):
+    """Patches Keras as soon as it has been imported.
+
+    Not before the script runs: the script may set what Keras and TensorFlow read from the environment first.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != "keras":
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, (finder.find_spec(name, path) for finder in others)), None)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_patch(module: ModuleType) -> None:
+            execute(module)
+            sys.meta_path.remove(self)
+            _patch_keras()
+
+        vars(spec.loader)["exec_module"] = execute_and_patch
+        return spec
+
+
+def run_script(script: str, arguments: Sequence[str]) -> None:
+    """Runs a script as `__main__`, with Keras patched when the script, or what it imports, imports Keras.
+
+    The script sees what it would see without fastseq: `sys.argv`, `sys.path`, its environment, its `__main__`. So do
+    its users: exceptions and `SystemExit` pass, with tracebacks that begin in the script. Processes that it spawns are
+    not patched; forked ones are.
+
+    Args:
+        script: Path of the script.
+        arguments: What follows in `sys.argv`.
+
+    Raises:
+        OSError: The script cannot be read.
+    """
+    with open(script, "rb") as file:
+        source = file.read()
+    tensorflow_library()  # an installation without it fails here, and not inside the script's imports
+
+    path = os.path.abspath(script)
+    loader = importlib.machinery.SourceFileLoader("__main__", path)
+    module = ModuleType("__main__")
+    vars(module).update(__file__=path, __cached__=None, __loader__=loader, __builtins__=builtins)
+    sys.modules["__main__"] = module
+    sys.argv = [script, *arguments]
+    if not getattr(sys.flags, "safe_path", False):  # else Python has put no folder of ours there
+        sys.path[0] = os.path.dirname(os.path.realpath(script))
+    if "keras" in sys.modules:
+        _patch_keras()
+    else:
+        sys.meta_path.insert(0, _PatchWhenImported())
+    _hide_frames_of(run_script.__code__)
+    exec(compile(source, path, "exec", dont_inherit=True), vars(module))
+
+
+def _hide_frames_of(code: CodeType) -> None:
+    """Cuts a code object's frame, and what called it, off the traceback of an exception that ends the process."""
+    show = sys.excepthook
+
+    def show_rest(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        rest = traceback
+        while rest is not None and rest.tb_frame.f_code is not code:
+            rest = rest.tb_next
+        if rest is not None:
+            traceback = rest.tb_next
+        show(kind, error.with_traceback(traceback), traceback)
+
+    sys.excepthook = show_rest

@@ -1,0 +1,289 @@
+"""Keras's own names, patched."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pickle
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras.layers import LSTM
+from processes import run_python
+from tolerances import STOCK, assert_close
+
+import fastseq.keras
+from fastseq.keras import FastAdam, FastLSTM, NativeFallbackWarning, backend
+from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS
+
+TWINS = {**FAST_LAYERS, **FAST_OPTIMIZERS}
+NAMESPACES = (
+    "keras.layers",
+    "keras.src.layers",
+    "keras._tf_keras.keras.layers",
+    "keras.optimizers",
+    "keras.src.optimizers",
+    "keras._tf_keras.keras.optimizers",
+)
+# The first positional arguments of any of the layers.
+ARGUMENTS = {"Conv1D": (4, 3), "Embedding": (10, 3), "Dropout": (0.5,), "SpatialDropout1D": (0.5,), "Adam": ()}
+
+
+def construct(stock: Callable[..., Any]) -> Any:
+    return stock(*ARGUMENTS.get(stock.__name__, (2,)))
+
+
+def sequential() -> keras.Sequential:
+    model = keras.Sequential(
+        [
+            keras.Input((12,)),
+            keras.layers.Embedding(20, 8),
+            keras.layers.SpatialDropout1D(0.2, seed=1),
+            keras.layers.Conv1D(8, 3, activation="relu"),
+            keras.layers.MaxPool1D(2),
+            keras.layers.Bidirectional(keras.layers.LSTM(6, return_sequences=True)),
+            keras.layers.GRU(5),
+            keras.layers.Dropout(0.3, seed=2),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def ids() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 20, (16, 12))
+
+
+def recurrent_layers(model: Any) -> list[Any]:
+    """All three of `sequential`, those inside `Bidirectional` too."""
+    both, gru = model.layers[4:6]
+    return [both.forward_layer, both.backward_layer, gru]
+
+
+@pytest.fixture(autouse=True)
+def _unpatched() -> Iterator[None]:
+    yield
+    fastseq.keras.unpatch()
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_every_name_constructs_a_twin(namespace: str) -> None:
+    names = {name: value for name, value in vars(importlib.import_module(namespace)).items() if inspect.isclass(value)}
+    names = {name: stock for name, stock in names.items() if stock in TWINS}
+    assert set(names.values()) == set(FAST_LAYERS if namespace.endswith("layers") else FAST_OPTIMIZERS)
+    for stock in names.values():
+        assert type(construct(stock)) is stock
+        with fastseq.keras.patch():
+            made = construct(stock)
+            assert isinstance(made, TWINS[stock])
+            assert isinstance(made, stock)
+            assert repr(made).startswith(f"<{TWINS[stock].__qualname__} ")
+        assert type(construct(stock)) is stock
+
+
+def test_other_ways_to_construct() -> None:
+    stock = sequential()
+    layer = keras.layers.LSTM(3, name="mine")
+    config = keras.layers.serialize(layer)
+    fastseq.keras.patch()
+    for made in (
+        LSTM(3),  # imported before
+        tf.keras.layers.LSTM(3),
+        keras.layers.LSTM.from_config(layer.get_config()),
+        keras.layers.deserialize(config),
+        keras.models.clone_model(stock).layers[4].forward_layer,
+        keras.Sequential.from_config(stock.get_config()).layers[4].backward_layer,
+    ):
+        assert isinstance(made, FastLSTM)
+    assert isinstance(sequential().optimizer, FastAdam)
+    assert isinstance(keras.optimizers.get("Adam"), FastAdam)
+    assert isinstance(keras.optimizers.deserialize(keras.optimizers.serialize(stock.optimizer)), FastAdam)
+
+
+def test_what_exists_already_stays() -> None:
+    layer = keras.layers.LSTM(3)
+    with fastseq.keras.patch():
+        assert type(layer) is keras.layers.LSTM
+        assert isinstance(layer, keras.layers.LSTM)
+        fast = keras.layers.LSTM(3)
+    assert isinstance(fast, FastLSTM)
+    assert isinstance(FastLSTM.from_config(fast.get_config()), FastLSTM)
+
+
+def test_subclasses_keep_their_own_base() -> None:
+    """Their methods may override what only the stock layer calls."""
+    with fastseq.keras.patch():
+
+        class Doubled(keras.layers.Conv1D):
+            def call(self, inputs: Any) -> Any:
+                return 2 * super().call(inputs)
+
+        layer = Doubled(4, 3)
+        assert type(keras.optimizers.AdamW()) is keras.optimizers.AdamW
+    assert Doubled.__mro__[1] is keras.layers.Conv1D
+    assert type(layer) is Doubled
+    x = np.random.default_rng(0).normal(size=(2, 7, 3)).astype("float32")
+    doubled = layer(x)
+    stock = keras.layers.Conv1D(4, 3)
+    stock.build(x.shape)
+    stock.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(doubled, 2 * stock(x))
+
+
+def test_cells_stay_stock() -> None:
+    with fastseq.keras.patch():
+        layer = keras.layers.RNN(keras.layers.LSTMCell(4))
+    assert type(layer) is keras.layers.RNN
+    assert type(layer.cell) is keras.layers.LSTMCell
+
+
+def test_trains_to_the_same_weights() -> None:
+    x, y = ids(), np.ones((16, 1))
+    stock = sequential()
+    with fastseq.keras.patch():
+        fast = sequential()
+    fast.set_weights(stock.get_weights())
+    losses = [model.fit(x, y, batch_size=8, shuffle=False, verbose=0).history["loss"] for model in (stock, fast)]
+    assert_close(losses[0], losses[1], STOCK["float32"])
+    for one, other in zip(stock.get_weights(), fast.get_weights(), strict=True):
+        assert_close(one, other, STOCK["float32"])
+
+
+def test_files_are_stock(tmp_path: Path) -> None:
+    with fastseq.keras.patch():
+        fast = sequential()
+        fast.save(tmp_path / "model.keras")
+    stock = keras.models.load_model(tmp_path / "model.keras")
+    assert [type(layer) for layer in recurrent_layers(stock)] == [keras.layers.LSTM] * 2 + [keras.layers.GRU]
+    assert type(stock.optimizer) is keras.optimizers.Adam
+    stock.save(tmp_path / "stock.keras")
+    with fastseq.keras.patch():
+        again = keras.models.load_model(tmp_path / "stock.keras")
+    assert [repr(layer).split()[0] for layer in recurrent_layers(again)] == ["<FastLSTM", "<FastLSTM", "<FastGRU"]
+    assert isinstance(again.optimizer, FastAdam)
+    expected = stock(ids())
+    for model in (fast, again):
+        assert_close(model(ids()), expected, STOCK["float32"])
+
+
+@pytest.mark.parametrize("stock", TWINS)
+def test_pickles_are_stock(stock: type) -> None:
+    with fastseq.keras.patch():
+        pickled = pickle.dumps(construct(stock))
+        assert isinstance(pickle.loads(pickled), TWINS[stock])
+    assert type(pickle.loads(pickled)) is stock
+
+
+def test_files_need_no_fastseq(tmp_path: Path) -> None:
+    with fastseq.keras.patch():
+        sequential().save(tmp_path / "model.keras")
+        explicit = keras.Sequential([keras.Input((None, 2)), FastLSTM(3)])
+    assert explicit.get_config()["layers"][1]["registered_name"] == "fastseq>FastLSTM"
+    code = f"""
+import sys, keras
+model = keras.models.load_model({str(tmp_path / "model.keras")!r})
+print(model.optimizer.__class__.__module__, *(layer.__class__.__module__.partition(".")[0] for layer in model.layers))
+assert "fastseq" not in sys.modules
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["keras.src.optimizers.adam", *["keras"] * 8]
+
+
+def test_restores_exactly() -> None:
+    before = {stock: dict(vars(stock)) for stock in TWINS}
+    signatures = {stock: inspect.signature(stock) for stock in TWINS}
+    fastseq.keras.patch()
+    fastseq.keras.patch()
+    assert {stock: inspect.signature(stock) for stock in TWINS} == signatures
+    assert all(dict(vars(stock)) != before[stock] for stock in TWINS)
+    for stock in TWINS:
+        construct(stock)
+    fastseq.keras.unpatch()
+    for _ in range(2):
+        assert {stock: dict(vars(stock)) for stock in TWINS} == before
+        assert all(type(construct(stock)) is stock for stock in TWINS)
+        assert type(keras.optimizers.AdamW(0.1)) is keras.optimizers.AdamW
+        fastseq.keras.unpatch()
+
+
+def patched() -> bool:
+    kinds = {isinstance(construct(stock), fast) for stock, fast in TWINS.items()}
+    assert len(kinds) == 1, "half a patch"
+    return kinds.pop()
+
+
+def test_nests() -> None:
+    with fastseq.keras.patch():
+        with fastseq.keras.patch():
+            assert patched()
+        assert patched()
+    assert not patched()
+    fastseq.keras.patch()
+    with fastseq.keras.patch():
+        pass
+    assert patched()
+
+
+def test_ends_in_any_order() -> None:
+    first, second = fastseq.keras.patch(), fastseq.keras.patch()
+    first.__exit__(None, None, None)
+    assert patched()
+    second.__exit__(None, None, None)
+    assert not patched()
+    with fastseq.keras.patch():
+        fastseq.keras.unpatch()
+        assert not patched()
+        with first:
+            assert patched()
+        assert not patched()
+    assert not patched()
+
+
+def test_ends_with_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), fastseq.keras.patch():
+        _ = 1 / 0
+    assert not patched()
+    with fastseq.keras.patch(), pytest.raises(ValueError, match="Unrecognized keyword arguments passed to LSTM"):
+        keras.layers.LSTM(3, unit=3)
+
+
+def test_takes_the_twins_arguments() -> None:
+    with fastseq.keras.patch():
+        assert keras.layers.LSTM(3, use_native=False).use_native is False
+        assert keras.layers.Embedding(10, 3, dense_gradient=True).dense_gradient is True
+
+
+def test_quantizes_as_stock() -> None:
+    with fastseq.keras.patch():
+        layer = keras.layers.Embedding(10, 4)
+    layer.build((None, 3))
+    layer.quantize("int8")
+    assert layer.embeddings.dtype == "int8"
+
+
+def test_other_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_SUPPORTED", ())
+    with pytest.warns(NativeFallbackWarning, match=r"patch\(\) changes nothing: Keras runs on the") as told:
+        fastseq.keras.patch()
+    assert told[0].filename == __file__
+    assert not patched()
+
+
+def test_import_time() -> None:
+    """What importing fastseq.keras adds to importing Keras: at most 150 ms of one core."""
+    code = """
+import time, keras
+start = time.process_time()
+import fastseq.keras
+print(time.process_time() - start)
+"""
+    assert statistics.median(float(run_python(code).stdout) for _ in range(3)) < 0.150

@@ -1,0 +1,119 @@
+"""Scripts run by `fastseq SCRIPT.py`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import run_python
+
+from fastseq import cli
+
+PLAIN = """\
+import sys
+import beside
+x: int = 1
+print(beside.__name__, __name__, __file__, __spec__, __annotations__, sys.argv, sys.path[0])
+print(sys.modules["__main__"].x, sys.stdin.read(), "tensorflow" in sys.modules)
+def fail():
+    raise RuntimeError("the script's own")
+ending = sys.argv[1]
+if ending == "code":
+    sys.exit(7)
+if ending == "message":
+    sys.exit("why")
+if ending == "error":
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        fail()
+if ending == "interrupt":
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The working directory, with scripts in a folder of their own."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/plain.py").write_text(PLAIN)
+    (tmp_path / "scripts/beside.py").write_text("")
+    (tmp_path / "scripts/broken.py").write_text("x = (\n")
+    return tmp_path
+
+
+def python(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        input="input",
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plain.py", "end", "-h", "--epochs=1", "--", "train"],
+        ["plain.py", "code"],
+        ["plain.py", "message"],
+        ["plain.py", "error"],
+        ["plain.py", "interrupt"],
+        ["broken.py"],
+    ],
+    ids=" ".join,
+)
+def test_runs_as_python_does(folder: Path, arguments: list[str]) -> None:
+    """The same output, errors and exit code, tracebacks to the letter."""
+    script = ["scripts/" + arguments[0], *arguments[1:]]
+    expected = python(folder, *script)
+    assert python(folder, "-m", "fastseq", *script) == expected
+    assert python(folder, "-m", "fastseq", "run", *script) == expected
+
+
+def test_keras_is_patched(tmp_path: Path) -> None:
+    """However Keras is imported, and not before the script has set up TensorFlow."""
+    (tmp_path / "script.py").write_text("""
+import importlib.util, os
+assert importlib.util.find_spec("keras") is not None
+os.environ["KERAS_BACKEND"] = "tensorflow"
+import tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(1)
+model = tf.keras.Sequential([tf.keras.Input((5,)), tf.keras.layers.Embedding(9, 4), tf.keras.layers.LSTM(3)])
+model.compile("adam", "mse")
+print(model.layers, model.optimizer, tf.config.threading.get_intra_op_parallelism_threads())
+""")
+    code, shown, told = python(tmp_path, "-m", "fastseq", "script.py")
+    assert code == 0, told[-2000:]
+    assert shown.strip() == "[<FastEmbedding name=embedding>, <FastLSTM name=lstm>] <FastAdam name=adam> 1"
+
+
+@pytest.mark.parametrize("arguments", [["nowhere.py"], ["run", "nowhere.py"], ["run", "."]], ids=" ".join)
+def test_no_such_script(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert f"argument SCRIPT.py: cannot read {arguments[-1]}: " in capsys.readouterr().err
+
+
+def test_help_imports_no_keras() -> None:
+    done = run_python("""
+import sys
+from fastseq import cli
+try:
+    cli.main(["run", "--help"])
+finally:
+    print(sorted({"keras", "tensorflow"} & set(sys.modules)))
+""")
+    assert done.returncode == 0
+    assert "SCRIPT.py" in done.stdout
+    assert done.stdout.endswith("[]\n")
