@@ -20,6 +20,9 @@ __all__ = ["main"]
 _MODELS = (
     "reuters-lstm",
     "reuters-lstm-small",
+    "reuters-gru",
+    "reuters-bilstm",
+    "reuters-deep-lstm",
     "imdb-cnn-lstm",
     "imdb-cnn-lstm-wide",
     "imdb-lstm-attention",

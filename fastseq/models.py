@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import fastseq.keras
 from fastseq.data import TrainingData, load_imdb, load_reuters
 from fastseq.keras import FastAttention, FastConv1D, FastConv1DMaxPooling1D
 
-__all__ = ["MODELS", "Layers", "ModelSpec"]
+__all__ = ["ACCURACY", "MAE", "MODELS", "Layers", "Metric", "ModelSpec", "with_wrapped"]
 
 # "stock-jit" is stock Keras compiled by XLA, which Keras by itself does not do to an LSTM.
 Layers = Literal["fast", "stock", "stock-jit"]
@@ -23,6 +23,23 @@ Layers = Literal["fast", "stock", "stock-jit"]
 # From a name in keras.layers to the class to build a model with, and likewise from one in keras.optimizers.
 LayerNamed = Callable[[str], Any]
 OptimizerNamed = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a model is judged by.
+
+    Attributes:
+        key: Keras's name of it, in `compile` and in histories.
+        title: For people.
+    """
+
+    key: str
+    title: str
+
+
+ACCURACY = Metric("accuracy", "Accuracy")
+MAE = Metric("mae", "MAE")
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class ModelSpec:
         load: From `"auto"`, `"synthetic"` or a folder to the data.
         stack: From what finds layers by name to the layers of the model, the input first.
         loss: Keras's name of it.
+        metric: What it is judged by.
         optimizer: From what finds optimizers by name to one with its settings.
         batch_size: Samples in a step.
         epochs: At most.
@@ -51,6 +69,7 @@ class ModelSpec:
     batch_size: int
     epochs: int
     patience: int
+    metric: Metric = ACCURACY
     optimizer: Callable[[OptimizerNamed], Any] = lambda optimizer: optimizer("Adam")()
     validation_split: float | None = None
     keep_best: bool = False
@@ -76,16 +95,24 @@ class ModelSpec:
 
         def layer(name: str) -> Any:
             found = find(keras.layers, name)
-            return functools.partial(found, mask_zero=True) if mask_zero and name == "Embedding" else found
+            return partial(found, mask_zero=True) if mask_zero and name == "Embedding" else found
 
         model = keras.Sequential(self.stack(layer), name=self.name.replace("-", "_"))
         if layers == "stock-jit":
-            for one in model.layers:
+            for one in with_wrapped(model.layers):
                 one.supports_jit = True  # LSTM and GRU say no, for the sake of cuDNN
         jit_compile = True if layers == "stock-jit" else "auto"
-        optimizer = self.optimizer(functools.partial(find, keras.optimizers))
-        model.compile(loss=self.loss, optimizer=optimizer, metrics=["accuracy"], jit_compile=jit_compile)
+        optimizer = self.optimizer(partial(find, keras.optimizers))
+        model.compile(loss=self.loss, optimizer=optimizer, metrics=[self.metric.key], jit_compile=jit_compile)
         return model
+
+
+def with_wrapped(layers: Iterable[Any]) -> Iterator[Any]:
+    """Layers, and those inside of Bidirectional ones."""
+    for layer in layers:
+        yield layer
+        if isinstance(layer, keras.layers.Bidirectional):
+            yield from (layer.forward_layer, layer.backward_layer)
 
 
 def _load_reuters(data: str) -> TrainingData:
@@ -119,13 +146,30 @@ def _convolve_and_pool(layer: LayerNamed, filters: int, kernel_size: int) -> lis
     return [layer("Conv1D")(filters, kernel_size, activation="relu"), layer("MaxPooling1D")(pool_size=4)]
 
 
-def _reuters_lstm(layer: LayerNamed, *, width: int) -> list[Any]:
+def _reuters(layer: LayerNamed, *, recurrent: Callable[[LayerNamed], list[Any]], width: int = 100) -> list[Any]:
+    """Classifies a text by what recurrent layers make of it."""
     return [
         _ids(100),
         layer("Embedding")(1000, width),
-        layer("LSTM")(100, activation="tanh"),
+        *recurrent(layer),
         layer("Dense")(46, activation="softmax"),
     ]
+
+
+def _lstm(layer: LayerNamed) -> list[Any]:
+    return [layer("LSTM")(100)]
+
+
+def _gru(layer: LayerNamed) -> list[Any]:
+    return [layer("GRU")(100)]
+
+
+def _bilstm(layer: LayerNamed) -> list[Any]:
+    return [layer("Bidirectional")(layer("LSTM")(100))]
+
+
+def _deep_lstm(layer: LayerNamed) -> list[Any]:
+    return [layer("LSTM")(100, return_sequences=True), layer("LSTM")(100, return_sequences=True), layer("LSTM")(100)]
 
 
 def _imdb_cnn_lstm(layer: LayerNamed) -> list[Any]:
@@ -204,8 +248,11 @@ _IMDB_RNN: dict[str, Any] = {
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in [
-        ModelSpec("reuters-lstm", stack=functools.partial(_reuters_lstm, width=100), patience=5, **_REUTERS),
-        ModelSpec("reuters-lstm-small", stack=functools.partial(_reuters_lstm, width=32), patience=10, **_REUTERS),
+        ModelSpec("reuters-lstm", stack=partial(_reuters, recurrent=_lstm), patience=5, **_REUTERS),
+        ModelSpec("reuters-lstm-small", stack=partial(_reuters, recurrent=_lstm, width=32), patience=10, **_REUTERS),
+        ModelSpec("reuters-gru", stack=partial(_reuters, recurrent=_gru), patience=5, **_REUTERS),
+        ModelSpec("reuters-bilstm", stack=partial(_reuters, recurrent=_bilstm), patience=5, **_REUTERS),
+        ModelSpec("reuters-deep-lstm", stack=partial(_reuters, recurrent=_deep_lstm), patience=5, **_REUTERS),
         ModelSpec("imdb-cnn-lstm", stack=_imdb_cnn_lstm, epochs=100, patience=3, **_IMDB),
         ModelSpec("imdb-cnn-lstm-wide", stack=_imdb_cnn_lstm_wide, epochs=100, patience=5, **_IMDB),
         ModelSpec("imdb-lstm-attention", stack=_imdb_lstm_attention, epochs=40, patience=3, **_IMDB),

@@ -18,6 +18,9 @@ from fastseq.models import MODELS, ModelSpec
 PARAMETERS = {
     "reuters-lstm": 100_000 + 80_400 + 4_646,
     "reuters-lstm-small": 32_000 + 53_200 + 4_646,
+    "reuters-gru": 100_000 + 60_600 + 4_646,
+    "reuters-bilstm": 100_000 + 160_800 + 9_246,
+    "reuters-deep-lstm": 100_000 + 3 * 80_400 + 4_646,
     "imdb-cnn-lstm": 500_000 + 32_064 + 26_400 + 56,
     "imdb-cnn-lstm-wide": 2_500_000 + 96_064 + 23_000 + 51,
     "imdb-lstm-attention": 2_500_000 + 144_640 + 4_096 + 16_384 + 129,
@@ -79,7 +82,7 @@ def test_fast_layers_are_fast(spec: ModelSpec) -> None:
 
     ours = {name.removeprefix("Fast") for name in fastseq.keras.__all__ if name.startswith("Fast")}
     for kind in ("fast", "stock"):
-        for layer in spec.build(kind).layers:
+        for layer in models.with_wrapped(spec.build(kind).layers):
             of_fastseq = type(layer).__module__.startswith("fastseq.")
             name = type(layer).__name__.removeprefix("Fast")
             assert of_fastseq == (name in ours and (kind == "fast" or name == "Attention")), (kind, layer)
