@@ -14,6 +14,7 @@ import numpy as np
 import fastseq.keras
 from fastseq.data import TrainingData, load_imdb, load_reuters
 from fastseq.keras import FastAttention, FastConv1D, FastConv1DMaxPooling1D
+from fastseq.prices import load_prices
 
 __all__ = ["ACCURACY", "MAE", "MODELS", "Layers", "Metric", "ModelSpec", "with_wrapped"]
 
@@ -48,7 +49,7 @@ class ModelSpec:
 
     Attributes:
         name: As `fastseq train` takes it.
-        load: From `"auto"`, `"synthetic"` or a folder to the data.
+        load: From `"auto"`, `"synthetic"`, or a folder or file to the data.
         stack: From what finds layers by name to the layers of the model, the input first.
         loss: Keras's name of it.
         metric: What it is judged by.
@@ -127,6 +128,10 @@ def _load_imdb_long(data: str) -> TrainingData:
 
 def _load_imdb_short(data: str) -> TrainingData:
     return load_imdb(num_words=300, maxlen=100, data=data)
+
+
+def _load_prices(data: str) -> TrainingData:
+    return load_prices(data, window=20)
 
 
 def _ids(maxlen: int) -> Any:
@@ -221,6 +226,10 @@ def _imdb_rnn_embedding(layer: LayerNamed) -> list[Any]:
     ]
 
 
+def _price_forecast(layer: LayerNamed) -> list[Any]:
+    return [keras.Input((20, 1)), layer("LSTM")(32), layer("Dense")(1)]
+
+
 # What models of one textbook share.
 _REUTERS: dict[str, Any] = {
     "load": _load_reuters,
@@ -258,5 +267,18 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec("imdb-lstm-attention", stack=_imdb_lstm_attention, epochs=40, patience=3, **_IMDB),
         ModelSpec("imdb-rnn-onehot", stack=_imdb_rnn_onehot, encode=_one_hot, has_embedding=False, **_IMDB_RNN),
         ModelSpec("imdb-rnn-embedding", stack=_imdb_rnn_embedding, **_IMDB_RNN),
+        ModelSpec(
+            "price-forecast",
+            load=_load_prices,
+            stack=_price_forecast,
+            loss="mse",
+            metric=MAE,
+            batch_size=32,
+            epochs=100,
+            patience=5,
+            validation_split=0.2,
+            keep_best=True,
+            has_embedding=False,
+        ),
     ]
 }
