@@ -53,8 +53,8 @@ def plot_forecast(
     """
     figure, axes = _figure(title, xlabel="date", ylabel="price")
     axes.plot(prices, color="black", linewidth=1, label="truth")
-    for (name, values), colour in zip(forecasts.items(), ("red", "blue"), strict=False):
-        axes.plot(values, color=colour, linewidth=1, label=f"forecast, {name}")
+    for (name, values), style, colour in zip(forecasts.items(), ("-", "--"), ("red", "blue"), strict=False):
+        axes.plot(values, style, color=colour, linewidth=1, label=f"forecast, {name}")
     ticks = range(0, len(dates), max(1, len(dates) // 4))
     axes.set_xticks(ticks, [dates[tick] for tick in ticks])
     axes.legend()

@@ -12,7 +12,7 @@ from tolerances import STOCK, assert_close
 
 from fastseq import models
 from fastseq.keras import FastAdam
-from fastseq.models import MODELS, ModelSpec
+from fastseq.models import MAE, MODELS, ModelSpec
 
 # Worked out by hand; FastAttention's are 64 * 64 for the scores and 128 * 128 for the output.
 PARAMETERS = {
@@ -26,14 +26,17 @@ PARAMETERS = {
     "imdb-lstm-attention": 2_500_000 + 144_640 + 4_096 + 16_384 + 129,
     "imdb-rnn-onehot": 2_472 + 9,
     "imdb-rnn-embedding": 4_800 + 200 + 9,
+    "price-forecast": 4_352 + 33,
 }
 EVERY_MODEL = pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS.keys())
 BATCH = 4
 
 
 def _batch(spec: ModelSpec, model: Any) -> tuple[Any, Any]:
-    """Texts whose first half is padding, and their targets."""
+    """Changes of prices, or texts whose first half is padding, and their targets."""
     rng = np.random.default_rng(0)
+    if spec.metric is MAE:
+        return rng.standard_normal((BATCH, *model.input_shape[1:])), rng.standard_normal(BATCH)
     ids = rng.integers(1, 300, (BATCH, model.input_shape[1])).astype(np.int32)
     ids[:, : ids.shape[1] // 2] = 0
     classes = rng.integers(0, 2, BATCH)
