@@ -7,8 +7,6 @@ by about an eighth. Real prices have next to no such structure.
     python examples/make_prices.py > fastseq/prices.csv
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 DAYS = 2000
