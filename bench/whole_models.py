@@ -66,7 +66,7 @@ def main() -> None:
             models = {side: spec.build(side, mask_zero=options.mask_zero) for side in options.side}
         except ValueError as wrong:
             parser.error(str(wrong))
-        title = f"{name}, batches of {spec.batch_size} texts, {data.source}" + ", masked" * options.mask_zero
+        title = f"{name}, batches of {spec.batch_size}, {data.source}" + ", masked" * options.mask_zero
         compare(title, models, batches_of(spec, data), options.breakdown, options.rounds)
 
 

@@ -20,11 +20,15 @@ __all__ = ["main"]
 _MODELS = (
     "reuters-lstm",
     "reuters-lstm-small",
+    "reuters-gru",
+    "reuters-bilstm",
+    "reuters-deep-lstm",
     "imdb-cnn-lstm",
     "imdb-cnn-lstm-wide",
     "imdb-lstm-attention",
     "imdb-rnn-onehot",
     "imdb-rnn-embedding",
+    "price-forecast",
 )
 
 
@@ -45,9 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--data",
         default="auto",
-        metavar="auto|synthetic|DIR",
+        metavar="auto|synthetic|DIR|FILE.csv",
         help="a folder with the corpus; auto (default) looks in FASTSEQ_DATA and Keras's cache, downloads, and as a "
-        "last resort uses the built-in synthetic corpus",
+        "last resort uses the built-in synthetic corpus; for price-forecast a CSV file with the columns date and "
+        "close, or with one column of numbers, and by default the built-in synthetic prices",
     )
     train.add_argument("--layers", choices=("fast", "stock"), default="fast", help="default: %(default)s")
     train.add_argument(
@@ -165,7 +170,7 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         # Before the evaluation, which takes its time and may be interrupted too.
         files = trainer.save_training(out)
         trainer.test()
-        files.append(trainer.save_result(out))
+        files += [trainer.save_result(out), *trainer.save_forecast(out)]
     except OSError as error:
         print(f"fastseq: error: cannot write to {out}: {error}", file=sys.stderr)
         return 2
@@ -176,15 +181,17 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def _report(trainer: Trainer) -> None:
     note = " (synthetic data)" if trainer.data.synthetic else ""
+    metric = trainer.spec.metric
     if trainer.speedup is None:
         run = trainer.runs[0]
         print(f"{run.epochs} epochs, {run.ms_per_step:.2f} ms a step")
     else:
-        print(f"{'layers':9}{'epochs':>8}{'ms/step':>10}{'test loss':>11}{'test accuracy':>15}")
+        print(f"{'layers':9}{'epochs':>8}{'ms/step':>10}{'test loss':>11}{f'test {metric.key}':>15}")
         for run in trainer.runs:
-            print(f"{run.layers:9}{run.epochs:8}{run.ms_per_step:10.2f}{run.test_loss:11.4f}{run.test_accuracy:15.4f}")
+            print(f"{run.layers:9}{run.epochs:8}{run.ms_per_step:10.2f}{run.test_loss:11.4f}{run.test_metric:15.4f}")
         print(f"fast is {trainer.speedup:.2f} times as fast as {trainer.runs[1].layers}, a whole training step{note}")
-    print(f"Test Accuracy: {trainer.runs[0].test_accuracy:.4f}{note}")
+    naive = "" if trainer.data.naive is None else f", naive forecast (the last value again): {trainer.data.naive:.4f}"
+    print(f"Test {metric.title}: {trainer.runs[0].test_metric:.4f}{naive}{note}")
 
 
 def _info() -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -50,6 +50,8 @@ class TrainingData:
         x_test: Inputs to validate and test on.
         y_test: Targets to validate and test on.
         source: "synthetic", or the path of the file.
+        unit: What a difference of 1 between targets is in the units of the source.
+        naive: What the model's metric, in the units of the source, is without a model, where there is such a yardstick.
     """
 
     x_train: NDArray[Any]
@@ -57,10 +59,12 @@ class TrainingData:
     x_test: NDArray[Any]
     y_test: NDArray[Any]
     source: str
+    unit: float = field(default=1.0, kw_only=True)
+    naive: float | None = field(default=None, kw_only=True)
 
     @property
     def synthetic(self) -> bool:
-        """Whether this is the made-up corpus."""
+        """Whether this is made up."""
         return self.source == SYNTHETIC
 
 

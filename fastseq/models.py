@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ import numpy as np
 import fastseq.keras
 from fastseq.data import TrainingData, load_imdb, load_reuters
 from fastseq.keras import FastAttention, FastConv1D, FastConv1DMaxPooling1D
+from fastseq.prices import load_prices
 
-__all__ = ["MODELS", "Layers", "ModelSpec"]
+__all__ = ["ACCURACY", "MAE", "MODELS", "Layers", "Metric", "ModelSpec", "with_wrapped"]
 
 # "stock-jit" is stock Keras compiled by XLA, which Keras by itself does not do to an LSTM.
 Layers = Literal["fast", "stock", "stock-jit"]
@@ -26,14 +27,32 @@ OptimizerNamed = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
+class Metric:
+    """What a model is judged by.
+
+    Attributes:
+        key: Keras's name of it, in `compile` and in histories.
+        title: For people.
+    """
+
+    key: str
+    title: str
+
+
+ACCURACY = Metric("accuracy", "Accuracy")
+MAE = Metric("mae", "MAE")
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A named model with its data and its way of training.
 
     Attributes:
         name: As `fastseq train` takes it.
-        load: From `"auto"`, `"synthetic"` or a folder to the data.
+        load: From `"auto"`, `"synthetic"`, or a folder or file to the data.
         stack: From what finds layers by name to the layers of the model, the input first.
         loss: Keras's name of it.
+        metric: What it is judged by.
         optimizer: From what finds optimizers by name to one with its settings.
         batch_size: Samples in a step.
         epochs: At most.
@@ -51,6 +70,7 @@ class ModelSpec:
     batch_size: int
     epochs: int
     patience: int
+    metric: Metric = ACCURACY
     optimizer: Callable[[OptimizerNamed], Any] = lambda optimizer: optimizer("Adam")()
     validation_split: float | None = None
     keep_best: bool = False
@@ -76,16 +96,24 @@ class ModelSpec:
 
         def layer(name: str) -> Any:
             found = find(keras.layers, name)
-            return functools.partial(found, mask_zero=True) if mask_zero and name == "Embedding" else found
+            return partial(found, mask_zero=True) if mask_zero and name == "Embedding" else found
 
         model = keras.Sequential(self.stack(layer), name=self.name.replace("-", "_"))
         if layers == "stock-jit":
-            for one in model.layers:
+            for one in with_wrapped(model.layers):
                 one.supports_jit = True  # LSTM and GRU say no, for the sake of cuDNN
         jit_compile = True if layers == "stock-jit" else "auto"
-        optimizer = self.optimizer(functools.partial(find, keras.optimizers))
-        model.compile(loss=self.loss, optimizer=optimizer, metrics=["accuracy"], jit_compile=jit_compile)
+        optimizer = self.optimizer(partial(find, keras.optimizers))
+        model.compile(loss=self.loss, optimizer=optimizer, metrics=[self.metric.key], jit_compile=jit_compile)
         return model
+
+
+def with_wrapped(layers: Iterable[Any]) -> Iterator[Any]:
+    """Layers, and those inside of Bidirectional ones."""
+    for layer in layers:
+        yield layer
+        if isinstance(layer, keras.layers.Bidirectional):
+            yield from (layer.forward_layer, layer.backward_layer)
 
 
 def _load_reuters(data: str) -> TrainingData:
@@ -100,6 +128,10 @@ def _load_imdb_long(data: str) -> TrainingData:
 
 def _load_imdb_short(data: str) -> TrainingData:
     return load_imdb(num_words=300, maxlen=100, data=data)
+
+
+def _load_prices(data: str) -> TrainingData:
+    return load_prices(data, window=20)
 
 
 def _ids(maxlen: int) -> Any:
@@ -119,13 +151,30 @@ def _convolve_and_pool(layer: LayerNamed, filters: int, kernel_size: int) -> lis
     return [layer("Conv1D")(filters, kernel_size, activation="relu"), layer("MaxPooling1D")(pool_size=4)]
 
 
-def _reuters_lstm(layer: LayerNamed, *, width: int) -> list[Any]:
+def _reuters(layer: LayerNamed, *, recurrent: Callable[[LayerNamed], list[Any]], width: int = 100) -> list[Any]:
+    """Classifies a text by what recurrent layers make of it."""
     return [
         _ids(100),
         layer("Embedding")(1000, width),
-        layer("LSTM")(100, activation="tanh"),
+        *recurrent(layer),
         layer("Dense")(46, activation="softmax"),
     ]
+
+
+def _lstm(layer: LayerNamed) -> list[Any]:
+    return [layer("LSTM")(100)]
+
+
+def _gru(layer: LayerNamed) -> list[Any]:
+    return [layer("GRU")(100)]
+
+
+def _bilstm(layer: LayerNamed) -> list[Any]:
+    return [layer("Bidirectional")(layer("LSTM")(100))]
+
+
+def _deep_lstm(layer: LayerNamed) -> list[Any]:
+    return [layer("LSTM")(100, return_sequences=True), layer("LSTM")(100, return_sequences=True), layer("LSTM")(100)]
 
 
 def _imdb_cnn_lstm(layer: LayerNamed) -> list[Any]:
@@ -177,6 +226,10 @@ def _imdb_rnn_embedding(layer: LayerNamed) -> list[Any]:
     ]
 
 
+def _price_forecast(layer: LayerNamed) -> list[Any]:
+    return [keras.Input((20, 1)), layer("LSTM")(32), layer("Dense")(1)]
+
+
 # What models of one textbook share.
 _REUTERS: dict[str, Any] = {
     "load": _load_reuters,
@@ -204,12 +257,28 @@ _IMDB_RNN: dict[str, Any] = {
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in [
-        ModelSpec("reuters-lstm", stack=functools.partial(_reuters_lstm, width=100), patience=5, **_REUTERS),
-        ModelSpec("reuters-lstm-small", stack=functools.partial(_reuters_lstm, width=32), patience=10, **_REUTERS),
+        ModelSpec("reuters-lstm", stack=partial(_reuters, recurrent=_lstm), patience=5, **_REUTERS),
+        ModelSpec("reuters-lstm-small", stack=partial(_reuters, recurrent=_lstm, width=32), patience=10, **_REUTERS),
+        ModelSpec("reuters-gru", stack=partial(_reuters, recurrent=_gru), patience=5, **_REUTERS),
+        ModelSpec("reuters-bilstm", stack=partial(_reuters, recurrent=_bilstm), patience=5, **_REUTERS),
+        ModelSpec("reuters-deep-lstm", stack=partial(_reuters, recurrent=_deep_lstm), patience=5, **_REUTERS),
         ModelSpec("imdb-cnn-lstm", stack=_imdb_cnn_lstm, epochs=100, patience=3, **_IMDB),
         ModelSpec("imdb-cnn-lstm-wide", stack=_imdb_cnn_lstm_wide, epochs=100, patience=5, **_IMDB),
         ModelSpec("imdb-lstm-attention", stack=_imdb_lstm_attention, epochs=40, patience=3, **_IMDB),
         ModelSpec("imdb-rnn-onehot", stack=_imdb_rnn_onehot, encode=_one_hot, has_embedding=False, **_IMDB_RNN),
         ModelSpec("imdb-rnn-embedding", stack=_imdb_rnn_embedding, **_IMDB_RNN),
+        ModelSpec(
+            "price-forecast",
+            load=_load_prices,
+            stack=_price_forecast,
+            loss="mse",
+            metric=MAE,
+            batch_size=32,
+            epochs=100,
+            patience=5,
+            validation_split=0.2,
+            keep_best=True,
+            has_embedding=False,
+        ),
     ]
 }

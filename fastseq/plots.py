@@ -1,11 +1,12 @@
-"""Plots of training histories; needs matplotlib (`pip install fastseq[plots]`)."""
+"""Plots of training histories and forecasts; needs matplotlib (`pip install fastseq[plots]`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-__all__ = ["plot_losses"]
+__all__ = ["plot_forecast", "plot_losses"]
 
 
 def plot_losses(
@@ -24,19 +25,50 @@ def plot_losses(
         ImportError: matplotlib is not installed.
         OSError: The file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Without pyplot: no window system, no global state.
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = _figure(title, xlabel="epoch", ylabel="loss")
     for (name, history), style in zip(histories.items(), ("-", "--"), strict=False):
         suffix = f", {name}" if len(histories) > 1 else ""
         for key, label, colour in (("val_loss", f"{validation} loss", "red"), ("loss", "training loss", "blue")):
             epochs = range(1, len(history[key]) + 1)
             axes.plot(epochs, history[key], style, color=colour, marker=".", label=label + suffix)
-    axes.set(title=title, xlabel="epoch", ylabel="loss")
-    axes.grid(True)
     axes.legend()
     figure.savefig(path, dpi=120)
+
+
+def plot_forecast(
+    dates: Sequence[str], prices: Sequence[float], forecasts: Mapping[str, Sequence[float]], title: str, path: Path
+) -> None:
+    """Draws forecasts against the truth into a PNG.
+
+    Args:
+        dates: Of the prices, one after the other.
+        prices: The true ones.
+        forecasts: From who made them to forecasts of the same prices.
+        title: Above the plot.
+        path: Of the PNG to write.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        OSError: The file cannot be written.
+    """
+    figure, axes = _figure(title, xlabel="date", ylabel="price")
+    axes.plot(prices, color="black", linewidth=1, label="truth")
+    for (name, values), style, colour in zip(forecasts.items(), ("-", "--"), ("red", "blue"), strict=False):
+        axes.plot(values, style, color=colour, linewidth=1, label=f"forecast, {name}")
+    ticks = range(0, len(dates), max(1, len(dates) // 4))
+    axes.set_xticks(ticks, [dates[tick] for tick in ticks])
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _figure(title: str, *, xlabel: str, ylabel: str) -> tuple[Any, Any]:
+    """A figure and its axes, without pyplot: no window system, no global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.grid(True)
+    return figure, axes

@@ -9,8 +9,9 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import numpy as np
 from fastseq import runtime
 from fastseq.data import TrainingData
 from fastseq.models import Layers, ModelSpec
+from fastseq.plots import plot_forecast, plot_losses
+from fastseq.prices import PriceData
 
 __all__ = ["Run", "Trainer", "versions"]
 
@@ -79,7 +82,8 @@ class Run:
     epoch_seconds: list[float] = field(default_factory=list)
     step_medians: list[float] = field(default_factory=list)
     test_loss: float = float("nan")
-    test_accuracy: float = float("nan")
+    # The spec's metric, in the units of the data's source.
+    test_metric: float = float("nan")
 
     @property
     def epochs(self) -> int:
@@ -226,7 +230,8 @@ class Trainer:
             for run in self.runs:
                 x, y = self._feed(self.data.x_test, self.data.y_test)
                 result = run.model.evaluate(x, y, batch_size=self.batch_size, verbose=0, return_dict=True)
-                run.test_loss, run.test_accuracy = float(result["loss"]), float(result["accuracy"])
+                run.test_loss = float(result["loss"])
+                run.test_metric = float(result[self.spec.metric.key]) * self.data.unit
         except KeyboardInterrupt:
             self.interrupted = True
             print("\nInterrupted: no test results.", file=sys.stderr)
@@ -254,16 +259,16 @@ class Trainer:
             "threads": runtime.get_num_threads(),
         }
         twin = {} if len(self.runs) < 2 else {"stock": self._record(self.runs[1]), "speedup": self.speedup}
-        return {**shared, **fast, **twin}
+        naive = {} if self.data.naive is None else {f"naive_{self.spec.metric.key}": self.data.naive}
+        return {**shared, **fast, **naive, **twin}
 
-    @staticmethod
-    def _record(run: Run) -> dict[str, Any]:
+    def _record(self, run: Run) -> dict[str, Any]:
         return {
             "layers": run.layers,
             "epochs": run.epochs,
             "ms_per_step": run.ms_per_step,
             "epoch_seconds": run.epoch_seconds,
-            "test_accuracy": run.test_accuracy,
+            f"test_{self.spec.metric.key}": run.test_metric,
             "test_loss": run.test_loss,
         }
 
@@ -289,20 +294,39 @@ class Trainer:
         if self.runs[0].history:
             if self.checkpoint:
                 written.append(self.checkpoint)
-            try:
-                from fastseq.plots import plot_losses
-
-                synthetic = " (synthetic data)" if self.data.synthetic else ""
-                plot_losses(
-                    {run.layers: run.history for run in self.runs if run.history},
-                    f"{self.spec.name}{synthetic}",
-                    out / "loss.png",
-                    validation="test" if self.spec.validation_split is None else "validation",
-                )
-                written.append(out / "loss.png")
-            except ImportError:
-                print("No loss.png: it needs matplotlib (pip install 'fastseq[plots]').", file=sys.stderr)
+            histories: dict[str, Any] = {run.layers: run.history for run in self.runs if run.history}
+            validation = "test" if self.spec.validation_split is None else "validation"
+            written += _drawn(out / "loss.png", partial(plot_losses, histories, self._title, validation=validation))
         return written
+
+    def save_forecast(self, out: Path) -> list[Path]:
+        """Writes forecast.csv and, where matplotlib is installed, forecast.png into a folder, if the data are prices.
+
+        Returns:
+            The files written.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+        data = self.data
+        if not isinstance(data, PriceData):
+            return []
+        forecasts: dict[str, Any] = {
+            run.layers: data.to_prices(run.model.predict(data.x_test, batch_size=self.batch_size, verbose=0)[:, 0])
+            for run in self.runs
+        }
+        path = out / "forecast.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["date", "price", "naive", *forecasts])
+            writer.writerows(zip(data.dates, data.prices, data.last_prices, *forecasts.values(), strict=True))
+        plot = partial(plot_forecast, data.dates, data.prices.tolist(), forecasts, self._title)
+        return [path, *_drawn(out / "forecast.png", plot)]
+
+    @property
+    def _title(self) -> str:
+        """Of plots."""
+        return self.spec.name + (" (synthetic data)" if self.data.synthetic else "")
 
     def save_result(self, out: Path) -> Path:
         """Writes result.json into a folder and returns its path.
@@ -314,6 +338,16 @@ class Trainer:
         # Strict JSON has no NaN: an interrupt may leave figures out.
         path.write_text(json.dumps(_without_nan(self.result()), indent=2, allow_nan=False) + "\n")
         return path
+
+
+def _drawn(path: Path, plot: Callable[..., None]) -> list[Path]:
+    """Plots into a file and returns it, or nothing where matplotlib is missing."""
+    try:
+        plot(path=path)
+    except ImportError:
+        print(f"No {path.name}: it needs matplotlib (pip install 'fastseq[plots]').", file=sys.stderr)
+        return []
+    return [path]
 
 
 def _without_nan(value: Any) -> Any:

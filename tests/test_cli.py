@@ -64,6 +64,18 @@ def _quick(_: Any) -> Any:
     return keras.optimizers.RMSprop(1e-2)
 
 
+@pytest.fixture
+def quick_forecast(monkeypatch: pytest.MonkeyPatch) -> models.ModelSpec:
+    """Learns within two epochs."""
+
+    def optimizer(_: Any) -> Any:
+        return keras.optimizers.Adam(1e-2)
+
+    spec = dataclasses.replace(models.MODELS["price-forecast"], optimizer=optimizer)
+    monkeypatch.setitem(models.MODELS, spec.name, spec)
+    return spec
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -348,6 +360,15 @@ def test_corrupt_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "is not the published reuters.npz, or is damaged" in capsys.readouterr().err
 
 
+def test_bad_prices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "prices.csv"
+    file.write_text("date,close\n2024-01-01,1.0\n2024-01-02,none\n")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", "price-forecast", "--data", str(file), "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert f"{file}, line 3: the price must be a finite number, got 'none'" in capsys.readouterr().err
+
+
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info"]) == 0
     shown = capsys.readouterr().out
@@ -386,6 +407,46 @@ def test_the_classic_model_on_real_data(real_data: str) -> None:
     fast, stock = trainer.runs
     assert fast.history["loss"][0] == pytest.approx(stock.history["loss"][0], abs=5e-5)
     assert fast.test_loss == pytest.approx(stock.test_loss, abs=5e-5)
+
+
+def test_forecast(quick_forecast: models.ModelSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In units of price: what result.json says is what forecast.csv adds up to."""
+    assert cli.main(["train", quick_forecast.name, "--epochs", "2", "--compare", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    result = json.loads((tmp_path / "result.json").read_text())
+    mae, naive = result["test_mae"], result["naive_mae"]
+    assert f"Test MAE: {mae:.4f}, naive forecast (the last value again): {naive:.4f} (synthetic data)\n" in printed
+    assert "ccuracy" not in printed
+    assert mae < 0.95 * naive
+    assert result["stock"]["test_mae"] == pytest.approx(mae, rel=1e-4)
+    files = {f"{name}.csv" for name in ("history", "forecast")} | {f"{name}.png" for name in ("loss", "forecast")}
+    assert {path.name for path in tmp_path.iterdir()} == files | {"best.keras", "model.keras", "result.json"}
+    assert (tmp_path / "forecast.png").read_bytes().startswith(b"\x89PNG")
+
+    rows = _rows(tmp_path / "forecast.csv")
+    assert list(rows[0]) == ["date", "price", "naive", "fast", "stock"]
+    assert rows[-1]["date"] == "2023-09-01"
+    prices = np.array([float(row["price"]) for row in rows])
+    for column, expected in (("fast", mae), ("stock", result["stock"]["test_mae"]), ("naive", naive)):
+        errors = prices - [float(row[column]) for row in rows]
+        assert np.abs(errors).mean() == pytest.approx(expected, rel=1e-5)
+    assert {"mae", "val_mae"} <= set(_rows(tmp_path / "history.csv")[0])
+
+
+def test_forecast_of_a_file(
+    quick_forecast: models.ModelSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("".join(f"{value}\n" for value in 10 + np.sin(np.arange(300))))
+    out = tmp_path / "out"
+    assert cli.main(["train", quick_forecast.name, "--data", str(file), "--epochs", "2", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert f"Data: {file}" in printed
+    assert "synthetic" not in printed
+    result = json.loads((out / "result.json").read_text())
+    assert result["data"] == "real"
+    assert result["test_mae"] < 0.5 * result["naive_mae"]
+    assert _rows(out / "forecast.csv")[-1]["date"] == "300"
 
 
 def test_threads() -> None:

@@ -12,25 +12,31 @@ from tolerances import STOCK, assert_close
 
 from fastseq import models
 from fastseq.keras import FastAdam
-from fastseq.models import MODELS, ModelSpec
+from fastseq.models import MAE, MODELS, ModelSpec
 
 # Worked out by hand; FastAttention's are 64 * 64 for the scores and 128 * 128 for the output.
 PARAMETERS = {
     "reuters-lstm": 100_000 + 80_400 + 4_646,
     "reuters-lstm-small": 32_000 + 53_200 + 4_646,
+    "reuters-gru": 100_000 + 60_600 + 4_646,
+    "reuters-bilstm": 100_000 + 160_800 + 9_246,
+    "reuters-deep-lstm": 100_000 + 3 * 80_400 + 4_646,
     "imdb-cnn-lstm": 500_000 + 32_064 + 26_400 + 56,
     "imdb-cnn-lstm-wide": 2_500_000 + 96_064 + 23_000 + 51,
     "imdb-lstm-attention": 2_500_000 + 144_640 + 4_096 + 16_384 + 129,
     "imdb-rnn-onehot": 2_472 + 9,
     "imdb-rnn-embedding": 4_800 + 200 + 9,
+    "price-forecast": 4_352 + 33,
 }
 EVERY_MODEL = pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS.keys())
 BATCH = 4
 
 
 def _batch(spec: ModelSpec, model: Any) -> tuple[Any, Any]:
-    """Texts whose first half is padding, and their targets."""
+    """Changes of prices, or texts whose first half is padding, and their targets."""
     rng = np.random.default_rng(0)
+    if spec.metric is MAE:
+        return rng.standard_normal((BATCH, *model.input_shape[1:])), rng.standard_normal(BATCH)
     ids = rng.integers(1, 300, (BATCH, model.input_shape[1])).astype(np.int32)
     ids[:, : ids.shape[1] // 2] = 0
     classes = rng.integers(0, 2, BATCH)
@@ -79,7 +85,7 @@ def test_fast_layers_are_fast(spec: ModelSpec) -> None:
 
     ours = {name.removeprefix("Fast") for name in fastseq.keras.__all__ if name.startswith("Fast")}
     for kind in ("fast", "stock"):
-        for layer in spec.build(kind).layers:
+        for layer in models.with_wrapped(spec.build(kind).layers):
             of_fastseq = type(layer).__module__.startswith("fastseq.")
             name = type(layer).__name__.removeprefix("Fast")
             assert of_fastseq == (name in ours and (kind == "fast" or name == "Attention")), (kind, layer)
