@@ -16,7 +16,9 @@ import keras
 
 from fastseq.keras.acceleration_report import AccelerationReport, ReportRow
 from fastseq.keras.activations import describe
+from fastseq.keras.fusion import convolution_before
 from fastseq.keras.native import NativeChoice
+from fastseq.keras.pooling import FastMaxPooling1D
 from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS
 
 __all__ = ["accelerate", "to_stock"]
@@ -186,14 +188,11 @@ def _convert(
     if optimizer:
         parts += [pair for path, one in models for pair in _optimizers(one, path)]
     xla = any(one.compiled and one.jit_compile for _, one in models)
-    rows, others = [], set()
-    for path, part in parts:
-        was = _name(part)
-        note = change(part, xla)
-        if note is not None:
-            rows.append(ReportRow(path, was, _name(part), note))
-        elif not isinstance(part, keras.layers.InputLayer) and not getattr(part, "_layers", None):
-            others.add(was)
+    before = [(path, part, _name(part), change(part, xla)) for path, part in parts]
+    rows = [
+        ReportRow(path, was, _name(part), note or _remark(part)) for path, part, was, note in before if note is not None
+    ]
+    others = {was for _, part, was, note in before if note is None and not _holds_layers(part)}
     report = AccelerationReport(tuple(rows), tuple(sorted(others)))
     if report.replaced:
         for _, one in models:  # what Keras has traced calls the layers as they were
@@ -221,6 +220,17 @@ def _optimizers(model: Any, path: str) -> Iterator[tuple[str, Any]]:
         while isinstance(value, keras.optimizers.Optimizer):
             yield inside, value
             value, inside = getattr(value, "inner_optimizer", None), f"{inside}/inner_optimizer"
+
+
+def _holds_layers(part: Any) -> bool:
+    """Whether a part is something around others."""
+    return isinstance(part, keras.layers.InputLayer) or bool(getattr(part, "_layers", None))
+
+
+def _remark(part: Any) -> str:
+    """What else there is to say about a layer that has been replaced."""
+    convolution = convolution_before(part) if type(part) is FastMaxPooling1D else None
+    return f"in one pass with {convolution.name}" if convolution is not None else ""
 
 
 def _name(part: Any) -> str:
