@@ -124,7 +124,7 @@ def _make_fast(part: Any, xla: bool) -> str | None:
     stock = type(part)
     if stock in _FAST:
         if xla:
-            return "the model is compiled with jit_compile=True, and XLA compiles no custom operations"
+            return "jit_compile=True, and XLA compiles no custom operations"
         _change_class(part, _FAST[stock])
         reason: str | None = part.reason_against()
         if reason:
