@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-BATCH, TIMESTEPS, FEATURES, IDS = 4, 7, 3, 20
+BATCH, TIMESTEPS, FEATURES, IDS = 4, 6, 3, 20
 
 
 def _x(*shape: int) -> Any:
