@@ -13,6 +13,8 @@ files and SavedModels load in any process that has imported it.
 from __future__ import annotations
 
 from fastseq.keras import backend
+from fastseq.keras.accelerate import accelerate, to_stock
+from fastseq.keras.acceleration_report import AccelerationReport, ReportRow
 from fastseq.keras.adam import FastAdam
 from fastseq.keras.attention import FastAttention
 from fastseq.keras.conv1d import FastConv1D, FastConv1DMaxPooling1D
@@ -23,9 +25,11 @@ from fastseq.keras.lstm import FastLSTM
 from fastseq.keras.native import NativeFallbackWarning
 from fastseq.keras.patch import patch, unpatch
 from fastseq.keras.pooling import FastAveragePooling1D, FastMaxPooling1D
+from fastseq.keras.rnn import FastRNN
 from fastseq.keras.simple_rnn import FastSimpleRNN
 
 __all__ = [
+    "AccelerationReport",
     "FastAdam",
     "FastAttention",
     "FastAveragePooling1D",
@@ -36,10 +40,14 @@ __all__ = [
     "FastGRU",
     "FastLSTM",
     "FastMaxPooling1D",
+    "FastRNN",
     "FastSimpleRNN",
     "FastSpatialDropout1D",
     "NativeFallbackWarning",
+    "ReportRow",
+    "accelerate",
     "patch",
+    "to_stock",
     "unpatch",
 ]
 

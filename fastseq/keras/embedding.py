@@ -56,6 +56,9 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
     (1, 3, 4)
     """
 
+    dense_gradient = False
+    own_settings = (*NativeChoice.own_settings, "dense_gradient")
+
     def __init__(
         self,
         input_dim: int,

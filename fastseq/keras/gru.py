@@ -45,19 +45,6 @@ class FastGRU(NativeRNN, keras.layers.GRU):  # type: ignore[misc]
     (2, 5, 4)
     """
 
-    native_cell = "gru"
-    stock_cell = keras.layers.GRUCell
-    activation_names = ("activation", "recurrent_activation")
-
     def __init__(self, units: int, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(units, *args, **kwargs)
         self._set_use_native(use_native)
-
-    def _not_native_because(self) -> str | None:
-        # Cells that have a mask for each gate apply them in the products only.
-        if self.recurrent_dropout > 0 and getattr(self.cell, "dropout_mask_count", None) is None:
-            return f"recurrent_dropout must be 0 with Keras {keras.__version__}, got {self.recurrent_dropout}"
-        return super()._not_native_because()
-
-    def _native_options(self) -> dict[str, Any]:
-        return {**super()._native_options(), "reset_after": self.cell.reset_after}

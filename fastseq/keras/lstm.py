@@ -56,10 +56,6 @@ class FastLSTM(NativeRNN, keras.layers.LSTM):  # type: ignore[misc]
     (2, 5, 4)
     """
 
-    native_cell = "lstm"
-    stock_cell = keras.layers.LSTMCell
-    activation_names = ("activation", "recurrent_activation")
-
     def __init__(self, units: int, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(units, *args, **kwargs)
         self._set_use_native(use_native)

@@ -52,9 +52,9 @@ class NativeChoice:
     cover, and asks `_runs_native` when it computes.
     """
 
-    use_native: bool | str
-    supports_jit: bool
     name: str
+    use_native: bool | str = "auto"
+    own_settings: tuple[str, ...] = ("use_native", "_fallback_told")  # what instances have and stock ones do not
     _fallback_told: bool = False
     _kind: str = "layer"
 
@@ -62,26 +62,31 @@ class NativeChoice:
         """Which of this layer's settings the kernels do not cover, or None."""
         raise NotImplementedError
 
-    def _reason(self) -> str | None:
+    def reason_against(self) -> str | None:
+        """Why the kernels cannot run this layer, or None if they can; single calls may still be none of theirs."""
         return self._not_native_because() or backend.unavailable_because()
 
     def _set_use_native(self, use_native: bool | str) -> None:
         if not isinstance(use_native, bool) and use_native != "auto":
             raise ValueError(f"use_native must be 'auto', True or False, got {use_native!r}")
         self.use_native = use_native
-        if use_native is False:
-            return
-        reason = self._reason()
-        if use_native is True and reason:
+        if use_native is True and (reason := self.reason_against()):
             raise ValueError(f"use_native=True, but the kernels cannot run this {self._kind}: {reason}")
-        if reason is None:
-            self.supports_jit = False  # XLA compiles no custom operations
+
+    @property
+    def supports_jit(self) -> bool:
+        """Whether XLA can compile this layer; it compiles no custom operations."""
+        return bool(vars(self).get("supports_jit")) and (self.use_native is False or self.reason_against() is not None)
+
+    @supports_jit.setter
+    def supports_jit(self, as_stock: bool) -> None:
+        vars(self)["supports_jit"] = as_stock
 
     def _runs_native(self, call_reason: str | None = None) -> bool:
         """Whether this call runs on the kernels; `call_reason` is what they do not cover of the call itself."""
         if self.use_native is False:
             return False
-        reason = self._reason() or call_reason
+        reason = self.reason_against() or call_reason
         if reason is None:
             return True
         if self.use_native is True:

@@ -59,9 +59,8 @@ def patch() -> Patch:
     loaded without the patch. `isinstance` takes a fast layer for a stock one, as ever.
 
     These stay stock: layers that exist already; subclasses, whose own methods may rely on how the stock ones work
-    (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`); `keras.layers.RNN` with a cell, such as
-    `keras.layers.LSTMCell`. `type(layer) is keras.layers.LSTM` is false of a fast layer. What else differs from stock
-    Keras is said of each twin: `FastEmbedding` refuses negative ids.
+    (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`). `type(layer) is keras.layers.LSTM` is false of a fast
+    layer. What else differs from stock Keras is said of each twin: `FastEmbedding` refuses negative ids.
 
     Patches nest: Keras is stock again when all of them are taken back. Not to be called while other threads construct
     layers.

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from fastseq.keras import backend
+from fastseq.keras.fusion import convolution_before
 from fastseq.keras.native import NativeChoice, drop_in_for
 
 
@@ -17,6 +18,10 @@ class NativePooling(NativeChoice):
 
     def _not_native_because(self) -> str | None:
         return None  # the kernels have all that the stock layers can be set up to
+
+    def _options(self) -> dict[str, Any]:
+        """The backend's further options."""
+        return {}
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """As the stock layer's; `training` only says whether to save what the gradient needs."""
@@ -32,6 +37,7 @@ class NativePooling(NativeChoice):
             padding=self.padding.lower(),  # type: ignore[attr-defined]
             data_format=self.data_format,  # type: ignore[attr-defined]
             training=bool(training),
+            **self._options(),
         )
 
 
@@ -45,6 +51,12 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
 
     The kernels cover all of the stock layer's options on the TensorFlow backend on a CPU, for floating dtypes. They
     compute in float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
+
+    In a sequential or functional model, where what a `FastConv1D` gives goes to this layer and to no other, both are
+    computed in one pass, as `FastConv1DMaxPooling1D` does, in all that TensorFlow traces: `fit`, `predict`, exported
+    models. An activation layer may be between them. This is for channels last and not for half types. What the
+    convolution gives is still there for who asks for it, but a gradient by it, in a traced function, does not see what
+    goes through the pooling; with `use_native=False` for one of the two layers it does.
 
     Args:
         pool_size: int, size of the window in timesteps.
@@ -77,6 +89,9 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
     def __init__(self, pool_size: int = 2, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(pool_size, *args, **kwargs)
         self._set_use_native(use_native)
+
+    def _options(self) -> dict[str, Any]:
+        return {"with_convolution": convolution_before(self) is not None}
 
 
 @drop_in_for(keras.layers.AveragePooling1D)

@@ -1,4 +1,4 @@
-"""What FastLSTM, FastGRU and FastSimpleRNN share: Keras's seam for whole-sequence kernels."""
+"""Keras's seam for whole-sequence kernels, which all recurrent layers share, and FastRNN."""
 
 from __future__ import annotations
 
@@ -7,37 +7,17 @@ from typing import Any
 import keras
 
 from fastseq.keras import backend
-from fastseq.keras.activations import describe, native_name, not_native_because
-from fastseq.keras.native import NativeChoice
+from fastseq.keras.cells import native_cell, no_native_cell_because
+from fastseq.keras.native import NativeChoice, drop_in_for
 
 
 class NativeRNN(NativeChoice):
     """A mixin for subclasses of Keras's recurrent layers: overrides `inner_loop`, and nothing else."""
 
-    native_cell: str  # as the backend names it
-    stock_cell: type
-    activation_names: tuple[str, ...]  # which arguments of the layer are activations
+    cell: Any
 
     def _not_native_because(self) -> str | None:
-        for name in self.activation_names:
-            if reason := not_native_because(name, getattr(self, name)):
-                return reason
-        cell = self.cell  # type: ignore[attr-defined]
-        if type(cell) is not self.stock_cell:
-            return f"cell must be a keras.layers.{self.stock_cell.__name__}, got {describe(type(cell))}"
-        return None
-
-    def _native_options(self) -> dict[str, Any]:
-        """The backend's `options`."""
-        return {
-            **{name: native_name(getattr(self, name)) for name in self.activation_names},
-            "go_backwards": self.go_backwards,  # type: ignore[attr-defined]
-            "zero_output_for_mask": self.zero_output_for_mask,  # type: ignore[attr-defined]
-        }
-
-    def _drops(self, rate: float) -> bool:
-        """Whether the stock cell applies dropout with this rate."""
-        return 0.0 < rate < 1.0
+        return no_native_cell_because(self.cell)
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         """Keras's seam for whole-sequence kernels: see `keras.layers.RNN.inner_loop`."""
@@ -46,14 +26,15 @@ class NativeRNN(NativeChoice):
         per_unit = mask is not None and len(mask.shape) == 3 and mask.shape[-1] != 1
         if not self._runs_native("mask must not differ between units" if per_unit else None):
             return super().inner_loop(sequences, initial_state, mask, training=training)  # type: ignore[misc]
-        cell = self.cell  # type: ignore[attr-defined]
+        cell, native = self.cell, native_cell(self.cell)
+        assert native is not None
         states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
         states = [keras.ops.convert_to_tensor(state) for state in states]
         # The masks that RNN.call has drawn already, so that the random numbers are the stock layer's.
-        drops = training and self._drops(cell.dropout)
-        drops_recurrent = training and self._drops(cell.recurrent_dropout)
+        drops = training and native.drops(cell.dropout)
+        drops_recurrent = training and native.drops(cell.recurrent_dropout)
         return backend.load().rnn(
-            self.native_cell,
+            native.name,
             keras.ops.cast(sequences, cell.compute_dtype),
             states,
             keras.ops.convert_to_tensor(cell.kernel),
@@ -62,7 +43,46 @@ class NativeRNN(NativeChoice):
             mask,
             cell.get_dropout_mask(sequences[:, 0, :]) if drops else None,
             cell.get_recurrent_dropout_mask(states[0]) if drops_recurrent else None,
-            options=self._native_options(),
+            options={
+                **native.options(cell),
+                "go_backwards": self.go_backwards,  # type: ignore[attr-defined]
+                "zero_output_for_mask": self.zero_output_for_mask,  # type: ignore[attr-defined]
+            },
             return_sequences=self.return_sequences,  # type: ignore[attr-defined]
             training=bool(training),
         )
+
+
+@drop_in_for(keras.layers.RNN)
+class FastRNN(NativeRNN, keras.layers.RNN):  # type: ignore[misc]
+    """`keras.layers.RNN` of an `LSTMCell`, a `GRUCell` or a `SimpleRNNCell`, several times as fast on a CPU.
+
+    Takes every argument of the stock layer, has the same weights under the same names, and computes the same results in
+    all of its modes: see `FastLSTM`, of which all that is said holds here too. With any other cell, a subclass of these
+    or several stacked, it runs on stock Keras.
+
+    Args:
+        cell: The cell.
+        use_native: `"auto"`, `True` or `False`, as in `FastLSTM`.
+        **kwargs: All other arguments of `keras.layers.RNN`.
+
+    Call arguments:
+        sequences: (batch, timesteps, features).
+        mask: (batch, timesteps), bool: true where a step counts. A masked step costs no time and is never read.
+        training: Whether `dropout` and `recurrent_dropout` of the cell apply.
+        initial_state: A list of the cell's states, each (batch, units).
+
+    Raises:
+        ValueError: As `keras.layers.RNN`, or as said under `use_native` of `FastLSTM`.
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from fastseq.keras import FastRNN
+    >>> layer = FastRNN(keras.layers.GRUCell(4), return_sequences=True)
+    >>> tuple(layer(np.zeros((2, 5, 3), "float32")).shape)
+    (2, 5, 4)
+    """
+
+    def __init__(self, cell: Any, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
+        super().__init__(cell, *args, **kwargs)
+        self._set_use_native(use_native)

@@ -41,13 +41,6 @@ class FastSimpleRNN(NativeRNN, keras.layers.SimpleRNN):  # type: ignore[misc]
     (2, 5, 4)
     """
 
-    native_cell = "simple_rnn"
-    stock_cell = keras.layers.SimpleRNNCell
-    activation_names = ("activation",)
-
     def __init__(self, units: int, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(units, *args, **kwargs)
         self._set_use_native(use_native)
-
-    def _drops(self, rate: float) -> bool:
-        return rate > 0.0

@@ -13,6 +13,7 @@ from fastseq.keras.embedding import FastEmbedding
 from fastseq.keras.gru import FastGRU
 from fastseq.keras.lstm import FastLSTM
 from fastseq.keras.pooling import FastAveragePooling1D, FastMaxPooling1D
+from fastseq.keras.rnn import FastRNN
 from fastseq.keras.simple_rnn import FastSimpleRNN
 
 __all__ = ["FAST_LAYERS", "FAST_OPTIMIZERS", "STAND_INS"]
@@ -26,6 +27,7 @@ FAST_LAYERS: dict[type, type] = {
     keras.layers.GRU: FastGRU,
     keras.layers.LSTM: FastLSTM,
     keras.layers.MaxPooling1D: FastMaxPooling1D,
+    keras.layers.RNN: FastRNN,
     keras.layers.SimpleRNN: FastSimpleRNN,
     keras.layers.SpatialDropout1D: FastSpatialDropout1D,
 }

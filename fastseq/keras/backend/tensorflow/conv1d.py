@@ -91,3 +91,47 @@ def _gradient(op: Any, doutputs: Any, _: Any) -> list[Any]:
 
 
 no_second_gradient("FastseqConv1dBackward")
+
+_NOTHING_DONE = ("EnsureShape", "Identity")
+_ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+
+
+def max_pool_of_convolution(x: Any, *, pool_size: int, strides: int, padding: str, training: bool) -> Any | None:
+    """The max pooling of a tensor that is traced to come from `conv1d`, in one pass with it.
+
+    The convolution is computed once more, pooled; the first one is not computed, unless something else needs it.
+
+    Args:
+        x: (batch, timesteps, filters): what `conv1d` returned, maybe with an activation applied to it.
+        pool_size: See `max_pool`; so are those that follow.
+        strides: See there.
+        padding: See there.
+        training: See there.
+
+    Returns:
+        What `max_pool` returns; None if x comes from anything else, or is not of a graph.
+    """
+    if not tf.is_symbolic_tensor(x):
+        return None
+    op, activation = _what_computes(x), None
+    if op.type in _ACTIVATIONS:
+        op, activation = _what_computes(op.inputs[0]), _ACTIVATIONS[op.type]
+    if op.type != "FastseqConv1dForward":
+        return None
+    options = {name: op.get_attr(name) for name in _CONVOLUTION}
+    if op.get_attr("pool_size") or (activation and options["activation"] != b"linear"):
+        return None
+    if activation:
+        options["activation"] = activation
+    outputs, _ = ops.fastseq_conv1d_forward(
+        *op.inputs, pool_size=pool_size, pool_strides=strides, pool_padding=padding, save_argmax=training, **options
+    )
+    batch, timesteps, filters = x.shape
+    pooled = None if timesteps is None else pooled_timesteps(timesteps, pool_size, strides, padding)
+    return tf.ensure_shape(outputs, (batch, pooled, filters))
+
+
+def _what_computes(x: Any) -> Any:
+    while x.op.type in _NOTHING_DONE:
+        x = x.op.inputs[0]
+    return x.op

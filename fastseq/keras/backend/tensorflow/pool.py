@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from fastseq.functional import pooled_timesteps
+from fastseq.keras.backend.tensorflow.conv1d import max_pool_of_convolution
 from fastseq.keras.backend.tensorflow.library import native_dtype, no_second_gradient, ops
 
 _ATTRIBUTES = ("pool_size", "strides", "padding")
@@ -28,7 +29,14 @@ def _pool(forward: Callable[..., Any], x: Any, data_format: str, window: dict[st
 
 
 def max_pool(
-    x: Any, *, pool_size: int, strides: int, padding: str, data_format: str = "channels_last", training: bool = False
+    x: Any,
+    *,
+    pool_size: int,
+    strides: int,
+    padding: str,
+    data_format: str = "channels_last",
+    training: bool = False,
+    with_convolution: bool = False,
 ) -> Any:
     """The greatest value of every window of timesteps: see `fastseq.functional.max_pool_forward`.
 
@@ -40,10 +48,16 @@ def max_pool(
         data_format: "channels_last" or "channels_first".
         training: Whether a gradient is likely to be asked for. It can be either way: what it needs is saved or, if
             this was false, computed again.
+        with_convolution: Whether to compute it in one pass with the `conv1d` before it, where x is traced to come from
+            one. This asks for `"channels_last"`.
 
     Returns:
         A tensor as x, with the timesteps that are left.
     """
+    if with_convolution:
+        pooled = max_pool_of_convolution(x, pool_size=pool_size, strides=strides, padding=padding, training=training)
+        if pooled is not None:
+            return pooled
 
     def forward(inputs: Any, **window: Any) -> Any:
         return ops.fastseq_max_pool_forward(inputs, save_argmax=training, **window)[0]

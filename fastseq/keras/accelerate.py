@@ -1,0 +1,237 @@
+"""`accelerate` and `to_stock`: the layers of a model that exists made fast, and stock again, in place.
+
+A fast layer is its stock twin with other methods: it has the same variables and attributes, but for a few that have
+defaults. So a layer is replaced by giving the object the other class. Whatever holds it, be it a wrapper, another
+model, an optimizer or the user, goes on holding it.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from fastseq.keras.acceleration_report import AccelerationReport, ReportRow
+from fastseq.keras.activations import describe
+from fastseq.keras.fusion import convolution_before
+from fastseq.keras.native import NativeChoice
+from fastseq.keras.pooling import FastMaxPooling1D
+from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS, STAND_INS
+
+__all__ = ["accelerate", "to_stock"]
+
+_FAST = FAST_LAYERS | FAST_OPTIMIZERS
+_STOCK = {fast: stock for table in (_FAST, STAND_INS) for stock, fast in table.items()}
+
+
+def accelerate(model: Any, *, optimizer: bool = True, verbose: bool = True, return_report: bool = False) -> Any:
+    """Makes the layers of a model fast, in place.
+
+    LSTM, GRU, SimpleRNN, RNN with one of their cells, Conv1D, MaxPooling1D, AveragePooling1D, Embedding, Dropout and
+    SpatialDropout1D are replaced wherever they are: in wrappers such as Bidirectional, in models inside the model, in
+    attributes of subclassed models and of your own layers. So is Adam. All else stays as it is: names, weights, the
+    optimizer's state, what `compile` was given, seeds, the states of stateful layers, and what files of weights fit.
+
+    These are left, and the report says why: subclasses of the layers above; layers set up as the kernels do not cover;
+    everything, if the model is compiled with `jit_compile=True`. Cells of recurrent layers are not looked into, and
+    what a model makes when it is built is found only then.
+
+    Call it on the outermost model. Whatever else shares a layer shares the fast one, but functions that TensorFlow has
+    traced already go on as before.
+
+    An accelerated model differs in this: an id out of range is an error in FastEmbedding, a model compiled anew with
+    `jit_compile=True` is not compiled by XLA, which Keras says in a warning, and a file that it is saved to opens only
+    where `fastseq.keras` has been imported. For a file that opens anywhere, save what `to_stock` returns.
+
+    Args:
+        model: A `keras.Model`, sequential, functional or subclassed, built or not, compiled or not.
+        optimizer: Whether Adam becomes FastAdam.
+        verbose: Whether to print the report.
+        return_report: Whether to return the report, too.
+
+    Returns:
+        The model, the same object; with `return_report`, a tuple of it and an `AccelerationReport`.
+
+    Raises:
+        TypeError: `model` is no `keras.Model`.
+
+    >>> import keras
+    >>> from fastseq.keras import accelerate
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((100,)),
+    ...         keras.layers.Embedding(1000, 32, name="words"),
+    ...         keras.layers.Bidirectional(keras.layers.LSTM(16, name="lstm", return_sequences=True), name="both"),
+    ...         keras.layers.GRU(16, activation=None, recurrent_activation="softsign", name="gru"),
+    ...         keras.layers.Dense(1),
+    ...     ]
+    ... )
+    >>> model.compile("adam", "mse")
+    >>> model = accelerate(model)  # doctest: +ELLIPSIS
+    layer               was        is
+    words               Embedding  FastEmbedding
+    both/forward_lstm   LSTM       FastLSTM
+    both/backward_lstm  LSTM       FastLSTM
+    gru                 GRU        GRU            recurrent_activation must be one of ..., got ...softsign
+    optimizer           Adam       FastAdam
+    4 replaced, 1 left; fastseq has nothing for Dense
+    """
+    return _convert(model, _make_fast, optimizer=optimizer, verbose=verbose, return_report=return_report)
+
+
+def to_stock(model: Any, *, optimizer: bool = True, verbose: bool = False, return_report: bool = False) -> Any:
+    """Makes the fast layers of a model stock ones, in place: what `accelerate` does, the other way.
+
+    The model has the class, config and weights that it would have without fastseq, and a file that it is saved to opens
+    without fastseq. What only fast layers have, `use_native` and FastEmbedding's `dense_gradient`, is gone.
+
+    FastAttention and FastConv1DMaxPooling1D stay, for which Keras has no layer.
+
+    Args:
+        model: A `keras.Model`.
+        optimizer: Whether FastAdam becomes Adam.
+        verbose: Whether to print the report.
+        return_report: Whether to return the report, too.
+
+    Returns:
+        The model, the same object; with `return_report`, a tuple of it and an `AccelerationReport`.
+
+    Raises:
+        TypeError: `model` is no `keras.Model`.
+
+    >>> import keras
+    >>> from fastseq.keras import FastLSTM, to_stock
+    >>> model = to_stock(keras.Sequential([keras.Input((10, 3)), FastLSTM(4)]))
+    >>> type(model.layers[0]) is keras.layers.LSTM
+    True
+    """
+    return _convert(model, _make_stock, optimizer=optimizer, verbose=verbose, return_report=return_report)
+
+
+def _make_fast(part: Any, xla: bool) -> str | None:
+    """Makes a layer or an optimizer fast, if it can.
+
+    Args:
+        part: The layer or optimizer.
+        xla: Whether XLA compiles the model.
+
+    Returns:
+        Why it is left; "" if it is not; None if fastseq has nothing for it.
+    """
+    stock = type(part)
+    if stock in _FAST:
+        if xla:
+            return "jit_compile=True, and XLA compiles no custom operations"
+        _change_class(part, _FAST[stock])
+        reason: str | None = part.reason_against()
+        if reason:
+            _change_class(part, stock)
+        return reason or ""
+    if isinstance(part, NativeChoice):
+        return "is fast already" if part.use_native else "has use_native=False"
+    if not stock.__module__.startswith("keras."):  # whose own subclasses of its layers are just other layers
+        for base in _FAST:
+            if isinstance(part, base):
+                return f"is a subclass of keras's {base.__name__}, and may compute something else"
+    return None
+
+
+def _make_stock(part: Any, xla: bool) -> str | None:
+    """Makes a layer or an optimizer stock, if it can: see `_make_fast`."""
+    del xla
+    fast = type(part)
+    if fast in _STOCK:
+        _change_class(part, _STOCK[fast])
+        for name in fast.own_settings:
+            vars(part).pop(name, None)
+        return ""
+    if fast.__module__.startswith("fastseq."):
+        return "Keras has no layer for it"
+    if isinstance(part, NativeChoice):
+        return "is a subclass of a fast one, and may compute something else"
+    return None
+
+
+def _change_class(part: Any, cls: type) -> None:
+    object.__setattr__(part, "__class__", cls)
+    if isinstance(part, keras.layers.Layer):
+        vars(part).update(copy.deepcopy(_notes_on_call(cls)))
+
+
+@functools.cache
+def _notes_on_call(layer_class: Any) -> dict[str, Any]:
+    """What an instance has noted about its method `call`: the attributes that follow from the class."""
+    newborn = keras.layers.Layer.__new__(layer_class)  # which no patch changes
+    keras.layers.Layer.__init__(newborn, name="newborn")
+    return {name: value for name, value in vars(newborn).items() if name.startswith(("_call_", "call_"))}
+
+
+def _convert(
+    model: Any, change: Callable[[Any, bool], str | None], *, optimizer: bool, verbose: bool, return_report: bool
+) -> Any:
+    """Lets `change` change every layer and optimizer, and reports.
+
+    Args:
+        model: The model.
+        change: From a layer or an optimizer, and whether XLA compiles it, to what there is to say; None if nothing.
+        optimizer: As in `accelerate`; so are the two that follow.
+        verbose: See there.
+        return_report: See there.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a keras.Model, got {describe(type(model))}")
+    parts = list(_layers(model, "", {id(model)}))
+    models = [("", model), *(pair for pair in parts if isinstance(pair[1], keras.Model))]
+    if optimizer:
+        parts += [pair for path, one in models for pair in _optimizers(one, path)]
+    xla = any(one.compiled and one.jit_compile for _, one in models)
+    before = [(path, part, _name(part), change(part, xla)) for path, part in parts]
+    rows = [
+        ReportRow(path, was, _name(part), note or _remark(part)) for path, part, was, note in before if note is not None
+    ]
+    others = {was for _, part, was, note in before if note is None and not _holds_layers(part)}
+    report = AccelerationReport(tuple(rows), tuple(sorted(others)))
+    if report.replaced:
+        for _, one in models:  # what Keras has traced calls the layers as they were
+            one.train_function = one.test_function = one.predict_function = None
+    if verbose:
+        print(report)
+    return (model, report) if return_report else model
+
+
+def _layers(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Paths and layers of all that is in a layer, each once."""
+    for child in layer._flatten_layers(include_self=False, recursive=False):
+        if id(child) not in seen:
+            seen.add(id(child))
+            inside = f"{path}{child.name}"
+            yield inside, child
+            if not isinstance(child, keras.layers.RNN):  # the cell of which is computed as a whole
+                yield from _layers(child, f"{inside}/", seen)
+
+
+def _optimizers(model: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Paths and optimizers of a model: that of `compile`, and in other attributes."""
+    for name, value in vars(model).items():
+        inside = f"{path}/{name}" if path else name
+        while isinstance(value, keras.optimizers.Optimizer):
+            yield inside, value
+            value, inside = getattr(value, "inner_optimizer", None), f"{inside}/inner_optimizer"
+
+
+def _holds_layers(part: Any) -> bool:
+    """Whether a part is something around others."""
+    return isinstance(part, keras.layers.InputLayer) or bool(getattr(part, "_layers", None))
+
+
+def _remark(part: Any) -> str:
+    """What else there is to say about a layer that has been replaced."""
+    convolution = convolution_before(part) if type(part) is FastMaxPooling1D else None
+    return f"in one pass with {convolution.name}" if convolution is not None else ""
+
+
+def _name(part: Any) -> str:
+    return type(part).__qualname__.rpartition(".")[2]

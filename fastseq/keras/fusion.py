@@ -1,0 +1,51 @@
+"""Where a max pooling can be computed in one pass with the convolution before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from fastseq.keras.activations import native_name
+from fastseq.keras.conv1d import FastConv1D
+
+_BETWEEN = ("relu", "sigmoid", "tanh")  # single operations, as TensorFlow traces them
+_DTYPES = ("float32", "float64")  # half types are cast between the layers
+
+
+def convolution_before(pooling: Any) -> Any | None:
+    """The convolution that a pooling layer can be computed in one pass with, or None.
+
+    It is a `FastConv1D` whose outputs, directly or through a layer that activates them, go to this layer and to no
+    other in any graph of Keras layers. So where there is no such graph, as in subclassed models, there is none.
+    """
+    layer = _only_source(pooling)
+    activated = _activation(layer) in _BETWEEN
+    if activated:
+        layer = _only_source(layer)
+    if type(layer) is not FastConv1D or layer.use_native is False:
+        return None
+    own = native_name(keras.activations.get(layer.activation))
+    if own is None or (activated and own != "linear"):
+        return None
+    alike = layer.data_format == pooling.data_format == "channels_last"
+    return layer if alike and layer.compute_dtype == pooling.compute_dtype in _DTYPES else None
+
+
+def _only_source(layer: Any) -> Any | None:
+    """The layer that all inputs of `layer` come from, if its outputs go nowhere else."""
+    sources = {parent.operation for node in layer._inbound_nodes for parent in node.parent_nodes}
+    if len(sources) != 1:
+        return None
+    source = sources.pop()
+    readers = {node.operation for node in source._outbound_nodes}
+    return source if readers == {layer} and getattr(source, "activity_regularizer", None) is None else None
+
+
+def _activation(layer: Any) -> str | None:
+    """The kernels' name of what a layer does, if it does nothing but activate."""
+    if type(layer) is keras.layers.Activation:
+        return native_name(layer.activation)
+    if type(layer) is keras.layers.ReLU and not (layer.max_value or layer.negative_slope or layer.threshold):
+        return native_name(keras.activations.relu)
+    return None
