@@ -1,0 +1,61 @@
+"""The documentation's settings: `sphinx-build -W -n docs docs/_build/html`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import fastseq.keras
+from fastseq.keras.native import NativeChoice
+
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
+
+project = "fastseq"
+author = "The fastseq developers"
+project_copyright = author
+release = fastseq.__version__
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "myst_nb", "cli_help"]
+exclude_patterns = ["_build", "extensions", "figures"]
+myst_heading_anchors = 3
+# Docstrings write code as Markdown does.
+default_role = "code"
+
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+# Nothing from the network: notebooks with widgets would load them from there.
+nb_ipywidgets_js: dict[str, Any] = {}
+
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Call arguments", "params_style"), "Weights"]
+napoleon_use_rtype = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+
+nitpicky = True
+# There is no index of these on this machine, and none is fetched.
+nitpick_ignore_regex = [("py:.*", r"(np|numpy|keras|tensorflow|tf|collections|NDArray|ndarray|Any|Float64)\b.*")]
+
+html_theme = "furo"
+html_title = f"fastseq {release}"
+html_static_path: list[str] = []
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+
+def _by_their_own_names() -> None:
+    """A fast layer's `__name__` is its stock twin's, which autodoc would take for an alias."""
+    for name in fastseq.keras.__all__:
+        exported = getattr(fastseq.keras, name)
+        if isinstance(exported, type) and issubclass(exported, NativeChoice):
+            exported.__name__ = name
+
+
+_by_their_own_names()
