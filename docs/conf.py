@@ -35,13 +35,14 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Call arguments", "params_style"), "Weights"]
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 
 nitpicky = True
 # There is no index of these on this machine, and none is fetched.
-nitpick_ignore_regex = [("py:.*", r"(np|numpy|keras|tensorflow|tf|collections|NDArray|ndarray|Any|Float64)\b.*")]
+nitpick_ignore_regex = [("py:.*", r"(numpy|keras|tensorflow|pathlib)\b.*|FloatArray|fastseq\.reference\..*\._Run")]
 
 html_theme = "furo"
 html_title = f"fastseq {release}"
