@@ -28,6 +28,7 @@ default_role = "code"
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
+nb_output_stderr = "remove"  # TensorFlow's notes on the machine
 # Nothing from the network: notebooks with widgets would load them from there.
 nb_ipywidgets_js: dict[str, Any] = {}
 
@@ -41,8 +42,11 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 
 nitpicky = True
-# There is no index of these on this machine, and none is fetched.
-nitpick_ignore_regex = [("py:.*", r"(numpy|keras|tensorflow|pathlib)\b.*|FloatArray|fastseq\.reference\..*\._Run")]
+# No index of other projects' names is fetched; the rest are names of types that are not documented by themselves.
+nitpick_ignore_regex = [
+    ("py:.*", r"(collections|keras|np|numpy|pathlib|tensorflow)\..*"),
+    ("py:.*", r"NDArray|FloatArray|Float64|fastseq\.reference\..*\._Run"),
+]
 
 html_theme = "furo"
 html_title = f"fastseq {release}"

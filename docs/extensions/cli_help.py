@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -35,6 +36,7 @@ def _help(*command: str) -> str:
         check=True,
         capture_output=True,
         text=True,
+        cwd=Path(__file__).parent,  # not where the source is, which may be without its compiled core
         env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
     ).stdout
 
