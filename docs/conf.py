@@ -50,7 +50,10 @@ nitpicky = True
 # No index of other projects' names is fetched; the rest are names of types that are not documented by themselves.
 nitpick_ignore_regex = [
     ("py:.*", r"(collections|keras|np|numpy|pathlib|tensorflow)\..*"),
-    ("py:.*", r"ArrayLike|Float64|FloatArray|IndexArray|NDArray|fastseq\.reference\..*\._Run"),
+    (
+        "py:.*",
+        r"fastseq\.keras\.patch\.Patch|ArrayLike|Float64|FloatArray|IndexArray|NDArray|fastseq\.reference\..*\._Run",
+    ),
 ]
 
 html_theme = "furo"

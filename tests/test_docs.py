@@ -25,8 +25,9 @@ def test_figures_are_those_that_the_scripts_draw(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_images_lead_somewhere(page: Path) -> None:
     prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for text, target in re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", prose):
+    for image, text, target in re.findall(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", prose):
         assert text.strip(), f"{target} has no text that says what it is"
+        assert not (image and "\n" in text), f"{target}: pages would join the words at the end of a line"
         if not target.startswith(("#", "https:")):
             assert (page.parent / target.partition("#")[0]).is_file(), target
 
