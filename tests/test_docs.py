@@ -32,6 +32,14 @@ def test_links_and_images_lead_somewhere(page: Path) -> None:
             assert (page.parent / target.partition("#")[0]).is_file(), target
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/quick-start.md"])
+def test_examples_run(page: str) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert examples
+    for example in examples:
+        exec(example, {})
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: str(notebook.name))
 def test_notebooks_are_kept_without_outputs(notebook: Path) -> None:
     cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
