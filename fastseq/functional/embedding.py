@@ -21,7 +21,7 @@ def embedding_forward(ids: _IdArray, embeddings: FloatArray) -> FloatArray:
         embeddings: (input_dim, output_dim).
 
     Returns:
-        (*ids.shape, output_dim), of the dtype of `embeddings`.
+        `(*ids.shape, output_dim)`, of the dtype of `embeddings`.
 
     Raises:
         ValueError: An id is out of range (which, and where, is said), a shape does not fit, or an array is not
@@ -46,7 +46,7 @@ def embedding_backward(ids: _IdArray, doutputs: FloatArray, input_dim: int, *, s
 
     Args:
         ids: As `embedding_forward`.
-        doutputs: (*ids.shape, output_dim), the loss's gradient by the outputs.
+        doutputs: `(*ids.shape, output_dim)`, the loss's gradient by the outputs.
         input_dim: How many rows the table has.
         squared: Sum the squares of `doutputs` instead. That is no gradient, but what Keras's optimizers, which
             square the gradient of an embedding before they sum it by rows, take for the gradient's square.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastseq.reference.activations import ACTIVATIONS, Activation, sigmoid
 from fastseq.reference.adam import adam
 from fastseq.reference.attention import AttentionForward, AttentionGradients, attention_backward, attention_forward
-from fastseq.reference.conv1d import conv1d_backward, conv1d_forward
+from fastseq.reference.conv1d import Conv1DGradients, conv1d_backward, conv1d_forward
 from fastseq.reference.dropout import dropout, dropout_noise
 from fastseq.reference.embedding import embedding_backward, embedding_forward
 from fastseq.reference.pool import (
@@ -37,6 +37,7 @@ __all__ = [
     "Activation",
     "AttentionForward",
     "AttentionGradients",
+    "Conv1DGradients",
     "LSTMForward",
     "LSTMGradients",
     "MaxPoolForward",
