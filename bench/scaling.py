@@ -11,11 +11,12 @@ cheapest: all 1.00 where time grows in proportion.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 
-from fastseq.bench.charts import save_figure, scaling_figure
-
+from fastseq.bench.charts import scaling_drawing
+from fastseq.bench.drawing import save_drawing
 from fastseq.bench.environment import add_options, header, positive, prepare
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.scaling import BASE, VARY, curve_comparison, sizes_of
@@ -41,10 +42,10 @@ def main() -> None:
     except ValueError as wrong:
         parser.error(str(wrong))
     if options.out is not None:
-        try:
-            import matplotlib  # noqa: F401, before anything is measured in vain
-        except ModuleNotFoundError:
-            parser.error("--out needs matplotlib: pip install 'fastseq[plots]'")
+        if options.out.suffix not in (".svg", ".png"):  # before anything is measured in vain
+            parser.error(f"argument --out: must end in .svg or .png, got {options.out}")
+        if options.out.suffix == ".png" and importlib.util.find_spec("matplotlib") is None:
+            parser.error("argument --out: a .png needs matplotlib: pip install 'fastseq[plots]'")
     print(header(["numpy"]))
     curves = []
     for cell in options.cell:
@@ -57,8 +58,9 @@ def main() -> None:
             print(f"\n{curve.comparison.title}")
             print(curve_table(curve, vary))
             curves.append(curve)
-    if options.out is not None:
-        save_figure(scaling_figure(curves), options.out)
+    drawing = scaling_drawing(f"fastseq.functional, {PASSES[options.pass_]}, base {base}", curves)
+    if options.out is not None and drawing is not None:
+        save_drawing(drawing, options.out)
         print(f"\nplot: {options.out}", file=sys.stderr)
 
 

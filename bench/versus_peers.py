@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from fastseq.bench.environment import add_options, header, prepare
 from fastseq.bench.measuring import Comparison, Measurement
 from fastseq.bench.problems import Problem, Results, make_problem
-from fastseq.bench.recurrent import FASTSEQ, recurrent_comparison
+from fastseq.bench.recurrent import recurrent_comparison
 from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, Shape, shapes_of
-from fastseq.bench.sides import SIDES, Side, limited_sides, make_side, packages
+from fastseq.bench.sides import FASTSEQ, PEERS, Side, limited_sides, make_side, packages
 from fastseq.bench.tables import describe
 
 # The layer of the model that the IMDB corpus is for, with its maxlen.
@@ -36,8 +36,9 @@ def main() -> None:
     parser.add_argument("--cell", nargs="+", choices=GATES, default=list(GATES))
     parser.add_argument("--shape", nargs="+", default=[], metavar="SHAPE", help=f"{SHAPE_HELP}; default: by cell")
     parser.add_argument("--pass", dest="passes", nargs="+", choices=PASSES, default=list(PASSES))
-    peers = [side for side in SIDES if side not in FASTSEQ]
-    parser.add_argument("--peers", nargs="*", choices=peers, default=peers, metavar="PEER", help=f"{', '.join(peers)}")
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="PEER", help=f"{', '.join(PEERS)}"
+    )
     parser.add_argument(
         "--mask",
         choices=["imdb"],

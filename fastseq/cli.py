@@ -1,4 +1,4 @@
-"""The command `fastseq`: `fastseq train MODEL` and `fastseq info`."""
+"""The command `fastseq`: `fastseq train MODEL`, `fastseq bench` and `fastseq info`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def _positive(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from fastseq.bench.command import add_options as add_bench_options
+
     parser = argparse.ArgumentParser(
         prog="fastseq", description="Fused C++ sequence kernels behind Keras layers: train the classic models."
     )
@@ -64,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     train.add_argument("--threads", type=_positive, metavar="N", help="of fastseq and TensorFlow; default: all CPUs")
     train.add_argument("--out", type=Path, metavar="DIR", help="default: runs/MODEL")
+    add_bench_options(commands.add_parser("bench", help="measure fastseq beside its peers and write a report"))
     commands.add_parser("info", help="versions, instruction sets, threads, data found")
     return parser
 
@@ -81,6 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "info":
             return _info()
+        if options.command == "bench":
+            from fastseq.bench import command
+
+            return command.run(options, parser, _MODELS)
         return _train(options, parser)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

@@ -20,7 +20,7 @@ class Comparison:
     Attributes:
         name: Parts, the most general first: "lstm/reuters/training".
         title: What is computed, in words.
-        kind: "layer", "model" or "scaling".
+        kind: "recurrent", "layer", "model" or "scaling".
         sides: Those who can compute it, fastseq's first.
         make: Makes a side by its name; raises UnavailableError.
         reference: The side whose results the others must have; None where sides compute different things.

@@ -9,7 +9,6 @@ from fastseq.bench.problems import Problem, Results, make_problem, verify
 from fastseq.bench.shapes import PASSES, Shape
 from fastseq.bench.sides import SIDES, Side, make_side
 
-FASTSEQ = ("fast", "functional")
 TITLES = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
 
 
@@ -46,7 +45,7 @@ def recurrent_comparison(
     return Comparison(
         name=f"{cell}/{name}/{pass_}",
         title=f"{TITLES[cell]} ({', '.join(map(str, shape))}), {PASSES[pass_]}",
-        kind="layer",
+        kind="recurrent",
         sides=sides,
         make=make,
         reference="functional",

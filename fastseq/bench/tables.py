@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fastseq.bench.charts import LABELS, peers_of, times
 from fastseq.bench.measuring import Measurement
+from fastseq.bench.record import Record
 from fastseq.bench.timing import Samples
 
 
@@ -14,17 +16,58 @@ def describe(measurement: Measurement) -> str:
     title = measurement.comparison.title + (f"; FMA peak {' to '.join(sorted(peaks))} GFLOP/s" if peaks else "")
     base = measurement.base
     rows = []
-    for side, times in measurement.samples.items():
-        row = [side, milliseconds(times.median), milliseconds(times.iqr), f"{measurement.ratio(side).median:.2f}"]
+    for side, samples in measurement.samples.items():
+        row = [side, milliseconds(samples.median), milliseconds(samples.iqr), f"{measurement.ratio(side).median:.2f}"]
         if peaks:
             flops = measurement.comparison.flops.get(side)
-            row += [rate(flops, times.median) if flops else "-", share(measurement.share(side))]
+            row += [rate(flops, samples.median) if flops else "-", share(measurement.share(side))]
         rows.append(row)
     header = ["side", "ms", "IQR", f"times {base}", *(["GFLOP/s", "of peak"] if peaks else [])]
     lines = [title, table(header, rows)] if rows else [title]
     lines += [f"{side}: left out, {why}" for side, why in measurement.absent.items()]
     lines += [f"{side}: NOT TIMED, {why}" for side, why in measurement.refused.items()]
     return "\n".join(lines)
+
+
+def glance(record: Record) -> str:
+    """All measurements: fastseq's time, its share of the peak, and how many times as long others take.
+
+    Under the table are those that fastseq was slower than, and what was not measured.
+    """
+    compared = [one for one in record.measurements if one.comparison.kind != "scaling" and "fast" in one.samples]
+    peers = list(dict.fromkeys(peer for one in compared for peer in peers_of(one)))
+    rows = [
+        (
+            one.comparison.name,
+            milliseconds(one.samples["fast"].median),
+            share(one.share("fast")),
+            *(f"{times(one.ratio(peer).median)}" if peer in one.samples else "-" for peer in peers),
+        )
+        for one in compared
+    ]
+    lines = [f"times as long as fastseq's layer or model, on {record.threads} threads"]
+    lines.append(table(("", "fastseq ms", "of peak", *peers), rows))
+    verdicts = record.verdicts()
+    counts = [f"{len(verdicts[verdict])} {verdict}" for verdict in ("faster", "even", "slower")]
+    lines.append(f"fastseq beside {sum(map(len, verdicts.values()))} peers: {', '.join(counts)}")
+    for one, peer in verdicts["slower"]:
+        lines.append(
+            f"slower: {one.comparison.name} than {LABELS[peer]}, which takes {one.ratio(peer).median:.2f} times"
+        )
+    lines += [f"{side}: left out, {reason}" for side, reason in record.missing.items()]
+    lines += notes(record)
+    return "\n".join(lines)
+
+
+def notes(record: Record) -> list[str]:
+    """What was not measured as it was asked for: wrong results, and what there was no time for."""
+    lines = []
+    for one in record.measurements:
+        name = one.comparison.name
+        lines += [f"NOT TIMED: {name}, {side}: {reason}" for side, reason in one.refused.items()]
+        lines += [f"cut for lack of time: {name}: {one.cut}"] if one.cut else []
+    lines += [f"not measured: {name}: {reason}" for name, reason in record.skipped.items()]
+    return lines
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -65,16 +65,18 @@ _KINDS = {
     "fast": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
     "functional": _Kind("numpy_functions", ("numpy",), masked=True),
     "stock": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
-    "stock-jit": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
-    "tf-block": _Kind("block_lstm", ("tensorflow",)),
     # Beside fastseq, torch would be given the OpenMP runtime that fastseq has loaded so that idle threads sleep. Its
     # own spins: two threads at best took 5.6 ms for what they took 9.3 ms for with fastseq's.
     "torch": _Kind("pytorch", ("torch",), environment={}),
     "onnxruntime": _Kind("onnx_runtime", ("onnxruntime", "onnx")),
+    "stock-jit": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
     # A process has one Keras backend.
     "keras-jax": _Kind("keras_jax", ("keras", "jax"), environment={"KERAS_BACKEND": "jax"}),
+    "tf-block": _Kind("block_lstm", ("tensorflow",)),
 }
 SIDES = tuple(_KINDS)
+FASTSEQ = ("fast", "functional")  # the others are peers
+PEERS = tuple(name for name in SIDES if name not in FASTSEQ)
 
 
 def limited_sides(isa: str) -> tuple[str, ...]:
