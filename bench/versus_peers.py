@@ -1,7 +1,7 @@
 """fastseq beside what else computes the same layers, interleaved in one run.
 
 Every side has the same weights and input; what it computes (outputs and, in training, the gradients by x and all
-weights, from a gradient at every output) is compared with fastseq.functional before it is timed. In every round each
+weights, from a gradient at every output) is compared with stock Keras before it is timed. In every round each
 side and the probe of the FMA peak have a turn. Figures are medians; IQR is the distance between the quartiles.
 
     python bench/versus_peers.py --cell lstm --shape reuters 32,50,64,128 --pass training

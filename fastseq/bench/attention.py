@@ -36,6 +36,7 @@ def attention_comparison(score: str, *, threads: int) -> Comparison:
         verify=check,
         flops={},
         threads=dict.fromkeys(_SIDES, threads),
+        labels={"stock": "formula in TensorFlow", "stock-jit": "formula, XLA"},
     )
 
 

@@ -38,6 +38,7 @@ _CELL_SERIES = {"lstm": "series-1", "gru": "series-2", "simple_rnn": "series-3"}
 _WIDTH = 480.0
 _LEFT, _RIGHT = 150.0, 424.0  # of the plot, where rows have a name on the left and a figure on the right
 _ROW, _GAP = 19.0, 12.0
+_FAR = 16.0  # where bars end: by their lengths, the others could not be told apart
 
 
 def ratio_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | None:
@@ -54,8 +55,7 @@ def ratio_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | 
     spreads = [one.ratio(peer).quartiles for one, peers in rows for peer in peers]
     low = min(0.5, *(2.0 ** math.floor(math.log2(first)) for first, _ in spreads))
     high = max(4.0, *(2.0 ** math.ceil(math.log2(third)) for _, third in spreads))
-    # Beyond these a bar says no more than "far".
-    low, high = max(low, 1 / 16), min(high, 64.0)
+    low, high = max(low, 1 / _FAR), min(high, _FAR)
     scale = (_RIGHT - _LEFT) / math.log2(high / low)
 
     def place(ratio: float) -> float:
@@ -76,29 +76,33 @@ def ratio_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | 
             drawing.add(Text(x, y, f"{_fraction(tick)}×", colour="muted", size=11, anchor="middle"))
     y = top
     for (one, peers), height in zip(rows, heights, strict=True):
-        drawing.add(Text(2, y + 14, label_of(one), bold=True, size=12))
+        drawing.add(Text(2, y + 14, name_of(one), bold=True, size=12))
         for index, peer in enumerate(peers, 1):
-            _add_ratio(drawing, y + _ROW * index, LABELS[peer], one, peer, place)
+            _add_ratio(drawing, y + _ROW * index, one, peer, place)
         y += height
     drawing.add(Line([(place(1), top - 4), (place(1), bottom)], "ink", width=1.5))
     return drawing
 
 
-def _add_ratio(
-    drawing: Drawing, y: float, label: str, one: Measurement, peer: str, place: Callable[[float], float]
-) -> None:
+def _add_ratio(drawing: Drawing, y: float, one: Measurement, peer: str, place: Callable[[float], float]) -> None:
     ratio = one.ratio(peer)
     (first, third), median = ratio.quartiles, ratio.median
     colour = "win" if median >= 1 else "loss"
     start, end = sorted((place(1), place(median)))
     middle = y + _ROW / 2
     drawing.add(
-        Text(_LEFT - 8, middle + 4.5, label, anchor="end", size=12),
+        Text(_LEFT - 8, middle + 4.5, label_of(one, peer), anchor="end", size=12),
         Rectangle(start, y + 3, max(end - start, 1.0), _ROW - 6, colour),
+        *([_break(place(median), y)] if not 1 / _FAR <= median <= _FAR else []),
         Line([(place(first), middle), (place(third), middle)], "ink", width=1.5),
         *(Line([(place(x), middle - 3), (place(x), middle + 3)], "ink", width=1.5) for x in (first, third)),
         Text(_WIDTH - 2, middle + 4.5, f"{times(median)}×", colour=colour, anchor="end", bold=True),
     )
+
+
+def _break(end: float, y: float) -> Line:
+    """Across a bar that is longer than its place."""
+    return Line([(end - 14, y + _ROW), (end - 6, y)], "ground", width=4)
 
 
 def share_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | None:
@@ -139,7 +143,7 @@ def share_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | 
         of = {side: found[one.comparison.name, side] for side in one.samples}
         best = f"{of[one.base]:.0%}" if one.base in FASTSEQ else "–"
         drawing.add(
-            Text(2, y + 13, label_of(one), bold=True, size=12),
+            Text(2, y + 13, name_of(one), bold=True, size=12),
             Text(_WIDTH - 2, y + 13, best, colour="series-1", anchor="end", bold=True),
             Line([(left, y + 28), (right, y + 28)], "grid"),
         )
@@ -225,9 +229,14 @@ def peers_of(measurement: Measurement) -> list[str]:
     return [side for side in measurement.samples if side not in FASTSEQ]
 
 
-def label_of(measurement: Measurement) -> str:
-    """Its name, to be read."""
+def name_of(measurement: Measurement) -> str:
+    """What was measured, to be read."""
     return measurement.comparison.name.replace("/", " · ")
+
+
+def label_of(measurement: Measurement, side: str) -> str:
+    """What a side is called."""
+    return measurement.comparison.labels.get(side) or LABELS.get(side, side)
 
 
 def times(ratio: float) -> str:

@@ -166,12 +166,15 @@ def _save_png(drawing: Drawing, path: Path) -> None:
     from matplotlib.patches import Rectangle as Patch
 
     points = 0.72  # in a pixel, at 100 pixels an inch
-    figure = Figure(figsize=(drawing.width / 100, drawing.height / 100), facecolor=COLOURS["ground"][0])
+    title, margin = 40.0, 10.0
+    width, height = drawing.width + 2 * margin, drawing.height + title + margin
+    figure = Figure(figsize=(width / 100, height / 100), facecolor=COLOURS["ground"][0])
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, drawing.width), ylim=(drawing.height, 0))
+    axes.set(xlim=(-margin, drawing.width + margin), ylim=(drawing.height + margin, -title))
     axes.set_axis_off()
-    for order, mark in enumerate(drawing.marks):
+    heading = Text(drawing.width / 2, -18, drawing.title, size=14, anchor="middle", bold=True)
+    for order, mark in enumerate([heading, *drawing.marks]):
         colour = COLOURS[mark.colour][0]
         if isinstance(mark, Rectangle):
             axes.add_patch(

@@ -27,6 +27,7 @@ class Comparison:
         verify: Takes a side's name, its results and the reference's; raises AssertionError unless they agree.
         flops: By side, floating-point operations of the matrix products; of no side where they are not counted.
         threads: By side, those that it may use.
+        labels: By side, what to call it where it is something else than elsewhere.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Comparison:
     verify: Callable[[str, Results, Results], None]
     flops: Mapping[str, int]
     threads: Mapping[str, int]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Budget:
@@ -86,8 +88,8 @@ class Measurement:
     def run(self, sides: Sequence[str], budget: Budget | None = None) -> None:
         """Makes, verifies and times those sides, in this order.
 
-        The first is timed for at least one round, however small the budget. Where the budget is spent before all are
-        made, the others are left out; where it is spent before all rounds are over, these are.
+        The reference and one more are timed for at least one round, however small the budget. Where the budget is
+        spent before all are made, the others are left out; where it is spent before all rounds are over, these are.
         """
         budget = budget or Budget()
         made = self._make(sides, budget)
@@ -110,7 +112,8 @@ class Measurement:
         expected: Results | None = None
         reference = self.comparison.reference
         for side in dict.fromkeys([*([reference] if reference else []), *sides]):
-            if made and not budget.left():
+            necessary = len(made) < 2
+            if not necessary and not budget.left():
                 self._cut(f"without {side}")
                 continue
             try:
@@ -118,7 +121,9 @@ class Measurement:
                 results = one.results()
                 if side == reference:
                     expected = results
-                elif expected is not None:
+                elif reference is not None:
+                    if expected is None:
+                        raise AssertionError(f"cannot be verified, {reference} has no results")
                     self.comparison.verify(side, results, expected)
                 (seconds,) = one.turn(1)  # compiles what results() did not
             except UnavailableError as reason:
@@ -129,7 +134,7 @@ class Measurement:
                 message = str(error).strip().partition("\n")[0]
                 self.refused[side] = f"failed, {type(error).__name__}: {message}"
             else:
-                if made and seconds * (RUNS + 1) > budget.left():
+                if not necessary and seconds * (RUNS + 1) > budget.left():
                     self._cut(f"without {side}, a run of which takes {seconds:.1f} s")
                     continue
                 made[side] = one

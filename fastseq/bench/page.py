@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 
-from fastseq.bench.charts import LABELS, label_of, peers_of, ratio_drawing, scaling_drawing, share_drawing, times
+from fastseq.bench.charts import (
+    LABELS,
+    label_of,
+    name_of,
+    peers_of,
+    ratio_drawing,
+    scaling_drawing,
+    share_drawing,
+    times,
+)
 from fastseq.bench.drawing import COLOURS, Drawing, to_svg
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.record import Record
@@ -22,7 +31,7 @@ _SECTIONS = {
 def drawings_of(record: Record) -> dict[str, Drawing]:
     """The charts of a report, by name; those that there is nothing to draw in are left out."""
     drawings = {
-        name: ratio_drawing(f"{title}: how many times fastseq's time its peers take", record.of_kind(kind))
+        name: ratio_drawing(f"{title}: times as fast as others", record.of_kind(kind))
         for kind, (name, title) in _SECTIONS.items()
     }
     drawings["peak"] = share_drawing("Share of the FMA peak", record.of_kind(*_SECTIONS))
@@ -82,7 +91,8 @@ def _head(record: Record) -> list[str]:
 
 def _listed(slower: Iterable[tuple[Measurement, str]]) -> str:
     items = "".join(
-        f'<li><b class="loss">{times(one.ratio(peer).median)}×</b> {escape(label_of(one))}, beside {LABELS[peer]}</li>'
+        f'<li><b class="loss">{times(one.ratio(peer).median)}×</b> {escape(name_of(one))}, '
+        f"beside {label_of(one, peer)}</li>"
         for one, peer in sorted(slower, key=lambda pair: pair[0].ratio(pair[1]).median)
     )
     return f"<p>Where fastseq is slower, worst first:</p><ul>{items}</ul>"
@@ -105,7 +115,7 @@ def _at_a_glance(record: Record) -> list[str]:
     rows = []
     for one in compared:
         cells = [
-            f'<a href="#{_anchor(one)}">{escape(label_of(one))}</a>',
+            f'<a href="#{_anchor(one)}">{escape(name_of(one))}</a>',
             milliseconds(one.samples["fast"].median),
             *(_ratio_cell(one.ratio(peer)) if peer in one.samples else "–" for peer in peers),
         ]
@@ -142,9 +152,9 @@ def _details(record: Record, measurements: Iterable[Measurement]) -> list[str]:
         lines = [f"<h3>{escape(one.comparison.title)}</h3>"]
         if one.samples:
             lines.append(_side_table(one))
-        absent = [f"{LABELS.get(side, side)}: {escape(why)}" for side, why in one.absent.items()]
+        absent = [f"{label_of(one, side)}: {escape(why)}" for side, why in one.absent.items()]
         lines += [f'<p class="muted">Not here: {"; ".join(absent)}.</p>'] if absent else []
-        refused = [f"{LABELS.get(side, side)}: {escape(why)}" for side, why in one.refused.items()]
+        refused = [f"{label_of(one, side)}: {escape(why)}" for side, why in one.refused.items()]
         lines += [f'<p class="loss">Not timed: {"; ".join(refused)}.</p>'] if refused else []
         lines += [f'<p class="muted">Cut for lack of time: {escape(one.cut)}.</p>'] if one.cut else []
         lines.append(f"<p><code>{escape(record.reproduce(one))}</code></p>")
@@ -158,12 +168,12 @@ def _side_table(one: Measurement) -> str:
         f"{peak.median / 1e9:.0f} GFLOP/s on {threads} thread{'s' * (threads != 1)}"
         for threads, peak in sorted(one.peaks.items())
     )
-    header = ["", "median, ms", "quartiles, ms", "n", f"times {LABELS.get(one.base, one.base)}", "quartiles"]
+    header = ["", "median, ms", "quartiles, ms", "n", f"times {label_of(one, one.base)}", "quartiles"]
     header += ["GFLOP/s", "of peak"] if counted else []
     rows = []
     for side, samples in one.samples.items():
         ratio, share = one.ratio(side), one.share(side)
-        cells = [escape(LABELS.get(side, side)), milliseconds(samples.median), _span(samples, milliseconds)]
+        cells = [escape(label_of(one, side)), milliseconds(samples.median), _span(samples, milliseconds)]
         cells.append(str(len(samples.values)))
         cells += ["1", ""] if side == one.base else [_ratio_cell(ratio), _span(ratio, times)]
         if counted:
@@ -205,8 +215,8 @@ def _how(record: Record) -> list[str]:
         "row. A comparison counts as even where 1 lies between these quartiles.</p>",
         f"<p>Every side may use {record.threads} thread{'s' * (record.threads != 1)}. PyTorch and JAX run in processes "
         "of their own, which time themselves. Layers and models of fastseq and Keras run in a tf.function, their "
-        "inputs ready as tensors; texts are made up (ids by Zipf's law after padding of any length). Nothing is averaged "
-        "over different comparisons.</p>",
+        "inputs ready as tensors; texts are made up (ids by Zipf's law after padding of any length). Nothing is "
+        "averaged over different comparisons.</p>",
     ]
 
 

@@ -72,8 +72,10 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()  # it ends where its input ends
         self._process.wait()
+        self._process.stdout.close()
 
 
 @dataclass(frozen=True)

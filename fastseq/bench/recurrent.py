@@ -22,7 +22,7 @@ def recurrent_comparison(
     problem: Problem | None = None,
     sides: Sequence[str] = SIDES,
 ) -> Comparison:
-    """A cell at a shape; the results are to be those of `fastseq.functional`.
+    """A cell at a shape; the results are to be stock Keras's.
 
     Args:
         cell: A key of `shapes.GATES`.
@@ -48,7 +48,7 @@ def recurrent_comparison(
         kind="recurrent",
         sides=sides,
         make=make,
-        reference="functional",
+        reference="stock",
         verify=check,
         flops=dict.fromkeys(sides, flops),
         threads=dict.fromkeys(sides, threads),

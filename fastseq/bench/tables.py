@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fastseq.bench.charts import LABELS, peers_of, times
+from fastseq.bench.charts import label_of, peers_of, times
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.record import Record
 from fastseq.bench.timing import Samples
@@ -52,7 +52,7 @@ def glance(record: Record) -> str:
     lines.append(f"fastseq beside {sum(map(len, verdicts.values()))} peers: {', '.join(counts)}")
     for one, peer in verdicts["slower"]:
         lines.append(
-            f"slower: {one.comparison.name} than {LABELS[peer]}, which takes {one.ratio(peer).median:.2f} times"
+            f"slower: {one.comparison.name} than {label_of(one, peer)}, which takes {one.ratio(peer).median:.2f} times"
         )
     lines += [f"{side}: left out, {reason}" for side, reason in record.missing.items()]
     lines += notes(record)
