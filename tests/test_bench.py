@@ -192,7 +192,7 @@ def test_whole_way(tmp_path: Path) -> None:
 def test_reports_losses_as_wins(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench(_comparison(fast=_Side(0.002), stock=_Side(0.001), torch=_Side(0.009))) == 0
     printed = capsys.readouterr().out
-    assert "1 faster, 0 even, 1 slower" in printed
+    assert "1 faster, 0 unclear, 1 slower" in printed
     assert "slower: op/training than Keras on TensorFlow, which takes 0.50 times" in printed
     assert re.search(r"op/training +2 .* 0\.50 +4\.50", printed)
     page = _Page((tmp_path / "report.html").read_text())

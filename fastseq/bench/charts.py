@@ -5,12 +5,14 @@ Narrow, so that they can be read on a phone: what a row is stands above it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
 from fastseq.bench.drawing import Dot, Drawing, Line, Rectangle, Text
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.sides import FASTSEQ
+from fastseq.bench.timing import Samples
 
 # What a reader is told that a side is.
 LABELS = {
@@ -38,13 +40,15 @@ _CELL_SERIES = {"lstm": "series-1", "gru": "series-2", "simple_rnn": "series-3"}
 _WIDTH = 480.0
 _LEFT, _RIGHT = 150.0, 424.0  # of the plot, where rows have a name on the left and a figure on the right
 _ROW, _GAP = 19.0, 12.0
+_LEAST_ROUNDS = 3
 _FAR = 16.0  # where bars end: by their lengths, the others could not be told apart
 
 
 def ratio_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | None:
     """How many times fastseq's time the peers take: a bar each, from 1 on, to the left where fastseq is the slower one.
 
-    The thin line across the end of a bar goes from the first quartile over the rounds to the third.
+    The thin line across the end of a bar goes from the first quartile over the rounds to the third. Bars are pale where
+    the verdict is unclear.
 
     Returns:
         None where nothing was compared.
@@ -88,15 +92,23 @@ def _add_ratio(drawing: Drawing, y: float, one: Measurement, peer: str, place: C
     ratio = one.ratio(peer)
     (first, third), median = ratio.quartiles, ratio.median
     colour = "win" if median >= 1 else "loss"
+    unclear = verdict(ratio) == "unclear"
     start, end = sorted((place(1), place(median)))
     middle = y + _ROW / 2
     drawing.add(
         Text(_LEFT - 8, middle + 4.5, label_of(one, peer), anchor="end", size=12),
-        Rectangle(start, y + 3, max(end - start, 1.0), _ROW - 6, colour),
+        Rectangle(start, y + 3, max(end - start, 1.0), _ROW - 6, colour, opacity=0.4 if unclear else 1.0),
         *([_break(place(median), y)] if not 1 / _FAR <= median <= _FAR else []),
         Line([(place(first), middle), (place(third), middle)], "ink", width=1.5),
         *(Line([(place(x), middle - 3), (place(x), middle + 3)], "ink", width=1.5) for x in (first, third)),
-        Text(_WIDTH - 2, middle + 4.5, f"{times(median)}×", colour=colour, anchor="end", bold=True),
+        Text(
+            _WIDTH - 2,
+            middle + 4.5,
+            f"{times(median)}×",
+            colour="muted" if unclear else colour,
+            anchor="end",
+            bold=True,
+        ),
     )
 
 
@@ -239,6 +251,17 @@ def label_of(measurement: Measurement, side: str) -> str:
     return measurement.comparison.labels.get(side) or LABELS.get(side, side)
 
 
+def verdict(ratio: Samples) -> str:
+    """Whether fastseq is "faster" or "slower" than a peer that takes so many times as long, or that is "unclear".
+
+    It is where 1 lies within the quartiles, or where there are too few rounds for quartiles to mean anything.
+    """
+    first, third = ratio.quartiles
+    if len(ratio.turns) < _LEAST_ROUNDS or first <= 1 <= third:
+        return "unclear"
+    return "faster" if first > 1 else "slower"
+
+
 def times(ratio: float) -> str:
     """A ratio in as many digits as it has a meaning to."""
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
@@ -258,7 +281,6 @@ def _fraction(power: float) -> str:
 
 def _step(most: float) -> int:
     """Of an axis up to that number, with 3 to 6 ticks."""
-    step = 1
-    while most / step > 6:
-        step *= 2
-    return step
+    return next(
+        step for power in itertools.count() for step in (10**power, 2 * 10**power, 5 * 10**power) if most <= 6 * step
+    )

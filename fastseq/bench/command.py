@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fastseq.bench.environment import load, machine, positive, prepare, versions
+from fastseq.bench.environment import busy, load, machine, positive, prepare, versions
 from fastseq.bench.measuring import Budget, Measurement
 from fastseq.bench.page import drawings_of, page_of
 from fastseq.bench.progress import Progress
@@ -82,6 +82,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
         machine={**machine(), "instruction set": isa, "threads of every side": str(threads)},
         versions=versions(packages(sides)),
         missing={side: reason for side in sides if (reason := not_installed(side))},
+        warnings=[warning] if (warning := busy()) else [],
     )
     progress = Progress(len(tasks), budget.left(), sys.stderr)
     try:
@@ -89,6 +90,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
         measure(tasks, left_out, record, budget, progress, options.rounds or _MODE_ROUNDS[options.quick])
     except KeyboardInterrupt:
         record.interrupted = True
+        record.warnings.append("this run was interrupted: it has what was measured before")
     finally:
         progress.close()
     record.machine["load after"] = load()
@@ -101,7 +103,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
     print(glance(record))
     print("Wrote " + ", ".join(str(path) for path in written))
     if record.interrupted:
-        print("Interrupted: the report has what was measured before.", file=sys.stderr)
+        print("Interrupted.", file=sys.stderr)
         return 130
     return int(any(one.refused for one in record.measurements))
 
@@ -177,8 +179,8 @@ def write(record: Record, out: Path) -> list[Path]:
 
     drawings = drawings_of(record)
     written = [out / "report.html", out / "results.json"]
-    written[0].write_text(page_of(record, drawings), encoding="utf-8")
     save_json(record, written[1])
+    written[0].write_text(page_of(record, drawings), encoding="utf-8")
     if importlib.util.find_spec("matplotlib") is None:
         print("No PNGs: they need matplotlib (pip install 'fastseq[plots]'). The page has all charts.", file=sys.stderr)
         return written

@@ -92,7 +92,21 @@ def machine() -> dict[str, str]:
         "frequency governor": governor or "not readable",
         "load before": load(),
         "system": platform.platform(),
+        "environment": ", ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if _matters(name))
+        or "nothing that matters",
     }
+
+
+def busy() -> str:
+    """A warning where others have kept more than a quarter of the CPUs busy in the last minute; else ""."""
+    average, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    if average <= cpus / 4:
+        return ""
+    return f"the machine was busy before this run, load {average:.1f} on {cpus} CPUs: figures may be off"
+
+
+def _matters(variable: str) -> bool:
+    return variable.startswith(("FASTSEQ_ISA", "GOMP_", "JAX_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "TF_", "XLA_"))
 
 
 def load() -> str:

@@ -14,6 +14,7 @@ from fastseq.bench.charts import (
     scaling_drawing,
     share_drawing,
     times,
+    verdict,
 )
 from fastseq.bench.drawing import COLOURS, Drawing, to_svg
 from fastseq.bench.measuring import Measurement
@@ -35,7 +36,7 @@ def drawings_of(record: Record) -> dict[str, Drawing]:
         for kind, (name, title) in _SECTIONS.items()
     }
     drawings["peak"] = share_drawing("Share of the FMA peak", record.of_kind(*_SECTIONS))
-    drawings["scaling"] = scaling_drawing("GFLOP/s over the sizes of a layer", record.of_kind("scaling"))
+    drawings["scaling"] = scaling_drawing("fastseq without Keras, by the size of a layer", record.of_kind("scaling"))
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 
@@ -77,13 +78,15 @@ def _head(record: Record) -> list[str]:
     if sum(counted.values()):
         cards = [
             ("win", counted["faster"], "faster than the peer"),
-            ("", counted["even"], "about even"),
+            ("", counted["unclear"], "too close to tell"),
             ("loss", counted["slower"], "slower than the peer"),
         ]
         items = "".join(
             f'<div class="card {kind}"><b>{number}</b><span>{words}</span></div>' for kind, number, words in cards
         )
         lines.append(f'<div class="cards">{items}</div>')
+        ratios = [one.ratio(peer).median for of in verdicts.values() for one, peer in of]
+        lines.append(f"<p>Peers take {times(min(ratios))} to {times(max(ratios))} times fastseq's time.</p>")
         lines += [_listed(verdicts["slower"])] if verdicts["slower"] else []
     lines.append(f"<p>Reproduce: <code>{escape(record.command)}</code></p>")
     return lines
@@ -101,8 +104,6 @@ def _listed(slower: Iterable[tuple[Measurement, str]]) -> str:
 def _notes(record: Record) -> list[str]:
     lines = [f"not taking part: {LABELS[side]}, {reason}" for side, reason in record.missing.items()]
     lines += notes(record)
-    if record.interrupted:
-        lines.insert(0, "This run was interrupted: it has what was measured before.")
     items = "".join(f'<li class="{"loss" * line.startswith("NOT TIMED")}">{escape(line)}</li>' for line in lines)
     return [f'<div class="notes"><b>Left out or cut</b><ul>{items}</ul></div>'] if lines else []
 
@@ -124,14 +125,13 @@ def _at_a_glance(record: Record) -> list[str]:
     return [
         "<h2>At a glance</h2>",
         "<p>How many times fastseq's time the others take: above 1 fastseq is faster. Grey where 1 lies within the "
-        "quartiles of the rounds.</p>",
+        "quartiles of the rounds, or where there were fewer than three.</p>",
         _table(header, rows),
     ]
 
 
 def _ratio_cell(ratio: Samples) -> str:
-    first, third = ratio.quartiles
-    kind = "win" if first > 1 else "loss" if third < 1 else "muted"
+    kind = {"faster": "win", "slower": "loss", "unclear": "muted"}[verdict(ratio)]
     return f'<b class="{kind}">{times(ratio.median)}×</b>'
 
 
@@ -175,7 +175,8 @@ def _side_table(one: Measurement) -> str:
         ratio, share = one.ratio(side), one.share(side)
         cells = [escape(label_of(one, side)), milliseconds(samples.median), _span(samples, milliseconds)]
         cells.append(str(len(samples.values)))
-        cells += ["1", ""] if side == one.base else [_ratio_cell(ratio), _span(ratio, times)]
+        cells.append(_ratio_cell(ratio) if side in peers_of(one) else f"{times(ratio.median)}×")
+        cells.append("" if side == one.base else _span(ratio, times))
         if counted:
             flops = one.comparison.flops.get(side)
             cells.append(rate(flops, samples.median) if flops else "–")
@@ -212,7 +213,7 @@ def _how(record: Record) -> list[str]:
         "peak has its turn in the same rounds. Times are medians over all counted runs, n of them; quartiles are "
         "beside them. “Times fastseq” is the median over the rounds of the ratio of both medians within a "
         "round, and its quartiles are those of the rounds: so it may differ from the ratio of the medians in the same "
-        "row. A comparison counts as even where 1 lies between these quartiles.</p>",
+        "row. Faster or slower is said where 1 is outside of these quartiles, of three rounds or more.</p>",
         f"<p>Every side may use {record.threads} thread{'s' * (record.threads != 1)}. PyTorch and JAX run in processes "
         "of their own, which time themselves. Layers and models of fastseq and Keras run in a tf.function, their "
         "inputs ready as tensors; texts are made up (ids by Zipf's law after padding of any length). Nothing is "
@@ -268,7 +269,7 @@ h3 { margin: 0 0 0.3rem; font-size: 1rem; }
 p, ul { margin: 0.5rem 0; }
 figure { margin: 1rem 0; }
 svg { display: block; width: 100%; max-width: 42rem; height: auto; }
-code { font-size: 0.85em; background: color-mix(in srgb, var(--ink) 8%, transparent); padding: 0.1em 0.35em;
+code { font-size: 0.85em; background: var(--grid); padding: 0.1em 0.35em;
   border-radius: 4px; overflow-wrap: anywhere; }
 a { color: inherit; }
 .muted { color: var(--muted); }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastseq.bench.charts import peers_of
+from fastseq.bench.charts import peers_of, verdict
 from fastseq.bench.measuring import Measurement
 
 
@@ -25,6 +25,7 @@ class Record:
         missing: By side, what is not installed for it.
         measurements: Those that have been begun.
         skipped: By name, why a comparison was not begun.
+        warnings: What makes the figures less sure.
         interrupted: Whether Ctrl-C ended it.
         seconds: That it took.
     """
@@ -37,6 +38,7 @@ class Record:
     missing: dict[str, str]
     measurements: list[Measurement] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
     seconds: float = 0.0
 
@@ -50,15 +52,11 @@ class Record:
         return f"fastseq bench {option} {measurement.comparison.name} --threads {self.threads}"
 
     def verdicts(self) -> dict[str, list[tuple[Measurement, str]]]:
-        """The measurements and peers that fastseq was "faster", "slower" or about "even" with.
-
-        Even is where one times as fast is between the quartiles of the rounds.
-        """
-        found: dict[str, list[tuple[Measurement, str]]] = {"faster": [], "slower": [], "even": []}
+        """The measurements and their peers by `charts.verdict`."""
+        found: dict[str, list[tuple[Measurement, str]]] = {"faster": [], "unclear": [], "slower": []}
         for one in self.measurements:
             for peer in peers_of(one):
-                first, third = one.ratio(peer).quartiles
-                found["faster" if first > 1 else "slower" if third < 1 else "even"].append((one, peer))
+                found[verdict(one.ratio(peer))].append((one, peer))
         return found
 
     def as_json(self) -> dict[str, Any]:
@@ -72,6 +70,7 @@ class Record:
             "machine": self.machine,
             "versions": self.versions,
             "missing": self.missing,
+            "warnings": self.warnings,
             "skipped": self.skipped,
             "measurements": [{**_as_json(one), "command": self.reproduce(one)} for one in self.measurements],
         }

@@ -48,8 +48,8 @@ def glance(record: Record) -> str:
     lines = [f"times as long as fastseq's layer or model, on {record.threads} threads"]
     lines.append(table(("", "fastseq ms", "of peak", *peers), rows))
     verdicts = record.verdicts()
-    counts = [f"{len(verdicts[verdict])} {verdict}" for verdict in ("faster", "even", "slower")]
-    lines.append(f"fastseq beside {sum(map(len, verdicts.values()))} peers: {', '.join(counts)}")
+    counts = [f"{len(of)} {verdict}" for verdict, of in verdicts.items()]
+    lines.append(f"fastseq in {sum(map(len, verdicts.values()))} comparisons with a peer: {', '.join(counts)}")
     for one, peer in verdicts["slower"]:
         lines.append(
             f"slower: {one.comparison.name} than {label_of(one, peer)}, which takes {one.ratio(peer).median:.2f} times"
@@ -60,8 +60,8 @@ def glance(record: Record) -> str:
 
 
 def notes(record: Record) -> list[str]:
-    """What was not measured as it was asked for: wrong results, and what there was no time for."""
-    lines = []
+    """What makes figures less sure, wrong results, and what there was no time for."""
+    lines = [*record.warnings]
     for one in record.measurements:
         name = one.comparison.name
         lines += [f"NOT TIMED: {name}, {side}: {reason}" for side, reason in one.refused.items()]
