@@ -5,7 +5,6 @@ Narrow, so that they can be read on a phone: what a row is stands above it.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
@@ -281,6 +280,7 @@ def _fraction(power: float) -> str:
 
 def _step(most: float) -> int:
     """Of an axis up to that number, with 3 to 6 ticks."""
-    return next(
-        step for power in itertools.count() for step in (10**power, 2 * 10**power, 5 * 10**power) if most <= 6 * step
-    )
+    power = 1
+    while most > 60 * power:
+        power *= 10
+    return next(step for step in (power, 2 * power, 5 * power, 10 * power) if most <= 6 * step)
