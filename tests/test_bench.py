@@ -299,10 +299,12 @@ def test_progress_on_a_terminal() -> None:
     bar.show(0, "first")
     clock.now = 30
     bar.show(1, "second")
+    bar.detail("round 2 of 3")
     bar.close()
     lines = [line.rstrip() for line in terminal.getvalue().split("\r") if line]
-    assert lines[0] == "[........................] 0/4, 16:40 left: first"
-    assert lines[1] == "[######..................] 1/4, 1:30 left: second"
+    assert lines[0] == "[................] 0/4, 16:40 left: first"
+    assert lines[1] == "[####............] 1/4, 1:30 left: second"
+    assert lines[2] == "[####............] 1/4, 1:30 left: second, round 2 of 3"
     assert lines[-1] == ""
 
 

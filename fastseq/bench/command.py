@@ -165,7 +165,7 @@ def measure(
         share = budget.share(min(1.0, _GENEROUS / (len(tasks) - done)))
         measurement = Measurement(comparison, rounds)
         record.measurements.append(measurement)
-        measurement.run([side for side in comparison.sides if side not in left_out], share)
+        measurement.run([side for side in comparison.sides if side not in left_out], share, progress.detail)
     progress.show(len(tasks), "report")
 
 

@@ -85,14 +85,24 @@ class Measurement:
     refused: dict[str, str] = field(default_factory=dict)
     cut: str = ""
 
-    def run(self, sides: Sequence[str], budget: Budget | None = None) -> None:
+    def run(
+        self,
+        sides: Sequence[str],
+        budget: Budget | None = None,
+        tell: Callable[[str], None] = lambda doing: None,
+    ) -> None:
         """Makes, verifies and times those sides, in this order.
 
         The reference and one more are timed for at least one round, however small the budget. Where the budget is
         spent before all are made, the others are left out; where it is spent before all rounds are over, these are.
+
+        Args:
+            sides: Who is to take part.
+            budget: Of time; None for as much as it takes.
+            tell: Is told what comes next.
         """
         budget = budget or Budget()
-        made = self._make(sides, budget)
+        made = self._make(sides, budget, tell)
         turns: dict[Any, Turn] = {side: one.turn for side, one in made.items()}
         if not turns:
             return
@@ -101,12 +111,13 @@ class Measurement:
         for samples in take_turns(turns, self.rounds):
             self.samples = {side: samples[side] for side in made}
             self.peaks = {key: of for key, of in samples.items() if key not in made}
+            tell(f"round {self.rounds_done + 1} of {self.rounds}")
             if not budget.left():
                 break
         if self.rounds_done < self.rounds:
             self._cut(f"{self.rounds_done} of {self.rounds} rounds")
 
-    def _make(self, sides: Sequence[str], budget: Budget) -> dict[str, Side]:
+    def _make(self, sides: Sequence[str], budget: Budget, tell: Callable[[str], None]) -> dict[str, Side]:
         """Those of the sides that can be timed."""
         made: dict[str, Side] = {}
         expected: Results | None = None
@@ -116,6 +127,7 @@ class Measurement:
             if not necessary and not budget.left():
                 self._cut(f"without {side}")
                 continue
+            tell(f"{side} is verified")
             try:
                 one = self.comparison.make(side)
                 results = one.results()

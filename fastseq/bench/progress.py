@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-_BAR = 24
+_BAR = 16
 _WIDTH = 78
 
 
@@ -27,17 +27,26 @@ class Progress:
         self._clock = clock
         self._began = clock()
         self._watched = stream.isatty()
+        self._done, self._name = 0, ""
 
     def show(self, done: int, name: str) -> None:
         """Tells how many steps are done and which is next, over what was told before."""
-        full = round(_BAR * done / self._total)
-        left = self._left(done)
-        line = f"[{'#' * full}{'.' * (_BAR - full)}] {done}/{self._total}, {left} left: {name}"
-        self._write(line)
+        self._done, self._name = done, name
+        self._show(done, name)
+
+    def detail(self, doing: str) -> None:
+        """Tells what is done of the step."""
+        self._show(self._done, f"{self._name}, {doing}")
 
     def close(self) -> None:
         """Makes the line empty again."""
         self._write("")
+
+    def _show(self, done: int, name: str) -> None:
+        full = round(_BAR * done / self._total)
+        left = self._left(done)
+        line = f"[{'#' * full}{'.' * (_BAR - full)}] {done}/{self._total}, {left} left: {name}"
+        self._write(line)
 
     def _left(self, done: int) -> str:
         elapsed = self._clock() - self._began

@@ -46,7 +46,7 @@ def glance(record: Record) -> str:
         for one in compared
     ]
     lines = [f"times as long as fastseq's layer or model, on {record.threads} threads"]
-    lines.append(table(("", "fastseq ms", "of peak", *peers), rows))
+    lines += [table(("", "fastseq ms", "of peak", *peers), rows)] if rows else []
     verdicts = record.verdicts()
     counts = [f"{len(of)} {verdict}" for verdict, of in verdicts.items()]
     lines.append(f"fastseq in {sum(map(len, verdicts.values()))} comparisons with a peer: {', '.join(counts)}")
