@@ -57,7 +57,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Dot:
-    """A disc, or a ring where it is hollow."""
+    """A disc with a rim that parts it from what is under it, or a ring where it is hollow."""
 
     x: float
     y: float
@@ -132,6 +132,10 @@ def _colour(name: str) -> str:
     return f"var(--{name}, {COLOURS[name][0]})"
 
 
+def _fill_and_rim(dot: Dot) -> tuple[str, str]:
+    return ("ground", dot.colour) if dot.hollow else (dot.colour, "ground")
+
+
 def _element(mark: Mark) -> str:
     if isinstance(mark, Rectangle):
         return (
@@ -146,10 +150,10 @@ def _element(mark: Mark) -> str:
             f'style="fill:none;stroke:{_colour(mark.colour)};stroke-width:{mark.width:g}{dashes}"/>'
         )
     if isinstance(mark, Dot):
-        fill = _colour("ground" if mark.hollow else mark.colour)
+        fill, rim = _fill_and_rim(mark)
         return (
             f'<circle cx="{mark.x:.1f}" cy="{mark.y:.1f}" r="{mark.radius:g}" '
-            f'style="fill:{fill};stroke:{_colour(mark.colour)};stroke-width:1.5"/>'
+            f'style="fill:{_colour(fill)};stroke:{_colour(rim)};stroke-width:1.5"/>'
         )
     weight = ' font-weight="700"' if mark.bold else ""
     return (
@@ -193,9 +197,9 @@ def _save_png(drawing: Drawing, path: Path) -> None:
             style: Literal["--", "-"] = "--" if mark.dashed else "-"
             axes.add_line(Line2D(x, y, color=colour, linewidth=mark.width * points, linestyle=style, zorder=order))
         elif isinstance(mark, Dot):
-            fill = COLOURS["ground"][0] if mark.hollow else colour
+            fill, rim = (COLOURS[name][0] for name in _fill_and_rim(mark))
             axes.add_patch(
-                Circle((mark.x, mark.y), mark.radius, facecolor=fill, edgecolor=colour, linewidth=1, zorder=order)
+                Circle((mark.x, mark.y), mark.radius, facecolor=fill, edgecolor=rim, linewidth=1, zorder=order)
             )
         else:
             axes.text(

@@ -20,17 +20,17 @@ _QUICK = (
     "reuters-lstm",  # a model first: it imports all that there is, outside of its share of the time
     "lstm/reuters/training",
     "conv1d-max-pooling/training",
-    "imdb-cnn-lstm",
-    "gru/reuters/training",
     "embedding/adam",
-    "imdb-rnn-embedding",
     "dropout/training",
+    "scaling/lstm/batch",
+    "gru/reuters/training",
+    "imdb-cnn-lstm",
     "simple_rnn/imdb-simple/training",
-    "max-pooling/training",
     "attention/luong/training",
     "lstm/one-row/forward",
+    "max-pooling/training",
+    "imdb-rnn-embedding",
     "scaling/lstm/threads",
-    "scaling/lstm/batch",
 )
 
 
