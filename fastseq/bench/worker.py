@@ -26,6 +26,8 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             answer = getattr(handlers, what)(*arguments)
         except (UnavailableError, ValueError) as reason:
             answer = reason
+        except Exception as error:  # of a class that the other end may not have
+            answer = RuntimeError(f"{type(error).__name__}: {error}")
         pickle.dump(answer, answers)
         answers.flush()
 

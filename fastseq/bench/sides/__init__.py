@@ -120,7 +120,12 @@ def make_side(name: str, problem: Problem, *, training: bool, threads: int) -> S
 def make_local_side(name: str, problem: Problem, *, training: bool, threads: int) -> LocalSide:
     """`make_side` in this process, which is then to be one that suits the side."""
     module = _KINDS[name].module
-    make = getattr(importlib.import_module(f"{__name__}.{module}"), name.replace("-", "_"))
+    try:
+        make = getattr(importlib.import_module(f"{__name__}.{module}"), name.replace("-", "_"))
+    except ModuleNotFoundError as missing:  # that a package of the side needs
+        if (missing.name or "").partition(".")[0] == "fastseq":
+            raise
+        raise UnavailableError(f"{missing.name} is not installed") from missing
     side: LocalSide = make(problem, training=training, threads=threads)
     return side
 
