@@ -283,9 +283,9 @@ def test_budget_is_shared_and_skips() -> None:
     record = command.Record("fastseq bench", "", 1, {}, {}, {})
     told = io.StringIO()
     command.measure(tasks, (), record, measuring.Budget(80, clock), progress.Progress(4, 80, told, clock), 100)
-    # 4 s before the first round, each of 8 s. The shares: 40 of 80 s, 24 of 36 (two thirds), all 8 of 8, nothing.
-    assert [one.rounds_done for one in record.measurements] == [5, 3, 1]
-    assert record.skipped == {"3": "no time was left"}
+    # 4 s before the first round, each of 8 s. The shares: 60 of 80 s, all of 20 s, nothing.
+    assert [one.rounds_done for one in record.measurements] == [7, 2]
+    assert record.skipped == {"2": "no time was left", "3": "no time was left"}
     assert told.getvalue() == ""
 
 

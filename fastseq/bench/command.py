@@ -25,8 +25,9 @@ _OUT = Path("runs/bench")
 _MODE_ROUNDS = {True: 5, False: 10}
 # What is measured begins within these seconds. The rest of the two minutes of --quick, and of twenty, is for what was
 # begun when they ended, and for the report.
-_MODE_SECONDS = {True: 95.0, False: 1000.0}
-_GENEROUS = 2.0
+_MODE_SECONDS = {True: 80.0, False: 1000.0}
+# How many equal shares of the time a comparison may take: the first ones say most, and one round says little.
+_GENEROUS = 3.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -145,8 +146,7 @@ def measure(
 ) -> None:
     """Measures one task after the other, into the record.
 
-    Each has more than an equal share of the time that is left when it begins: the first ones say most. What it does not
-    need is for the others.
+    Each has more than an equal share of the time that is left when it begins. What it does not need is for the others.
 
     Args:
         tasks: What to measure.
