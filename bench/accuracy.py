@@ -15,12 +15,13 @@ import functools
 import sys
 
 import numpy as np
-from environment import add_options, header, positive, prepare
-from layers import CASES, Case, make_arrays, make_layer_side
-from problems import Results, error, make_problem
-from report import table
-from shapes import GATES, SHAPE_HELP, Shape, shapes_of
-from sides import make_side, packages
+
+from fastseq.bench.environment import add_options, header, positive, prepare
+from fastseq.bench.layers import CASES, Case, make_arrays, make_layer_side
+from fastseq.bench.problems import Results, error, make_problem
+from fastseq.bench.shapes import GATES, SHAPE_HELP, Shape, shapes_of
+from fastseq.bench.sides import make_side, packages
+from fastseq.bench.tables import table
 
 _SIDES = ["fast", "stock"]
 _LAYERS = ("conv1d", "conv1d-wide")  # those that sum; pools, dropout and embeddings give stock's own bits or nearly

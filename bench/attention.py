@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Callable
-from typing import Any
 
-from environment import add_options, header, prepare
-from report import milliseconds, table
-from shapes import SHAPES
-from timing import Turn, interleave, time_runs
-
-_SHAPE = SHAPES["imdb-attention"]
+from fastseq.bench.attention import SCORES, SHAPE, make_attention_side
+from fastseq.bench.environment import add_options, header, prepare
+from fastseq.bench.problems import make_problem, verify
+from fastseq.bench.sides import make_side
+from fastseq.bench.tables import milliseconds, table
+from fastseq.bench.timing import Turn, interleave, time_runs
 
 
 def main() -> None:
@@ -30,69 +28,30 @@ def main() -> None:
         threads = prepare(options.threads, options.isa)
     except ValueError as wrong:
         parser.error(str(wrong))
-    from sides._tensorflow import set_threads
-
-    set_threads(threads)
+    turns = _turns(threads)
     print(header(["tensorflow", "keras"]))
-    samples = interleave(_turns(), options.rounds)
-    print(f"batch, steps, features {_SHAPE.batch}, {_SHAPE.timesteps}, {_SHAPE.units}; forward and backward")
+    samples = interleave(turns, options.rounds)
+    print(f"batch, steps, features {SHAPE.batch}, {SHAPE.timesteps}, {SHAPE.units}; forward and backward")
     rows = [(name, milliseconds(times.median), milliseconds(times.iqr)) for name, times in samples.items()]
     print(table(("side", "ms", "IQR"), rows))
 
 
-def _turns() -> dict[str, Turn]:
-    import numpy as np
+def _turns(threads: int) -> dict[str, Turn]:
+    turns: dict[str, Turn] = {}
+    for score in SCORES:
+        fast, written = (make_attention_side(side, score, threads=threads) for side in ("fast", "stock"))
+        verify(fast.results(), written.results(), f"FastAttention, {score}")
+        turns |= {f"{score}, FastAttention": fast.turn, f"{score}, as written": written.turn}
+        turns[f"{score}, FastAttention, half masked"] = make_attention_side(
+            "fast", score, threads=threads, masked=True
+        ).turn
     import tensorflow as tf
 
-    from fastseq.keras import FastAttention, FastLSTM
-
-    x = tf.random.stateless_normal((_SHAPE.batch, _SHAPE.timesteps, _SHAPE.units), seed=(0, 0))
-    mask = tf.random.stateless_uniform(x.shape[:2], seed=(0, 1)) < 0.5
-    steps: dict[str, Callable[[], Any]] = {}
-    for score in (FastAttention.SCORE_LUONG, FastAttention.SCORE_BAHDANAU):
-        layer = FastAttention(score=score)
-        layer.build(x.shape)
-        weights = [w.value for w in layer.trainable_variables]
-        fast, package = _step(layer, x, weights), _step(lambda x, w=weights: _package(x, w), x, weights)
-        for one, two in zip(fast(), package(), strict=True):
-            np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-3 * np.abs(two).max())
-        steps |= {f"{score}, FastAttention": fast, f"{score}, as written": package}
-        steps[f"{score}, FastAttention, half masked"] = _step(functools.partial(layer, mask=mask), x, weights)
-    steps["traffic"] = functools.partial(tf.function(lambda x: [tf.reduce_sum(x), 2.0 * x]), x)
-    lstm = FastLSTM(_SHAPE.units, return_sequences=True)
-    lstm_x = tf.random.stateless_normal((_SHAPE.batch, _SHAPE.timesteps, _SHAPE.inputs), seed=(0, 2))
-    lstm.build(lstm_x.shape)
-    steps["FastLSTM before it"] = _step(
-        functools.partial(lstm, training=True), lstm_x, [w.value for w in lstm.trainable_variables]
-    )
-    return {name: functools.partial(time_runs, step) for name, step in steps.items()}
-
-
-def _step(function: Callable[[Any], Any], x: Any, variables: list[Any]) -> Callable[[], list[Any]]:
-    import tensorflow as tf
-
-    @tf.function
-    def step(x: Any) -> list[Any]:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            outputs = function(x)
-        return [outputs, *tape.gradient(outputs, [x, *variables])]
-
-    return functools.partial(step, x)
-
-
-def _package(x: Any, weights: list[Any]) -> Any:
-    import tensorflow as tf
-
-    *score_weights, output_weights = weights
-    last = x[:, -1]
-    if len(score_weights) == 1:
-        scores = tf.linalg.matvec(x @ score_weights[0], last)
-    else:
-        v, w1, w2 = score_weights
-        scores = tf.squeeze(tf.tanh((last @ w1)[:, None] + x @ w2) @ v, -1)
-    context = tf.linalg.matvec(x, tf.nn.softmax(scores), transpose_a=True)
-    return tf.tanh(tf.concat([context, last], 1) @ output_weights)
+    x = tf.random.stateless_normal((SHAPE.batch, SHAPE.timesteps, SHAPE.units), seed=(0, 0))
+    traffic = tf.function(lambda x: [tf.reduce_sum(x), 2.0 * x])
+    turns["traffic"] = functools.partial(time_runs, functools.partial(traffic, x))
+    turns["FastLSTM before it"] = make_side("fast", make_problem("lstm", SHAPE), training=True, threads=threads).turn
+    return turns
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ import functools
 from typing import Any
 
 import pytest
-from environment import cpu_name, prepare
-from layers import CASES, LAYER_PASSES, SIDES, make_layer_side, passes_of, verify_layer
-from sides import UnavailableError
 
 from fastseq import runtime
+from fastseq.bench.environment import cpu_name, prepare
+from fastseq.bench.layers import CASES, LAYER_PASSES, LAYER_SIDES, make_layer_side, passes_of, verify_layer
+from fastseq.bench.sides import UnavailableError
 
 
 @functools.cache
@@ -22,7 +22,7 @@ def _threads() -> int:
     return prepare(None, None)
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", LAYER_SIDES)
 @pytest.mark.parametrize(
     ("name", "pass_"), [(name, pass_) for name, case in CASES.items() for pass_ in passes_of(case, list(LAYER_PASSES))]
 )

@@ -9,14 +9,13 @@ import functools
 from typing import Any
 
 import pytest
-from environment import cpu_name, prepare
-from peak import Peak, load_peak
-from problems import make_problem, verify
-from report import PASSES
-from shapes import DEFAULT_SHAPES, SHAPES
-from sides import Side, UnavailableError, make_side
 
 from fastseq import runtime
+from fastseq.bench.environment import cpu_name, prepare
+from fastseq.bench.peak import fma_peak
+from fastseq.bench.problems import make_problem, verify
+from fastseq.bench.shapes import DEFAULT_SHAPES, PASSES, SHAPES
+from fastseq.bench.sides import Side, UnavailableError, make_side
 
 _SIDES = ("fast", "stock", "stock-jit", "torch")
 
@@ -38,9 +37,9 @@ _clock = _Clock()
 
 
 @functools.cache
-def _prepared() -> tuple[int, Peak | None]:
-    """The number of threads for all sides, and the probe of the peak."""
-    return prepare(None, None), load_peak(runtime.isa())
+def _threads() -> int:
+    """The number of threads for all sides."""
+    return prepare(None, None)
 
 
 @pytest.mark.benchmark(timer=_clock)
@@ -48,7 +47,7 @@ def _prepared() -> tuple[int, Peak | None]:
 @pytest.mark.parametrize("pass_", PASSES)
 @pytest.mark.parametrize(("cell", "name"), [(cell, name) for cell, names in DEFAULT_SHAPES.items() for name in names])
 def bench_rnn(benchmark: Any, cell: str, name: str, pass_: str, side: str) -> None:
-    threads, peak = _prepared()
+    threads = _threads()
     training = pass_ == "training"
     problem = make_problem(cell, SHAPES[name])
     try:
@@ -58,16 +57,16 @@ def bench_rnn(benchmark: Any, cell: str, name: str, pass_: str, side: str) -> No
     expected = make_side("functional", problem, training=training, threads=threads).results()
     verify(timed.results(), expected, f"{side}, {cell} {name}")
 
-    peaks = [peak(threads)] if peak else []
+    peaks = [fma_peak(threads)]
     benchmark.group = f"{cell} {name}, {PASSES[pass_]}"
     benchmark.pedantic(_clock.run, args=(timed,), rounds=30)
-    peaks += [peak(threads)] if peak else []
+    peaks.append(fma_peak(threads))
     if benchmark.stats is None:  # --benchmark-disable
         return
     rate = problem.flops(training=training) / benchmark.stats.stats.median
     benchmark.extra_info.update(
         gflops=rate / 1e9,
-        of_peak=2 * rate / sum(peaks) if peaks else None,
+        of_peak=2 * rate / sum(peaks),
         cpu=cpu_name(),
         isa=runtime.isa(),
         threads=threads,

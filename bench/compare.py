@@ -10,6 +10,7 @@ user's cache with their logs. The figures are fastseq.functional's.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import os
 import platform
@@ -19,14 +20,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cache import cache_folder, key
-from environment import add_options, cpu_name
-from problems import Problem, make_problem, verify
-from processes import Worker
-from report import PASSES, milliseconds, table
-from shapes import GATES, SHAPE_HELP, shapes_of
-from sides import UnavailableError
-from timing import interleave
+from fastseq.bench.environment import add_options, cpu_name
+from fastseq.bench.problems import Problem, make_problem, verify
+from fastseq.bench.processes import Worker
+from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, shapes_of
+from fastseq.bench.sides import UnavailableError
+from fastseq.bench.tables import milliseconds, table
+from fastseq.bench.timing import interleave
 
 _ROOT = Path(__file__).resolve().parent.parent
 _WORKING_TREE = "."
@@ -97,7 +97,8 @@ def build(revision: str, temporary: Path) -> Path:
         revision: A commit, or "." for the working tree, which is always built.
         temporary: A folder for what is not kept.
     """
-    name = key(revision, sys.version, platform.machine(), *(os.environ.get(name, "") for name in ("CXX", "CXXFLAGS")))
+    made_with = [sys.version, platform.machine(), *(os.environ.get(name, "") for name in ("CXX", "CXXFLAGS"))]
+    name = hashlib.sha256("\0".join([revision, *made_with]).encode()).hexdigest()[:16]
     kept = cache_folder() / f"build-{name}"
     if revision != _WORKING_TREE and kept.exists():
         return kept
@@ -121,6 +122,13 @@ def build(revision: str, temporary: Path) -> Path:
         shutil.copytree(target, whole)
         whole.rename(kept)
     return kept
+
+
+def cache_folder() -> Path:
+    """The folder of builds, made if there is none."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastseq-bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def extract(revision: str, folder: Path) -> None:

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 
-from environment import add_options, header, prepare
-from layers import CASES, LAYER_PASSES, SIDES, Case, make_layer_side, passes_of, verify_layer
-from report import milliseconds, table
-from sides import UnavailableError
-from timing import interleave
+from fastseq.bench.environment import add_options, header, prepare
+from fastseq.bench.layers import CASES, LAYER_PASSES, LAYER_SIDES, layer_comparison, passes_of
+from fastseq.bench.measuring import Measurement
+from fastseq.bench.tables import describe
 
 
 def main() -> None:
@@ -32,32 +31,9 @@ def main() -> None:
     print(header(["keras", "tensorflow"]))
     for name in options.layer:
         for pass_ in passes_of(CASES[name], options.passes):
-            compare(name, CASES[name], pass_, threads, options.rounds)
-
-
-def compare(name: str, case: Case, pass_: str, threads: int, rounds: int) -> None:
-    """Verifies, times and prints one layer and pass."""
-    sides = {}
-    absent: dict[str, str] = {}
-    for side in SIDES:
-        try:
-            sides[side] = make_layer_side(side, case, pass_, threads=threads)
-        except UnavailableError as reason:
-            absent[side] = str(reason)
-    expected = sides["stock"].results()
-    for side, made in sides.items():
-        if side != "stock":
-            verify_layer(case, side, made.results(), expected)
-    samples = interleave({side: made.turn for side, made in sides.items()}, rounds)
-    base = samples["fast" if "fast" in samples else "stock"].median
-    rows = [
-        (side, milliseconds(times.median), milliseconds(times.iqr), f"{times.median / base:.2f}")
-        for side, times in samples.items()
-    ]
-    print(f"\n{name}, {case}, {LAYER_PASSES[pass_]}")
-    print(table(("side", "ms", "IQR", f"times {'fast' if 'fast' in samples else 'stock'}"), rows))
-    for side, why in absent.items():
-        print(f"{side}: left out, {why}")
+            measurement = Measurement(layer_comparison(name, pass_, threads=threads), options.rounds)
+            measurement.run(LAYER_SIDES)
+            print(f"\n{describe(measurement)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The whole training step of the classic models, with fast layers and with stock ones, interleaved in one run.
 
 All sides have the same weights and take the same batches in turns, real texts where they are found. Before anything is
-timed, the loss and its gradients by all weights, without dropout, are compared with those of the first side. In every
+timed, the loss and its gradients by all weights, without dropout, are compared with the stock model's. In every
 round each side has a turn. Figures are medians; IQR is the distance between the quartiles.
 
 With --breakdown, also every layer by itself, forward and backward on what the layers before it made of a batch, and
@@ -16,29 +16,24 @@ from __future__ import annotations
 import argparse
 import functools
 import inspect
-import itertools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from environment import add_options, header, prepare
-from report import milliseconds, table
-from timing import Samples, Turn, interleave, time_runs
+from fastseq.bench.environment import add_options, header, prepare
+from fastseq.bench.layers import LAYER_SIDES
+from fastseq.bench.measuring import Comparison, Measurement
+from fastseq.bench.tables import describe, milliseconds, table
+from fastseq.bench.timing import Samples, Turn, interleave, time_runs
+from fastseq.bench.whole_models import BATCHES, Batch, as_batch, loss_and_gradients, model_comparison
 
-_SIDES = ("fast", "stock", "stock-jit")
-_BATCHES = 8
 _WHOLE = "whole step"
-# Of a gradient's norm. What is right differs by 1e-6, or, where rounding lets a relu or a maximum fall to the other
-# side, by the share of one of thousands of values; what is wrong, a term left out, by far more.
-_TOLERANCE = 0.03
-
-Batch = tuple[Any, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", metavar="MODEL", help="as `fastseq train` has them; default: all")
-    parser.add_argument("--side", nargs="+", choices=_SIDES, default=list(_SIDES))
+    parser.add_argument("--side", nargs="+", choices=LAYER_SIDES, default=list(LAYER_SIDES))
     parser.add_argument("--breakdown", action="store_true", help="also the layers one by one, and the optimizer")
     parser.add_argument("--mask-zero", action="store_true", help="mask the padding")
     parser.add_argument("--data", default="auto", metavar="auto|synthetic|DIR", help="as `fastseq train` takes it")
@@ -48,13 +43,10 @@ def main() -> None:
         threads = prepare(options.threads, options.isa)
     except ValueError as wrong:
         parser.error(str(wrong))
-    import keras
-    from sides._tensorflow import set_threads
-
+    from fastseq.bench.sides._tensorflow import set_threads
     from fastseq.models import MODELS
 
-    set_threads(threads)
-    keras.utils.set_random_seed(0)
+    set_threads(threads)  # before the batches make TensorFlow's context
     names = options.model or [name for name, spec in MODELS.items() if spec.has_embedding or not options.mask_zero]
     if unknown := [name for name in names if name not in MODELS]:
         parser.error(f"argument --model: choose from {', '.join(MODELS)}, got {', '.join(unknown)}")
@@ -63,76 +55,41 @@ def main() -> None:
         spec = MODELS[name]
         data = spec.load(options.data)
         try:
-            models = {side: spec.build(side, mask_zero=options.mask_zero) for side in options.side}
+            comparison = model_comparison(
+                name, threads=threads, mask_zero=options.mask_zero, batches=batches_of(spec, data)
+            )
         except ValueError as wrong:
             parser.error(str(wrong))
-        title = f"{name}, batches of {spec.batch_size}, {data.source}" + ", masked" * options.mask_zero
-        compare(title, models, batches_of(spec, data), options.breakdown, options.rounds)
+        measurement = Measurement(comparison, options.rounds)
+        measurement.run(options.side)
+        print(f"\n{describe(measurement)}\n{data.source}")
+        if options.breakdown:
+            print(breakdown(comparison, list(measurement.samples), options.rounds))
 
 
 def batches_of(spec: Any, data: Any) -> list[Batch]:
     """The first training texts."""
-    import tensorflow as tf
-
-    texts = tf.data.Dataset.from_tensor_slices((data.x_train, data.y_train)).batch(spec.batch_size).take(_BATCHES)
-    return [(spec.encode(x) if spec.encode else x, y) for x, y in texts]
-
-
-def compare(title: str, models: dict[str, Any], batches: list[Batch], breakdown: bool, rounds: int) -> None:
-    """Verifies, times and prints one model."""
-    first = next(iter(models))
-    gradients = {}
-    for side, model in models.items():
-        model.set_weights(models[first].get_weights())
-        gradients[side] = loss_and_gradients(model, batches[0])
-        verify(gradients[side], gradients[first], f"{side}, {title}")
-
-    parts = {_WHOLE: {side: training_step(model, batches) for side, model in models.items()}}
-    if breakdown:
-        for side, model in models.items():
-            x, _ = batches[0]
-            for part, run in {**layers_of(model, x), **optimizer_of(model, gradients[side][1:])}.items():
-                parts.setdefault(part, {})[side] = run
-    samples = measure(parts, rounds)
-    print(f"\n{title}")
-    print(table(("a whole step", "ms", "IQR", f"times {first}"), step_rows(samples[_WHOLE])))
-    if breakdown:
-        print(table(("where the time goes, ms", *models), part_rows(samples)))
+    starts = range(0, BATCHES * spec.batch_size, spec.batch_size)
+    ends = [slice(start, start + spec.batch_size) for start in starts]
+    return [as_batch(spec, data.x_train[part], data.y_train[part]) for part in ends]
 
 
-def training_step(model: Any, batches: list[Batch]) -> Callable[[], Any]:
-    """A function that trains on the next batch, as `fit` does it."""
-    import tensorflow as tf
-
-    model.train_step(batches[0])  # eagerly, which makes the variables of optimizer and metrics
-
-    @tf.function(jit_compile=model.jit_compile)
-    def step(x: Any, y: Any) -> Any:
-        return model.train_step((x, y))
-
-    endless = itertools.cycle(batches)
-    return lambda: step(*next(endless))
-
-
-def measure(parts: dict[str, dict[str, Callable[[], Any]]], rounds: int) -> dict[str, dict[str, Samples]]:
-    """Times functions, by part and side, in turns."""
-    turns: dict[tuple[str, str], Turn] = {}
-    for part, of_side in parts.items():
-        for side, run in of_side.items():
-            run()  # compiles
-            turns[part, side] = functools.partial(time_runs, run)
+def breakdown(comparison: Comparison, sides: list[str], rounds: int) -> str:
+    """A table of what the parts of a step take."""
+    parts: dict[str, dict[str, Turn]] = {_WHOLE: {}}
+    for side in sides:
+        made: Any = comparison.make(side)
+        _, *gradients = loss_and_gradients(made.model, made.batches[0])
+        parts[_WHOLE][side] = made.turn
+        for part, run in {**layers_of(made.model, made.batches[0][0]), **optimizer_of(made.model, gradients)}.items():
+            parts.setdefault(part, {})[side] = functools.partial(time_runs, run)
+    turns = {(part, side): turn for part, of_side in parts.items() for side, turn in of_side.items()}
+    for turn in turns.values():
+        turn(1)  # compiles
     samples: dict[str, dict[str, Samples]] = {part: {} for part in parts}
     for (part, side), times in interleave(turns, rounds).items():
         samples[part][side] = times
-    return samples
-
-
-def step_rows(whole: dict[str, Samples]) -> list[tuple[str, ...]]:
-    base = next(iter(whole.values())).median
-    return [
-        (side, milliseconds(times.median), milliseconds(times.iqr), f"{times.median / base:.2f}")
-        for side, times in whole.items()
-    ]
+    return table(("where the time goes, ms", *sides), part_rows(samples))
 
 
 def part_rows(samples: dict[str, dict[str, Samples]]) -> list[tuple[str, ...]]:
@@ -148,35 +105,11 @@ def part_rows(samples: dict[str, dict[str, Samples]]) -> list[tuple[str, ...]]:
     ]
 
 
-def loss_and_gradients(model: Any, batch: Batch) -> list[Any]:
-    """The loss of a batch without dropout, and its gradients by all weights in the form that an optimizer gets."""
-    import tensorflow as tf
-
-    weights = [variable.value for variable in model.trainable_variables]
-
-    @tf.function(jit_compile=model.jit_compile)
-    def compute(x: Any, y: Any) -> list[Any]:
-        with tf.GradientTape() as tape:
-            loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=False))
-        return [loss, *tape.gradient(loss, weights)]
-
-    return compute(*batch)
-
-
-def verify(got: list[Any], expected: list[Any], what: str) -> None:
-    """Raises AssertionError unless both hold the same loss and gradients."""
-    import tensorflow as tf
-
-    for index, (one, other) in enumerate(zip(got, expected, strict=True)):
-        difference = float(tf.norm(tf.convert_to_tensor(one) - tf.convert_to_tensor(other)) / tf.norm(other))
-        if not difference <= _TOLERANCE:  # also where it is NaN
-            raise AssertionError(f"{what}: {f'gradient {index}' if index else 'the loss'} differs by {difference:.2g}")
-
-
 def layers_of(model: Any, x: Any) -> dict[str, Callable[[], Any]]:
     """The layers, by a name that does not depend on what else there is: each on its inputs in this model."""
     import tensorflow as tf
-    from sides._tensorflow import forward_backward
+
+    from fastseq.bench.sides._tensorflow import forward_backward
 
     runs = {}
     seen: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The command `fastseq`: `fastseq train MODEL`, `fastseq run SCRIPT` and `fastseq info`."""
+"""The command `fastseq`: `fastseq train MODEL`, `fastseq bench`, `fastseq run SCRIPT` and `fastseq info`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ def _positive(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from fastseq.bench.command import add_options as add_bench_options
+
     parser = argparse.ArgumentParser(
         prog="fastseq", description="Fused C++ sequence kernels behind Keras layers: train the classic models."
     )
@@ -69,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     train.add_argument("--threads", type=_positive, metavar="N", help="of fastseq and TensorFlow; default: all CPUs")
     train.add_argument("--out", type=Path, metavar="DIR", help="default: runs/MODEL")
+    add_bench_options(commands.add_parser("bench", help="measure fastseq beside its peers and write a report"))
     run = commands.add_parser("run", help="run a Python script with fast layers in the place of Keras's own")
     run.add_argument("script", metavar="SCRIPT.py", help="`fastseq SCRIPT.py` is short for `fastseq run SCRIPT.py`")
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
@@ -94,6 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "info":
             return _info()
+        if options.command == "bench":
+            from fastseq.bench import command
+
+            return command.run(options, parser, _MODELS)
         return _train(options, parser)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

@@ -50,3 +50,11 @@ def test_instruction_sets_check_their_flags() -> None:
     for path in (ROOT / "csrc/kernels").glob("simd_*.h"):
         if path.stem not in ("simd_scalar", "simd_common", "simd_wide"):
             assert "#error" in path.read_text(), path.name
+
+
+def test_benchmarks_import_frameworks_late() -> None:
+    for path in (ROOT / "fastseq/bench").glob("*.py"):
+        imports = re.search(
+            r"^(import|from) (keras|tensorflow|torch|jax|fastseq\.keras|fastseq import)", path.read_text(), re.M
+        )
+        assert not imports, path

@@ -32,7 +32,7 @@ TWINS = [
     # The class that saves recurrent layers; most others take seconds for layers without twins.
     "saving/saving_lib_test.py::SavingBattleTest",
 ]
-# Cells, and what runs them: they have no twins, and must not notice those of others.
+# Cells of the tests' own, and stacked ones: they have no twins, and must not notice those of others.
 CELLS = ["layers/rnn/rnn_test.py", "layers/rnn/stacked_rnn_cells_test.py"]
 # In the same files: Conv2D, Conv3D, pooling and SpatialDropout likewise, which have no twins.
 OF_OTHER_CLASSES = ("conv2d", "conv3d", "pooling2d", "pooling3d", "dropout_2d", "dropout_3d")

@@ -19,7 +19,8 @@ from processes import run_python
 from tolerances import STOCK, assert_close
 
 import fastseq.keras
-from fastseq.keras import FastAdam, FastLSTM, NativeFallbackWarning, backend
+from fastseq.keras import FastAdam, FastLSTM, FastRNN, NativeFallbackWarning, backend
+from fastseq.keras.native import NativeChoice
 from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS
 
 TWINS = {**FAST_LAYERS, **FAST_OPTIMIZERS}
@@ -32,7 +33,14 @@ NAMESPACES = (
     "keras._tf_keras.keras.optimizers",
 )
 # The first positional arguments of any of the layers.
-ARGUMENTS = {"Conv1D": (4, 3), "Embedding": (10, 3), "Dropout": (0.5,), "SpatialDropout1D": (0.5,), "Adam": ()}
+ARGUMENTS = {
+    "Conv1D": (4, 3),
+    "Embedding": (10, 3),
+    "Dropout": (0.5,),
+    "RNN": (keras.layers.GRUCell(2),),
+    "SpatialDropout1D": (0.5,),
+    "Adam": (),
+}
 
 
 def construct(stock: Callable[..., Any]) -> Any:
@@ -141,8 +149,24 @@ def test_subclasses_keep_their_own_base() -> None:
 def test_cells_stay_stock() -> None:
     with fastseq.keras.patch():
         layer = keras.layers.RNN(keras.layers.LSTMCell(4))
-    assert type(layer) is keras.layers.RNN
+    assert isinstance(layer, FastRNN)
     assert type(layer.cell) is keras.layers.LSTMCell
+
+
+def test_what_a_patch_constructed_becomes_stock() -> None:
+    with fastseq.keras.patch():
+        model = sequential()
+        x, y = ids(), np.ones((16, 1))
+        model.fit(x, y, verbose=0)
+        before = model.get_weights()
+        assert fastseq.keras.to_stock(model) is model
+        for layer in [*model.layers, *recurrent_layers(model)]:
+            assert type(layer).__module__.startswith("keras."), layer
+            assert not isinstance(layer, NativeChoice)
+        assert type(model.optimizer) is keras.optimizers.Adam
+        for got, expected in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(got, expected)
+        model.fit(x, y, verbose=0)
 
 
 def test_trains_to_the_same_weights() -> None:

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include "arrays.h"
+#include "fastseq/peak.h"
 #include "fastseq/runtime.h"
 
 namespace fastseq::bindings {
@@ -29,6 +30,14 @@ PYBIND11_MODULE(_core, module) {
     result["cuda"] = info.cuda;
     return result;
   });
+  module.def(
+      "fma_peak",
+      [](int threads, double seconds) {
+        double rate = 0;
+        without_gil([&] { return fma_peak(threads, seconds, &rate); });
+        return rate;
+      },
+      py::arg("threads"), py::arg("seconds"));
   module.def("idle_memory", &idle_memory);
   module.def("release_idle_memory", &release_idle_memory);
   module.def("poison_fresh_memory", &poison_fresh_memory, py::arg("on"));

@@ -270,6 +270,9 @@ struct KernelTable {
   void (*adam)(const AdamArgs<T>&);
   // sums[i] += from[i], squares[i] += from[i]²
   void (*add_with_squares)(int64_t count, const T* from, T* sums, T* squares);
+
+  int chain_elements;  // how many multiply-adds a step of run_chains does
+  T (*run_chains)(int64_t steps, T factor, T term);
 };
 
 struct Isa {

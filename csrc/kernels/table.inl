@@ -7,6 +7,7 @@
 #include "gru.inl"
 #include "kernels.h"
 #include "lstm.inl"
+#include "peak.inl"
 #include "pool.inl"
 #include "product.inl"
 #include "simple_rnn.inl"
@@ -41,7 +42,9 @@ constexpr KernelTable<typename S::T> make_table() {
           dropout<S>,
           dropout_gradient<S>,
           adam<S>,
-          add_with_squares<S>};
+          add_with_squares<S>,
+          kChains<S> * S::kLanes,
+          run_chains<S>};
 }
 
 }  // namespace

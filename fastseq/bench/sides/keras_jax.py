@@ -8,14 +8,15 @@ from typing import Any
 import jax
 import keras
 import numpy as np
-from problems import Problem, Results
 
-from sides import LocalSide
+from fastseq.bench.problems import Problem, Results
+from fastseq.bench.sides import LocalSide
 
 _LAYERS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
 
 
 def keras_jax(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    """keras.layers.LSTM, GRU or SimpleRNN."""
     # With the first array, JAX starts as many threads as it may use CPUs. It has no other setting.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

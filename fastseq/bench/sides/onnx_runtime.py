@@ -8,10 +8,10 @@ import numpy as np
 import onnxruntime as runtime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from problems import Problem
 
-from sides import LocalSide, UnavailableError
-from sides._gates import reorder
+from fastseq.bench.problems import Problem
+from fastseq.bench.sides import LocalSide, UnavailableError
+from fastseq.bench.sides._gates import reorder
 
 _OPERATORS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "RNN"}
 # Which of Keras's gates come in ONNX's places: i, f, c, o is i, o, f, c there; z, r, h is the same.
@@ -21,6 +21,7 @@ _OPSET, _IR_VERSION = 14, 8
 
 
 def onnxruntime(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    """A session with a single node."""
     if training:
         raise UnavailableError("ONNX Runtime has no gradients of recurrent layers")
     options = runtime.SessionOptions()

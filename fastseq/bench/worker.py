@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from environment import prepare
-from problems import Problem
-from processes import Installation
-from sides import Side, UnavailableError, make_local_side
+from fastseq.bench.environment import prepare
+from fastseq.bench.problems import Problem
+from fastseq.bench.processes import Installation
+from fastseq.bench.sides import Side, UnavailableError, make_local_side
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answers one message after the other."""
     handlers = _Handlers()
     while True:
         try:
@@ -25,6 +26,8 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             answer = getattr(handlers, what)(*arguments)
         except (UnavailableError, ValueError) as reason:
             answer = reason
+        except Exception as error:  # of a class that the other end may not have
+            answer = RuntimeError(f"{type(error).__name__}: {error}")
         pickle.dump(answer, answers)
         answers.flush()
 
@@ -58,7 +61,8 @@ class _Handlers:
         return self._sides[index].turn(runs)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serves until standard input ends."""
     # Whatever libraries print must not come between the answers.
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch as pytorch
 from numpy.typing import NDArray
-from problems import Problem, Results
 
-from sides import LocalSide
-from sides._gates import inverse, reorder
+from fastseq.bench.problems import Problem, Results
+from fastseq.bench.sides import LocalSide
+from fastseq.bench.sides._gates import inverse, reorder
 
 _MODULES = {"lstm": pytorch.nn.LSTM, "gru": pytorch.nn.GRU, "simple_rnn": pytorch.nn.RNN}
 # Which of Keras's gates come in torch's places: i, f, c, o is the same; z, r, h is r, z, n there. torch's GRU is the
@@ -19,6 +19,7 @@ _ORDER = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "simple_rnn": (0,)}
 
 
 def torch(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    """torch.nn.LSTM, GRU or RNN."""
     pytorch.set_num_threads(threads)
     order = _ORDER[problem.cell]
     module = _MODULES[problem.cell](problem.shape.inputs, problem.shape.units)

@@ -6,26 +6,29 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from problems import Problem
 
 import fastseq.keras
-from sides import LocalSide
-from sides._tensorflow import forward, forward_backward, read, set_threads
+from fastseq.bench.problems import Problem
+from fastseq.bench.sides import LocalSide
+from fastseq.bench.sides._tensorflow import forward, forward_backward, read, set_threads
 
 _LAYERS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
 
 
 def fast(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    """FastLSTM, FastGRU or FastSimpleRNN."""
     return _side(
         getattr(fastseq.keras, f"Fast{_LAYERS[problem.cell]}"), {"use_native": True}, problem, training, threads
     )
 
 
 def stock(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    """keras.layers.LSTM, GRU or SimpleRNN."""
     return _side(getattr(keras.layers, _LAYERS[problem.cell]), {}, problem, training, threads)
 
 
 def stock_jit(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    """The same with jit_compile=True."""
     return _side(getattr(keras.layers, _LAYERS[problem.cell]), {}, problem, training, threads, jit_compile=True)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-from problems import Results
+
+from fastseq.bench.problems import Results
 
 # Every side has functions of its own; TensorFlow takes them for one that is traced again and again, and warns.
 tf.get_logger().setLevel("ERROR")

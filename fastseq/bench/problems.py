@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shapes import GATES, Shape
+
+from fastseq.bench.shapes import GATES, Shape
 
 # "outputs" and, in training, "dx", "dkernel", "drecurrent_kernel" and "dbias": Keras's order of gates, batch first.
 Results = dict[str, NDArray[Any]]

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from problems import Results, verify
-from report import PASSES
-from sides import LocalSide, UnavailableError
 
-SIDES = ("fast", "stock", "stock-jit")
+from fastseq.bench.measuring import Comparison
+from fastseq.bench.problems import Results, verify
+from fastseq.bench.shapes import PASSES
+from fastseq.bench.sides import LocalSide, UnavailableError
+
+LAYER_SIDES = ("fast", "stock", "stock-jit")
 # What a training step does with a layer: its optimizer meets the gradients in the form that they come in.
 LAYER_PASSES = {
     **PASSES,
@@ -43,6 +45,13 @@ class Case:
     vocabulary: int | None = None
     pool_size: int | None = None
 
+    def flops(self, pass_: str) -> int:
+        """Floating-point operations of a Conv1D's products: one forward, two more of the same size backward."""
+        batch, timesteps, channels = self.shape
+        width: int = self.arguments["kernel_size"]
+        multiply_adds: int = batch * (timesteps - width + 1) * width * channels * self.arguments["filters"]
+        return 2 * multiply_adds * (1 if pass_ == "forward" else 3)
+
     def __str__(self) -> str:
         arguments = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
         pooling = "" if self.pool_size is None else f", MaxPooling1D({self.pool_size})"
@@ -68,6 +77,28 @@ def passes_of(case: Case, chosen: list[str]) -> list[str]:
     return [pass_ for pass_ in chosen if has_weights or pass_ not in _ADAM_PASSES]
 
 
+def layer_comparison(name: str, pass_: str, *, threads: int) -> Comparison:
+    """One of `CASES`; the results are to be stock Keras's.
+
+    Args:
+        name: A key of `CASES`.
+        pass_: One of its `passes_of`.
+        threads: For every side.
+    """
+    case = CASES[name]
+    return Comparison(
+        name=f"{name}/{pass_}",
+        title=f"{case}, {LAYER_PASSES[pass_]}",
+        kind="layer",
+        sides=LAYER_SIDES,
+        make=lambda side: make_layer_side(side, case, pass_, threads=threads),
+        reference="stock",
+        verify=lambda side, results, expected: verify_layer(case, side, results, expected),
+        flops=dict.fromkeys(LAYER_SIDES, case.flops(pass_)) if case.layer == "Conv1D" else {},
+        threads=dict.fromkeys(LAYER_SIDES, threads),
+    )
+
+
 def make_layer_side(name: str, case: Case, pass_: str, *, threads: int, seed: int = 0) -> LocalSide:
     """Makes a side, whose weights and input are the same for all sides.
 
@@ -78,9 +109,9 @@ def make_layer_side(name: str, case: Case, pass_: str, *, threads: int, seed: in
     """
     import keras
     import tensorflow as tf
-    from sides import _tensorflow
 
     import fastseq.keras
+    from fastseq.bench.sides import _tensorflow
 
     _tensorflow.set_threads(threads)  # before a layer makes TensorFlow's context
     layer = _make_layer(name, case)
@@ -161,7 +192,7 @@ class Arrays(NamedTuple):
 def make_arrays(case: Case, *, seed: int = 0) -> Arrays:
     """Random arrays, the same for the same arguments.
 
-    Texts are words by Zipf's law after padding of any length. Before a pooling, sums are exact, so that it does not
+    Before a pooling, sums are exact, so that it does not
     depend on their rounding which of two nearly equal values is taken.
     """
     layer = _make_layer("stock", case)
@@ -176,7 +207,12 @@ def make_arrays(case: Case, *, seed: int = 0) -> Arrays:
     doutputs = normal(tuple(layer.compute_output_shape(case.shape))).astype(np.float32)
     if case.vocabulary is None:
         return Arrays(normal(case.shape).astype(np.float32), weights, doutputs)
-    ids = (case.vocabulary ** rng.random(case.shape)).astype(np.int32)
     batch, timesteps = case.shape
-    ids[np.arange(timesteps) < rng.integers(timesteps, size=(batch, 1))] = 0
-    return Arrays(ids, weights, doutputs)
+    return Arrays(make_texts(rng, batch, timesteps, case.vocabulary), weights, doutputs)
+
+
+def make_texts(rng: np.random.Generator, count: int, timesteps: int, vocabulary: int) -> NDArray[np.int32]:
+    """Made-up texts, (count, timesteps): ids of words by Zipf's law, after padding of any length."""
+    ids = (vocabulary ** rng.random((count, timesteps))).astype(np.int32)
+    ids[np.arange(timesteps) < rng.integers(timesteps, size=(count, 1))] = 0
+    return ids

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from problems import Problem, Results
-
 from fastseq import functional as f
-from sides import LocalSide, UnavailableError
+from fastseq.bench.problems import Problem, Results
+from fastseq.bench.sides import LocalSide, UnavailableError
 
 
 def functional(problem: Problem, *, training: bool, threads: int) -> LocalSide:

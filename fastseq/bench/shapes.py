@@ -1,4 +1,4 @@
-"""The cells, and the named shapes that every benchmark uses."""
+"""The cells, the passes, and the named shapes that every benchmark uses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 # How many column blocks a cell's weights have.
 GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
+PASSES = {"forward": "forward", "training": "forward and backward"}
 
 
 class Shape(NamedTuple):

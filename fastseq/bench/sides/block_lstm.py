@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from problems import Problem, Results
 
-from sides import LocalSide, UnavailableError
-from sides._tensorflow import set_threads
+from fastseq.bench.problems import Problem, Results
+from fastseq.bench.sides import LocalSide, UnavailableError
+from fastseq.bench.sides._tensorflow import set_threads
 
 
 def tf_block(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+    """BlockLSTMV2 and, in training, BlockLSTMGradV2."""
     if problem.cell != "lstm":
         raise UnavailableError(f"TensorFlow has no such operation for {problem.cell}")
     set_threads(threads)

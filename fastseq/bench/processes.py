@@ -1,7 +1,7 @@
 """Sides in a process of their own: with another fastseq, another Keras backend, or another OpenMP runtime.
 
-A `Worker` starts worker.py and talks to it over its standard input and output, in pickles. The worker times its own
-runs: what goes between the processes is not in the figures.
+A `Worker` starts start_worker.py and talks to it over its standard input and output, in pickles. The worker times its
+own runs: what goes between the processes is not in the figures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from problems import Problem, Results
+from fastseq.bench.problems import Problem, Results
 
 
 class Installation(NamedTuple):
@@ -36,7 +36,7 @@ class Worker:
 
     def __init__(self, environment: Mapping[str, str]):
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("worker.py"))],
+            [sys.executable, str(Path(__file__).with_name("start_worker.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **environment},
@@ -72,8 +72,10 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()  # it ends where its input ends
         self._process.wait()
+        self._process.stdout.close()
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,11 @@ class RemoteSide:
     index: int
 
     def results(self) -> Results:
+        """Computes once, there."""
         results: Results = self.worker.ask("results", self.index)
         return results
 
     def turn(self, runs: int) -> list[float]:
+        """See `timing.time_runs`; the seconds are those that the worker measured."""
         seconds: list[float] = self.worker.ask("turn", self.index, runs)
         return seconds

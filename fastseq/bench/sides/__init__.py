@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from problems import Problem, Results
-from processes import Worker
-from timing import time_runs
+from fastseq.bench.problems import Problem, Results
+from fastseq.bench.processes import Worker
+from fastseq.bench.timing import time_runs
 
 
 class UnavailableError(Exception):
@@ -45,9 +46,11 @@ class LocalSide:
     read: Callable[[Any], Results]
 
     def results(self) -> Results:
+        """Computes once."""
         return self.read(self.run())
 
     def turn(self, runs: int) -> list[float]:
+        """See `timing.time_runs`."""
         return time_runs(self.run, runs)
 
 
@@ -62,16 +65,18 @@ _KINDS = {
     "fast": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
     "functional": _Kind("numpy_functions", ("numpy",), masked=True),
     "stock": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
-    "stock-jit": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
-    "tf-block": _Kind("block_lstm", ("tensorflow",)),
     # Beside fastseq, torch would be given the OpenMP runtime that fastseq has loaded so that idle threads sleep. Its
     # own spins: two threads at best took 5.6 ms for what they took 9.3 ms for with fastseq's.
     "torch": _Kind("pytorch", ("torch",), environment={}),
-    "onnxruntime": _Kind("onnx_runtime", ("onnxruntime",)),
+    "onnxruntime": _Kind("onnx_runtime", ("onnxruntime", "onnx")),
+    "stock-jit": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
     # A process has one Keras backend.
     "keras-jax": _Kind("keras_jax", ("keras", "jax"), environment={"KERAS_BACKEND": "jax"}),
+    "tf-block": _Kind("block_lstm", ("tensorflow",)),
 }
 SIDES = tuple(_KINDS)
+FASTSEQ = ("fast", "functional")  # the others are peers
+PEERS = tuple(name for name in SIDES if name not in FASTSEQ)
 
 
 def limited_sides(isa: str) -> tuple[str, ...]:
@@ -82,6 +87,12 @@ def limited_sides(isa: str) -> tuple[str, ...]:
 def packages(names: list[str]) -> list[str]:
     """The packages that some sides are made with."""
     return list(dict.fromkeys(package for name in names for package in _KINDS[name].packages))
+
+
+def not_installed(name: str) -> str:
+    """Which package a side lacks here, in words; "" where it lacks none."""
+    missing = [package for package in _KINDS[name].packages if importlib.util.find_spec(package) is None]
+    return f"{missing[0]} is not installed" if missing else ""
 
 
 def make_side(name: str, problem: Problem, *, training: bool, threads: int) -> Side:
@@ -99,6 +110,8 @@ def make_side(name: str, problem: Problem, *, training: bool, threads: int) -> S
     kind = _KINDS[name]
     if problem.mask is not None and not kind.masked:
         raise UnavailableError("takes no mask of any pattern")
+    if reason := not_installed(name):
+        raise UnavailableError(reason)
     if kind.environment is None:
         return make_local_side(name, problem, training=training, threads=threads)
     return _worker(name).make_side(name, problem, training=training, threads=threads)
@@ -108,9 +121,9 @@ def make_local_side(name: str, problem: Problem, *, training: bool, threads: int
     """`make_side` in this process, which is then to be one that suits the side."""
     module = _KINDS[name].module
     try:
-        make = getattr(importlib.import_module(f"sides.{module}"), name.replace("-", "_"))
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] in ("sides", "fastseq"):
+        make = getattr(importlib.import_module(f"{__name__}.{module}"), name.replace("-", "_"))
+    except ModuleNotFoundError as missing:  # that a package of the side needs
+        if (missing.name or "").partition(".")[0] == "fastseq":
             raise
         raise UnavailableError(f"{missing.name} is not installed") from missing
     side: LocalSide = make(problem, training=training, threads=threads)

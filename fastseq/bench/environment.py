@@ -1,4 +1,4 @@
-"""What every script of this folder shares: its command line, the settings of a process, and the header of a report.
+"""What every benchmark shares: its command line, the settings of a process, and what is told of the machine.
 
 Settings must be made before any framework is imported: `prepare` is the first thing that a script does after it has
 read its command line. No module of this folder imports a framework when it is itself imported, except those of
@@ -8,6 +8,7 @@ read its command line. No module of this folder imports a framework when it is i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -24,6 +25,7 @@ _LIMITS = {
         "ONEDNN_MAX_CPU_ISA": "AVX2",
     },
 }
+_CPU0 = Path("/sys/devices/system/cpu/cpu0")
 
 
 def positive(text: str) -> int:
@@ -54,6 +56,7 @@ def prepare(threads: int | None, isa: str | None) -> int:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # everybody computes on the CPU
     os.environ.update(_LIMITS.get(isa or "", {}))
     from fastseq import runtime
 
@@ -77,19 +80,85 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def machine() -> dict[str, str]:
+    """What figures depend on, as far as the system tells: CPU, cores, caches, governor, load, memory."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    governor = _read(_CPU0 / "cpufreq/scaling_governor")
+    return {
+        "CPU": cpu_name(),
+        "CPUs": f"{os.cpu_count()}, of which this process may use {usable}",
+        "cores": _cores() or "unknown",
+        "caches": _caches() or "unknown",
+        "frequency governor": governor or "not readable",
+        "load before": load(),
+        "system": platform.platform(),
+        "environment": ", ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if _matters(name))
+        or "nothing that matters",
+    }
+
+
+def busy() -> str:
+    """A warning where others have kept more than a quarter of the CPUs busy in the last minute; else ""."""
+    average, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    if average <= cpus / 4:
+        return ""
+    return f"the machine was busy before this run, load {average:.1f} on {cpus} CPUs: figures may be off"
+
+
+def _matters(variable: str) -> bool:
+    return variable.startswith(("FASTSEQ_ISA", "GOMP_", "JAX_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "TF_", "XLA_"))
+
+
+def load() -> str:
+    """How many threads wanted a CPU of late."""
+    return ", ".join(f"{average:.2f}" for average in os.getloadavg()) + " (1, 5, 15 minutes)"
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of fastseq, Python, and those of the packages that are installed."""
+    from fastseq import runtime
+
+    found = {"fastseq": f"{runtime.__version__} ({runtime.build_info()['compiler']})"}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return {**found, "Python": platform.python_version()}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _cores() -> str:
+    """Of all sockets together, from what the system says of each CPU."""
+    places = {
+        (_read(cpu / "topology/physical_package_id"), _read(cpu / "topology/core_id"))
+        for cpu in _CPU0.parent.glob("cpu[0-9]*")
+    }
+    return str(len(places)) if places and ("", "") not in places else ""
+
+
+def _caches() -> str:
+    """Those that the first CPU uses."""
+    caches = []
+    for index in sorted((_CPU0 / "cache").glob("index[0-9]*")):
+        kind = {"Data": "d", "Instruction": "i"}.get(_read(index / "type"), "")
+        shared = _read(index / "shared_cpu_list")
+        caches.append(f"L{_read(index / 'level')}{kind} {_read(index / 'size')} of CPU {shared}")
+    return ", ".join(caches)
+
+
 def header(packages: Iterable[str]) -> str:
     """The machine, the settings, and the versions of those packages that are installed."""
     from fastseq import runtime
 
-    versions = [f"fastseq {runtime.__version__} ({runtime.build_info()['compiler']})"]
-    for package in packages:
-        try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    found = ", ".join(f"{package} {version}" for package, version in versions(packages).items())
     threads = runtime.get_num_threads()
     return (
         f"{cpu_name()}, {os.cpu_count()} CPUs; instruction set {runtime.isa()}, "
         f"{threads} thread{'s' if threads != 1 else ''}\n"
-        f"{', '.join(versions)}, Python {platform.python_version()}"
+        f"{found}"
     )

@@ -1,0 +1,286 @@
+"""The charts of a report: times as fast, shares of the peak, scaling curves.
+
+Narrow, so that they can be read on a phone: what a row is stands above it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from fastseq.bench.drawing import Dot, Drawing, Line, Rectangle, Text
+from fastseq.bench.measuring import Measurement
+from fastseq.bench.sides import FASTSEQ
+from fastseq.bench.timing import Samples
+
+# What a reader is told that a side is.
+LABELS = {
+    "fast": "fastseq",
+    "functional": "fastseq without Keras",
+    "stock": "Keras on TensorFlow",
+    "torch": "PyTorch",
+    "onnxruntime": "ONNX Runtime",
+    "stock-jit": "Keras, XLA",
+    "keras-jax": "Keras on JAX",
+    "tf-block": "TF BlockLSTM",
+}
+_SERIES = {
+    "fast": "series-1",
+    "functional": "series-1",
+    "stock": "series-2",
+    "torch": "series-3",
+    "onnxruntime": "series-7",
+    "stock-jit": "series-4",
+    "keras-jax": "series-5",
+    "tf-block": "series-6",
+}
+_CELL_SERIES = {"lstm": "series-1", "gru": "series-2", "simple_rnn": "series-3"}
+
+_WIDTH = 480.0
+_LEFT, _RIGHT = 150.0, 424.0  # of the plot, where rows have a name on the left and a figure on the right
+_ROW, _GAP = 19.0, 12.0
+_LEAST_ROUNDS = 3
+_FAR = 16.0  # where bars end: by their lengths, the others could not be told apart
+
+
+def ratio_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | None:
+    """How many times fastseq's time the peers take: a bar each, from 1 on, to the left where fastseq is the slower one.
+
+    The thin line across the end of a bar goes from the first quartile over the rounds to the third. Bars are pale where
+    the verdict is unclear.
+
+    Returns:
+        None where nothing was compared.
+    """
+    rows = [(one, peers) for one in measurements if (peers := peers_of(one))]
+    if not rows:
+        return None
+    spreads = [one.ratio(peer).quartiles for one, peers in rows for peer in peers]
+    low = min(0.5, *(2.0 ** math.floor(math.log2(first)) for first, _ in spreads))
+    high = max(4.0, *(2.0 ** math.ceil(math.log2(third)) for _, third in spreads))
+    low, high = max(low, 1 / _FAR), min(high, _FAR)
+    scale = (_RIGHT - _LEFT) / math.log2(high / low)
+
+    def place(ratio: float) -> float:
+        return _LEFT + scale * math.log2(min(max(ratio, low), high) / low)
+
+    top = 44.0
+    heights = [_ROW * (1 + len(peers)) + _GAP for _, peers in rows]
+    drawing = Drawing(title, _WIDTH, top + sum(heights) + 26)
+    drawing.add(
+        Text(place(1) - 6, 16, "◂ fastseq slower", colour="loss", anchor="end", bold=True),
+        Text(place(1) + 6, 16, "fastseq faster ▸", colour="win", bold=True),
+    )
+    bottom = top + sum(heights)
+    for tick in _powers(low, high):
+        x = place(tick)
+        drawing.add(Line([(x, top - 4), (x, bottom)], "grid"))
+        for y in (top - 9, bottom + 14):
+            drawing.add(Text(x, y, f"{_fraction(tick)}×", colour="muted", size=11, anchor="middle"))
+    y = top
+    for (one, peers), height in zip(rows, heights, strict=True):
+        drawing.add(Text(2, y + 14, name_of(one), bold=True, size=12))
+        for index, peer in enumerate(peers, 1):
+            _add_ratio(drawing, y + _ROW * index, one, peer, place)
+        y += height
+    drawing.add(Line([(place(1), top - 4), (place(1), bottom)], "ink", width=1.5))
+    return drawing
+
+
+def _add_ratio(drawing: Drawing, y: float, one: Measurement, peer: str, place: Callable[[float], float]) -> None:
+    ratio = one.ratio(peer)
+    (first, third), median = ratio.quartiles, ratio.median
+    colour = "win" if median >= 1 else "loss"
+    unclear = verdict(ratio) == "unclear"
+    start, end = sorted((place(1), place(median)))
+    middle = y + _ROW / 2
+    drawing.add(
+        Text(_LEFT - 8, middle + 4.5, label_of(one, peer), anchor="end", size=12),
+        Rectangle(start, y + 3, max(end - start, 1.0), _ROW - 6, colour, opacity=0.4 if unclear else 1.0),
+        *([_break(place(median), y)] if not 1 / _FAR <= median <= _FAR else []),
+        Line([(place(first), middle), (place(third), middle)], "ink", width=1.5),
+        *(Line([(place(x), middle - 3), (place(x), middle + 3)], "ink", width=1.5) for x in (first, third)),
+        Text(
+            _WIDTH - 2,
+            middle + 4.5,
+            f"{times(median)}×",
+            colour="muted" if unclear else colour,
+            anchor="end",
+            bold=True,
+        ),
+    )
+
+
+def _break(end: float, y: float) -> Line:
+    """Across a bar that is longer than its place."""
+    return Line([(end - 14, y + _ROW), (end - 6, y)], "ground", width=4)
+
+
+def share_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | None:
+    """Which part of the FMA peak is reached: a bar for fastseq's layer or model, a dot for everybody else.
+
+    Returns:
+        None where no operations were counted.
+    """
+    rows = [one for one in measurements if one.samples and one.comparison.flops]
+    if not rows:
+        return None
+    left, right = 4.0, _WIDTH - 14
+    shares = {(one.comparison.name, side): one.share(side) for one in rows for side in one.samples}
+    found = {key: share.median for key, share in shares.items() if share is not None}
+    most = max(1.0, *found.values())
+
+    def place(share: float) -> float:
+        return left + (right - left) * share / most
+
+    sides = [side for side in _SERIES if any(side in one.samples for one in rows)]
+    legend_rows = math.ceil(len(sides) / 3)
+    top, height = 22.0 + 20 * legend_rows, 42.0
+    bottom = top + height * len(rows)
+    drawing = Drawing(title, _WIDTH, bottom + 22)
+    for index, side in enumerate(sides):
+        x, y = 10.0 + 160 * (index % 3), 14.0 + 20 * (index // 3)
+        drawing.add(_dot(side, x, y - 4), Text(x + 12, y, LABELS[side], size=12))
+    for tenth in range(0, math.floor(most * 10) + 1, 2):
+        x = place(tenth / 10)
+        drawing.add(
+            Line([(x, top - 6), (x, bottom)], "grid"),
+            Text(x, bottom + 15, f"{tenth * 10} %", colour="muted", size=11, anchor="end" if tenth >= 10 else "middle")
+            if tenth
+            else Text(x, bottom + 15, "0", colour="muted", size=11),
+        )
+    for index, one in enumerate(rows):
+        y = top + height * index
+        of = {side: found[one.comparison.name, side] for side in one.samples}
+        best = f"{of[one.base]:.0%}" if one.base in FASTSEQ else "–"
+        drawing.add(
+            Text(2, y + 13, name_of(one), bold=True, size=12),
+            Text(_WIDTH - 2, y + 13, best, colour="series-1", anchor="end", bold=True),
+            Line([(left, y + 28), (right, y + 28)], "grid"),
+        )
+        if "fast" in of:
+            drawing.add(Rectangle(left, y + 22, place(of["fast"]) - left, 12, "series-1"))
+        drawing.add(*(_dot(side, place(share), y + 28) for side, share in of.items() if side != "fast"))
+    return drawing
+
+
+def _dot(side: str, x: float, y: float) -> Dot | Rectangle:
+    if side == "fast":
+        return Rectangle(x - 6, y - 5, 12, 10, _SERIES[side])
+    return Dot(x, y, 5, _SERIES[side], hollow=side == "functional")
+
+
+def scaling_drawing(title: str, curves: Sequence[Measurement]) -> Drawing | None:
+    """GFLOP/s over sizes: a panel for each number that varies, a line for each cell, the peak dashed.
+
+    Returns:
+        None where there are no curves.
+    """
+    panels: dict[str, list[Measurement]] = {}
+    for curve in curves:
+        if curve.samples:
+            panels.setdefault(curve.comparison.name.split("/")[-1], []).append(curve)
+    if not panels:
+        return None
+    height = 236.0
+    drawing = Drawing(title, _WIDTH, height * len(panels) + 24)
+    cells = dict.fromkeys(_cell(curve) for of in panels.values() for curve in of)
+    for index, cell in enumerate(cells):
+        x = 8.0 + 110 * index
+        drawing.add(
+            Line([(x, 12), (x + 18, 12)], _CELL_SERIES[cell], width=2.5), Text(x + 24, 16, cell.replace("_", " "))
+        )
+    drawing.add(Line([(350, 12), (368, 12)], "muted", width=1.5, dashed=True), Text(374, 16, "FMA peak"))
+    for index, (vary, of) in enumerate(panels.items()):
+        _add_panel(drawing, 24 + height * index, height, vary, of)
+    return drawing
+
+
+def _add_panel(drawing: Drawing, top: float, height: float, vary: str, curves: Sequence[Measurement]) -> None:
+    left, right, upper, lower = 46.0, _WIDTH - 14, top + 30, top + height - 38
+    sizes = sorted({int(size) for curve in curves for size in curve.samples})
+    first, last = math.log2(sizes[0]), math.log2(sizes[-1])
+
+    def x_of(size: float) -> float:
+        return (
+            (left + right) / 2 if first == last else left + (right - left) * (math.log2(size) - first) / (last - first)
+        )
+
+    rates = [
+        [(int(size), curve.comparison.flops[size] / samples.median / 1e9) for size, samples in curve.samples.items()]
+        for curve in curves
+    ]
+    peaks = [[(int(size), (curve.peak(size) or 0.0) / 1e9) for size in curve.samples] for curve in curves]
+    step = _step(max(rate for points in (*rates, *peaks) for _, rate in points))
+    most = step * math.ceil(max(rate for points in (*rates, *peaks) for _, rate in points) / step)
+
+    def y_of(rate: float) -> float:
+        return lower - (lower - upper) * rate / most
+
+    drawing.add(Text(2, top + 16, f"GFLOP/s over {vary}", bold=True))
+    for tick in range(0, round(most) + 1, step):
+        drawing.add(
+            Line([(left, y_of(tick)), (right, y_of(tick))], "grid"),
+            Text(left - 6, y_of(tick) + 4, str(tick), colour="muted", size=11, anchor="end"),
+        )
+    for size in sizes:
+        drawing.add(Text(x_of(size), lower + 17, str(size), colour="muted", size=11, anchor="middle"))
+    for points in peaks:
+        drawing.add(Line([(x_of(size), y_of(rate)) for size, rate in points], "muted", width=1.5, dashed=True))
+    for curve, points in zip(curves, rates, strict=True):
+        colour = _CELL_SERIES[_cell(curve)]
+        drawing.add(Line([(x_of(size), y_of(rate)) for size, rate in points], colour, width=2.5))
+        drawing.add(*(Dot(x_of(size), y_of(rate), 3.5, colour) for size, rate in points))
+
+
+def peers_of(measurement: Measurement) -> list[str]:
+    """Those that fastseq was timed beside; none where fastseq was not."""
+    if "fast" not in measurement.samples:
+        return []
+    return [side for side in measurement.samples if side not in FASTSEQ]
+
+
+def name_of(measurement: Measurement) -> str:
+    """What was measured, to be read."""
+    return measurement.comparison.name.replace("/", " · ")
+
+
+def label_of(measurement: Measurement, side: str) -> str:
+    """What a side is called."""
+    return measurement.comparison.labels.get(side) or LABELS.get(side, side)
+
+
+def verdict(ratio: Samples) -> str:
+    """Whether fastseq is "faster" or "slower" than a peer that takes so many times as long, or that is "unclear".
+
+    It is where 1 lies within the quartiles, or where there are too few rounds for quartiles to mean anything.
+    """
+    first, third = ratio.quartiles
+    if len(ratio.turns) < _LEAST_ROUNDS or first <= 1 <= third:
+        return "unclear"
+    return "faster" if first > 1 else "slower"
+
+
+def times(ratio: float) -> str:
+    """A ratio in as many digits as it has a meaning to."""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def _cell(curve: Measurement) -> str:
+    return curve.comparison.name.split("/")[1]
+
+
+def _powers(low: float, high: float) -> Iterable[float]:
+    return (2.0**power for power in range(round(math.log2(low)), round(math.log2(high)) + 1))
+
+
+def _fraction(power: float) -> str:
+    return f"{power:g}" if power >= 1 else f"1/{1 / power:g}"
+
+
+def _step(most: float) -> int:
+    """Of an axis up to that number, with 3 to 6 ticks."""
+    power = 1
+    while most > 60 * power:
+        power *= 10
+    return next(step for step in (power, 2 * power, 5 * power, 10 * power) if most <= 6 * step)

@@ -1,0 +1,190 @@
+"""`fastseq bench`: measures, and writes a report."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.util
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from fastseq.bench.environment import busy, load, machine, positive, prepare, versions
+from fastseq.bench.measuring import Budget, Measurement
+from fastseq.bench.page import drawings_of, page_of
+from fastseq.bench.progress import Progress
+from fastseq.bench.record import Record, save_json
+from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
+from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
+from fastseq.bench.tables import glance
+
+_OUT = Path("runs/bench")
+_MODE_ROUNDS = {True: 5, False: 10}
+# What is measured begins within these seconds. The rest of the two minutes of --quick, and of twenty, is for what was
+# begun when they ended, and for the report.
+_MODE_SECONDS = {True: 80.0, False: 1000.0}
+# How many equal shares of the time a comparison may take: the first ones say most, and one round says little.
+_GENEROUS = 3.0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("--quick", action="store_true", help="a choice of it, within two minutes")
+    parser.add_argument(
+        "--ops", nargs="+", metavar="OP", help="only these: lstm, lstm/reuters, dropout, adam, scaling ..."
+    )
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="only these, as `fastseq train` has them; or all")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, metavar="PEER", help=f"{', '.join(PEERS)}; default: all")
+    parser.add_argument("--threads", type=positive, metavar="N", help="for every side; default: what fastseq would use")
+    help_ = f"at most, of each comparison; default: {_MODE_ROUNDS[False]}, with --quick {_MODE_ROUNDS[True]}"
+    parser.add_argument("--rounds", type=positive, metavar="N", help=help_)
+    parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help="default: %(default)s")
+
+
+def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        options: As `add_options` has them.
+        parser: Takes errors.
+        models: The names of all models.
+
+    Returns:
+        0; 1 where a side computed something else, or failed; 130 after Ctrl-C.
+    """
+    began = time.monotonic()
+    budget = Budget(_MODE_SECONDS[options.quick])
+    try:
+        tasks = _tasks(options, models)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=options.out):
+            pass
+    except OSError as error:
+        parser.error(f"argument --out: cannot write to {options.out}: {error.strerror or error}")
+    try:
+        threads = prepare(options.threads, None)
+        from fastseq import runtime
+
+        isa = runtime.isa()
+    except ValueError as error:
+        parser.error(str(error))
+    peers = list(PEERS) if options.peers is None else options.peers
+    sides = [side for side in SIDES if side in FASTSEQ or side in peers]
+    record = Record(
+        command=command_line(options),
+        date=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        threads=threads,
+        machine={**machine(), "instruction set": isa, "threads of every side": str(threads)},
+        versions=versions(packages(sides)),
+        missing={side: reason for side in sides if (reason := not_installed(side))},
+        warnings=[warning] if (warning := busy()) else [],
+    )
+    progress = Progress(len(tasks), budget.left(), sys.stderr)
+    try:
+        left_out = {*record.missing, *(side for side in SIDES if side not in sides)}
+        measure(tasks, left_out, record, budget, progress, options.rounds or _MODE_ROUNDS[options.quick])
+    except KeyboardInterrupt:
+        record.interrupted = True
+        record.warnings.append("this run was interrupted: it has what was measured before")
+    finally:
+        progress.close()
+    record.machine["load after"] = load()
+    record.seconds = time.monotonic() - began
+    try:
+        written = write(record, options.out)
+    except OSError as error:
+        print(f"fastseq: error: cannot write to {options.out}: {error}", file=sys.stderr)
+        return 2
+    print(glance(record))
+    print("Wrote " + ", ".join(str(path) for path in written))
+    if record.interrupted:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return int(any(one.refused for one in record.measurements))
+
+
+def _tasks(options: argparse.Namespace, models: Sequence[str]) -> list[Task]:
+    layers, whole = layer_tasks(), model_tasks(models)
+    if options.ops is None and options.models is None:
+        everything = [*whole, *layers]
+        return quick(everything) if options.quick else everything
+    chosen = []
+    if options.models is not None:
+        unknown = [name for name in options.models if name not in (*models, "all")]
+        if unknown:
+            raise ValueError(f"argument --models: choose from all, {', '.join(models)}; got {unknown[0]!r}")
+        chosen += [task for task in whole if "all" in options.models or task.name in options.models]
+    if options.ops is not None:
+        try:
+            chosen += select(layers, options.ops)
+        except ValueError as error:
+            raise ValueError(f"argument --ops: {error}") from None
+    return chosen
+
+
+def command_line(options: argparse.Namespace) -> str:
+    """The command that gives these options."""
+    words = ["fastseq", "bench", *(["--quick"] if options.quick else [])]
+    for name in ("ops", "models", "peers"):
+        values = getattr(options, name)
+        words += [] if values is None else [f"--{name}", *values]
+    for name in ("threads", "rounds"):
+        value = getattr(options, name)
+        words += [] if value is None else [f"--{name}", str(value)]
+    words += [] if options.out == _OUT else ["--out", str(options.out)]
+    return shlex.join(words)
+
+
+def measure(
+    tasks: Sequence[Task], left_out: Collection[str], record: Record, budget: Budget, progress: Progress, rounds: int
+) -> None:
+    """Measures one task after the other, into the record.
+
+    Each has more than an equal share of the time that is left when it begins. What it does not need is for the others.
+
+    Args:
+        tasks: What to measure.
+        left_out: The sides that do not take part.
+        record: Gets the measurements.
+        budget: For all of them. Those that it does not last for are skipped.
+        progress: Is told how far this is.
+        rounds: Of each, at most.
+    """
+    for done, task in enumerate(tasks):
+        progress.show(done, task.name)
+        if not budget.left():
+            record.skipped[task.name] = "no time was left"
+            continue
+        comparison = task.prepare(record.threads)
+        share = budget.share(min(1.0, _GENEROUS / (len(tasks) - done)))
+        measurement = Measurement(comparison, rounds)
+        record.measurements.append(measurement)
+        measurement.run([side for side in comparison.sides if side not in left_out], share, progress.detail)
+    progress.show(len(tasks), "report")
+
+
+def write(record: Record, out: Path) -> list[Path]:
+    """Writes the report into a folder: report.html, results.json and, where matplotlib is installed, PNGs.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    from fastseq.bench.drawing import save_drawing
+
+    drawings = drawings_of(record)
+    written = [out / "report.html", out / "results.json"]
+    save_json(record, written[1])
+    written[0].write_text(page_of(record, drawings), encoding="utf-8")
+    if importlib.util.find_spec("matplotlib") is None:
+        print("No PNGs: they need matplotlib (pip install 'fastseq[plots]'). The page has all charts.", file=sys.stderr)
+        return written
+    for name, drawing in drawings.items():
+        written.append(out / f"{name}.png")
+        save_drawing(drawing, written[-1])
+    return written

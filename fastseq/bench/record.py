@@ -1,0 +1,113 @@
+"""What a run has found: the measurements, and all that they depend on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastseq.bench.charts import peers_of, verdict
+from fastseq.bench.measuring import Measurement
+
+
+@dataclass
+class Record:
+    """A run of `fastseq bench`, at any time of it.
+
+    Attributes:
+        command: That gives such a run again.
+        date: When it began, ISO 8601.
+        threads: Of every side.
+        machine: What the system tells of it, by what it is.
+        versions: By package.
+        missing: By side, what is not installed for it.
+        measurements: Those that have been begun.
+        skipped: By name, why a comparison was not begun.
+        warnings: What makes the figures less sure.
+        interrupted: Whether Ctrl-C ended it.
+        seconds: That it took.
+    """
+
+    command: str
+    date: str
+    threads: int
+    machine: dict[str, str]
+    versions: dict[str, str]
+    missing: dict[str, str]
+    measurements: list[Measurement] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    def of_kind(self, *kinds: str) -> list[Measurement]:
+        """The measurements of some kinds."""
+        return [one for one in self.measurements if one.comparison.kind in kinds]
+
+    def reproduce(self, measurement: Measurement) -> str:
+        """The command for this measurement alone."""
+        option = "--models" if measurement.comparison.kind == "model" else "--ops"
+        return f"fastseq bench {option} {measurement.comparison.name} --threads {self.threads}"
+
+    def verdicts(self) -> dict[str, list[tuple[Measurement, str]]]:
+        """The measurements and their peers by `charts.verdict`."""
+        found: dict[str, list[tuple[Measurement, str]]] = {"faster": [], "unclear": [], "slower": []}
+        for one in self.measurements:
+            for peer in peers_of(one):
+                found[verdict(one.ratio(peer))].append((one, peer))
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, with every single sample."""
+        return {
+            "command": self.command,
+            "date": self.date,
+            "seconds": self.seconds,
+            "interrupted": self.interrupted,
+            "threads": self.threads,
+            "machine": self.machine,
+            "versions": self.versions,
+            "missing": self.missing,
+            "warnings": self.warnings,
+            "skipped": self.skipped,
+            "measurements": [{**_as_json(one), "command": self.reproduce(one)} for one in self.measurements],
+        }
+
+
+def save_json(record: Record, path: Path) -> None:
+    """Writes what `Record.as_json` gives.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    path.write_text(json.dumps(record.as_json(), indent=1, allow_nan=False) + "\n")
+
+
+def _as_json(one: Measurement) -> dict[str, Any]:
+    comparison = one.comparison
+    sides: Sequence[str] = list(one.samples)
+    return {
+        "name": comparison.name,
+        "title": comparison.title,
+        "kind": comparison.kind,
+        "verified_against": comparison.reference,
+        "rounds": one.rounds,
+        "rounds_done": one.rounds_done,
+        "cut": one.cut,
+        "absent": one.absent,
+        "refused": one.refused,
+        "sides": {
+            side: {
+                "median_seconds": one.samples[side].median,
+                "quartiles_seconds": one.samples[side].quartiles,
+                "threads": comparison.threads[side],
+                "flops": comparison.flops.get(side),
+                f"times_{one.base}": one.ratio(side).turns,
+                "seconds": one.samples[side].turns,
+            }
+            for side in sides
+        },
+        "fma_peak": {str(threads): peak.turns for threads, peak in one.peaks.items()},
+    }

@@ -1,0 +1,126 @@
+"""What `fastseq bench` measures: all of it, or a part by name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fastseq.bench.attention import SCORES, attention_comparison
+from fastseq.bench.layers import CASES, layer_comparison, passes_of
+from fastseq.bench.measuring import Comparison
+from fastseq.bench.recurrent import recurrent_comparison
+from fastseq.bench.scaling import BASE, VARY, curve_comparison, sizes_of
+from fastseq.bench.shapes import DEFAULT_SHAPES, GATES, PASSES, SHAPES, parse_shape
+from fastseq.bench.whole_models import model_comparison
+
+_LAYER_PASSES = ["training", "adam", "forward"]
+# Where nobody chooses: for those who have two minutes.
+_QUICK = (
+    "reuters-lstm",  # a model first: it imports all that there is, outside of its share of the time
+    "lstm/reuters/training",
+    "conv1d-max-pooling/training",
+    "embedding/adam",
+    "dropout/training",
+    "scaling/lstm/batch",
+    "gru/reuters/training",
+    "imdb-cnn-lstm",
+    "simple_rnn/imdb-simple/training",
+    "attention/luong/training",
+    "lstm/one-row/forward",
+    "max-pooling/training",
+    "imdb-rnn-embedding",
+    "scaling/lstm/threads",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A comparison that can be made, by its name.
+
+    Attributes:
+        name: The comparison's.
+        prepare: Takes the number of threads and makes it.
+    """
+
+    name: str
+    prepare: Callable[[int], Comparison]
+
+    @property
+    def parts(self) -> set[str]:
+        """Of the name."""
+        return set(self.name.split("/"))
+
+
+def layer_tasks() -> list[Task]:
+    """All but models: layers by themselves, and the scaling curves."""
+    tasks = [
+        Task(
+            f"{cell}/{name}/{pass_}",
+            functools.partial(_recurrent, cell, name, pass_),
+        )
+        for cell, names in DEFAULT_SHAPES.items()
+        for name in names
+        for pass_ in reversed(PASSES)
+    ]
+    tasks += [
+        Task(f"{name}/{pass_}", functools.partial(_layer, name, pass_))
+        for name, case in CASES.items()
+        for pass_ in passes_of(case, _LAYER_PASSES)
+    ]
+    tasks += [Task(f"attention/{score}/training", functools.partial(_attention, score)) for score in SCORES]
+    tasks += [Task(f"scaling/{cell}/{vary}", functools.partial(_curve, cell, vary)) for cell in GATES for vary in VARY]
+    return tasks
+
+
+def model_tasks(models: Sequence[str]) -> list[Task]:
+    """Training steps of models.
+
+    Args:
+        models: Names in `fastseq.models.MODELS`.
+    """
+    return [Task(name, functools.partial(_model, name)) for name in models]
+
+
+def quick(tasks: Sequence[Task]) -> list[Task]:
+    """Those that say most, in the order of it."""
+    by_name = {task.name: task for task in tasks}
+    return [by_name[name] for name in _QUICK]
+
+
+def select(tasks: Sequence[Task], chosen: Sequence[str]) -> list[Task]:
+    """The tasks that any of the choices means: those whose name has all parts of it, in any order.
+
+    "lstm" means all of LSTM, "lstm/training" the training passes of it, "adam" all steps with Adam.
+
+    Raises:
+        ValueError: A choice means none.
+    """
+    found = []
+    for choice in chosen:
+        meant = [task for task in tasks if set(choice.split("/")) <= task.parts]
+        if not meant:
+            parts = sorted(set().union(*(task.parts for task in tasks)))
+            raise ValueError(f"choose names or parts of names, joined by /, from {', '.join(parts)}; got {choice!r}")
+        found += [task for task in meant if task not in found]
+    return found
+
+
+def _recurrent(cell: str, name: str, pass_: str, threads: int) -> Comparison:
+    return recurrent_comparison(cell, name, SHAPES[name], pass_, threads=threads)
+
+
+def _layer(name: str, pass_: str, threads: int) -> Comparison:
+    return layer_comparison(name, pass_, threads=threads)
+
+
+def _attention(score: str, threads: int) -> Comparison:
+    return attention_comparison(score, threads=threads)
+
+
+def _curve(cell: str, vary: str, threads: int) -> Comparison:
+    return curve_comparison(cell, vary, sizes_of(vary, threads), parse_shape(BASE), "training", threads=threads)
+
+
+def _model(name: str, threads: int) -> Comparison:
+    return model_comparison(name, threads=threads)

@@ -1,0 +1,97 @@
+"""Figures as text: times, rates, shares of the peak, and tables of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastseq.bench.charts import label_of, peers_of, times
+from fastseq.bench.measuring import Measurement
+from fastseq.bench.record import Record
+from fastseq.bench.timing import Samples
+
+
+def describe(measurement: Measurement) -> str:
+    """A measurement in lines: what it is, a table of its sides, and who is left out and why."""
+    peaks = {f"{peak.median / 1e9:.0f}" for peak in measurement.peaks.values()}
+    title = measurement.comparison.title + (f"; FMA peak {' to '.join(sorted(peaks))} GFLOP/s" if peaks else "")
+    base = measurement.base
+    rows = []
+    for side, samples in measurement.samples.items():
+        row = [side, milliseconds(samples.median), milliseconds(samples.iqr), f"{measurement.ratio(side).median:.2f}"]
+        if peaks:
+            flops = measurement.comparison.flops.get(side)
+            row += [rate(flops, samples.median) if flops else "-", share(measurement.share(side))]
+        rows.append(row)
+    header = ["side", "ms", "IQR", f"times {base}", *(["GFLOP/s", "of peak"] if peaks else [])]
+    lines = [title, table(header, rows)] if rows else [title]
+    lines += [f"{side}: left out, {why}" for side, why in measurement.absent.items()]
+    lines += [f"{side}: NOT TIMED, {why}" for side, why in measurement.refused.items()]
+    return "\n".join(lines)
+
+
+def glance(record: Record) -> str:
+    """All measurements: fastseq's time, its share of the peak, and how many times as long others take.
+
+    Under the table are those that fastseq was slower than, and what was not measured.
+    """
+    compared = [one for one in record.measurements if one.comparison.kind != "scaling" and "fast" in one.samples]
+    peers = list(dict.fromkeys(peer for one in compared for peer in peers_of(one)))
+    rows = [
+        (
+            one.comparison.name,
+            milliseconds(one.samples["fast"].median),
+            share(one.share("fast")),
+            *(f"{times(one.ratio(peer).median)}" if peer in one.samples else "-" for peer in peers),
+        )
+        for one in compared
+    ]
+    lines = [f"times as long as fastseq's layer or model, on {record.threads} threads"]
+    lines += [table(("", "fastseq ms", "of peak", *peers), rows)] if rows else []
+    verdicts = record.verdicts()
+    counts = [f"{len(of)} {verdict}" for verdict, of in verdicts.items()]
+    lines.append(f"fastseq in {sum(map(len, verdicts.values()))} comparisons with a peer: {', '.join(counts)}")
+    for one, peer in verdicts["slower"]:
+        lines.append(
+            f"slower: {one.comparison.name} than {label_of(one, peer)}, which takes {one.ratio(peer).median:.2f} times"
+        )
+    lines += [f"{side}: left out, {reason}" for side, reason in record.missing.items()]
+    lines += notes(record)
+    return "\n".join(lines)
+
+
+def notes(record: Record) -> list[str]:
+    """What makes figures less sure, wrong results, and what there was no time for."""
+    lines = [*record.warnings]
+    for one in record.measurements:
+        name = one.comparison.name
+        lines += [f"NOT TIMED: {name}, {side}: {reason}" for side, reason in one.refused.items()]
+        lines += [f"cut for lack of time: {name}: {one.cut}"] if one.cut else []
+    lines += [f"not measured: {name}: {reason}" for name, reason in record.skipped.items()]
+    return lines
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Rows under their header: the first column to the left, the others to the right."""
+    lines = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in lines
+    )
+
+
+def milliseconds(seconds: float) -> str:
+    """Three digits."""
+    return f"{1e3 * seconds:.3g}" if seconds < 0.1 else f"{1e3 * seconds:.0f}"
+
+
+def rate(flops: int, seconds: float) -> str:
+    """GFLOP/s."""
+    return f"{flops / seconds / 1e9:.3g}"
+
+
+def share(of_peak: Samples | None) -> str:
+    """Of the peak measured in the same rounds, or - where operations are not counted."""
+    return "-" if of_peak is None else f"{of_peak.median:.0%}"

@@ -1,0 +1,92 @@
+"""How sides are timed beside each other."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+RUNS = 4  # counted runs of one turn
+_SETTLE = 0.01
+
+# Takes a number of runs, returns a sample of each.
+Turn = Callable[[int], list[float]]
+Name = TypeVar("Name", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What one side's turns have given, a list for each round."""
+
+    turns: list[list[float]]
+
+    @property
+    def values(self) -> list[float]:
+        """Of all rounds."""
+        return [value for turn in self.turns for value in turn]
+
+    @property
+    def median(self) -> float:
+        """Of all values."""
+        return statistics.median(self.values)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The first and the third."""
+        values = self.values
+        if len(values) < 2:
+            return values[0], values[0]
+        first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+        return first, third
+
+    @property
+    def iqr(self) -> float:
+        """The distance between the quartiles."""
+        first, third = self.quartiles
+        return third - first
+
+
+def ratios(of: Samples, to: Samples) -> Samples:
+    """The medians of one side over those of another, round by round: both have met the same machine in each."""
+    pairs = zip(of.turns, to.turns, strict=True)
+    return Samples([[statistics.median(one) / statistics.median(other)] for one, other in pairs])
+
+
+def time_runs(run: Callable[[], Any], runs: int) -> list[float]:
+    """A turn: seconds of each of `runs` runs in a row.
+
+    Before them come runs that do not count, at least one and 10 ms of them: they still meet the threads of whoever had
+    the turn before, which spin for a while when they have nothing to do.
+    """
+    began = time.perf_counter()
+    run()
+    while time.perf_counter() - began < _SETTLE:
+        run()
+    seconds = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def take_turns(turns: Mapping[Name, Turn], rounds: int) -> Iterator[dict[Name, Samples]]:
+    """Gives every side a turn in each round, so that all meet the same machine, whatever else it does meanwhile.
+
+    Yields:
+        After every round, what all sides have given so far.
+    """
+    taken: dict[Name, list[list[float]]] = {name: [] for name in turns}
+    for _ in range(rounds):
+        one_round = {name: turn(RUNS) for name, turn in turns.items()}
+        for name, values in one_round.items():
+            taken[name].append(values)
+        yield {name: Samples(list(of)) for name, of in taken.items()}
+
+
+def interleave(turns: Mapping[Name, Turn], rounds: int) -> dict[Name, Samples]:
+    """What all rounds of `take_turns` have given."""
+    *_, samples = take_turns(turns, rounds)
+    return samples

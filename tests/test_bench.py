@@ -1,0 +1,416 @@
+"""`fastseq bench`: what it measures with, and its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import html.parser
+import importlib.util
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from processes import run_python
+
+from fastseq import cli, runtime
+from fastseq._libraries import core
+from fastseq.bench import command, drawing, measuring, progress, sides, suite
+from fastseq.bench.charts import ratio_drawing
+from fastseq.bench.problems import Results, make_problem, verify
+from fastseq.bench.processes import Worker
+from fastseq.bench.shapes import Shape
+from fastseq.bench.timing import Samples, ratios, take_turns
+
+
+class _Clock:
+    """Time that passes only where somebody lets it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclasses.dataclass
+class _Side:
+    """Takes so many seconds of a clock for a run, and gives one number."""
+
+    seconds: float = 0.001
+    result: float = 1.0
+    clock: _Clock = dataclasses.field(default_factory=_Clock)
+    interrupt_after: int = 10**9  # turns
+    turns: int = 0
+
+    def results(self) -> Results:
+        self.clock.now += self.seconds
+        return {"outputs": np.array([self.result])}
+
+    def turn(self, runs: int) -> list[float]:
+        self.turns += 1
+        if self.turns > self.interrupt_after:
+            raise KeyboardInterrupt
+        self.clock.now += runs * self.seconds
+        return [self.seconds] * runs
+
+
+def _comparison(**of: Any) -> measuring.Comparison:
+    def make(side: str) -> Any:
+        if isinstance(of[side], Exception):
+            raise of[side]
+        return of[side]
+
+    names = [side.replace("_", "-") for side in of]
+    of = dict(zip(names, of.values(), strict=True))
+    return measuring.Comparison(
+        name="op/training",
+        title="An op, <forward> & backward",
+        kind="layer",
+        sides=names,
+        make=make,
+        reference="stock",
+        verify=lambda side, got, expected: verify(got, expected, side),
+        flops=dict.fromkeys(names, 10**6),
+        threads=dict.fromkeys(names, 1),
+    )
+
+
+def _measured(rounds: int = 3, budget: measuring.Budget | None = None, **of: Any) -> measuring.Measurement:
+    measurement = measuring.Measurement(_comparison(**of), rounds)
+    measurement.run(measurement.comparison.sides, budget)
+    return measurement
+
+
+class _Page(html.parser.HTMLParser):
+    """Checks that elements are closed in order and that nothing is to be loaded; keeps the text."""
+
+    _EMPTY = ("meta", "link", "img", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+        self.figures = 0
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        assert "url(" not in text
+        assert "@import" not in text
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "link", "img", "iframe")
+        self.figures += tag == "svg"
+        for name, value in attrs:
+            assert name != "src"
+            assert name != "href" or (value or "").startswith("#")
+        if tag not in self._EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self._EMPTY:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+    """Runs the command on made-up comparisons, in this process whatever it has imported."""
+    monkeypatch.setattr(command, "prepare", lambda threads, isa: threads or 1)
+    monkeypatch.setattr(command, "not_installed", lambda side: "jax is not installed" * (side == "keras-jax"))
+
+    def run(*comparisons: measuring.Comparison, arguments: tuple[str, ...] = ()) -> int:
+        tasks = [suite.Task(one.name, lambda threads, one=one: one) for one in comparisons]  # type: ignore[misc]
+        monkeypatch.setattr(command, "layer_tasks", lambda: tasks)
+        return cli.main(["bench", "--ops", "op", "--rounds", "3", "--out", str(tmp_path), *arguments])
+
+    return run
+
+
+_TINY = """
+import sys
+from fastseq import cli
+from fastseq.bench import layers, scaling, shapes
+shapes.SHAPES["tiny"] = shapes.Shape(2, 3, 4, 5)
+shapes.DEFAULT_SHAPES.update(lstm=("tiny",))
+layers.CASES["embedding"] = layers.Case("Embedding", {"input_dim": 7, "output_dim": 3}, (2, 5), vocabulary=7)
+scaling.SIZES["units"] = (1, 3)
+chosen = ["--ops", "lstm/tiny", "embedding/adam", "scaling/gru/units", "--models", "imdb-rnn-embedding"]
+status = cli.main(["bench", *chosen, "--peers", "stock", "--rounds", "2", "--threads", "2", "--out", sys.argv[0]])
+sys.exit(status)
+"""
+
+
+def test_whole_way(tmp_path: Path) -> None:
+    ran = run_python(_TINY.replace("sys.argv[0]", repr(str(tmp_path / "new" / "out"))))
+    assert ran.returncode == 0, ran.stderr
+    names = [
+        "lstm/tiny/training",
+        "lstm/tiny/forward",
+        "embedding/adam",
+        "scaling/gru/units",
+        "imdb-rnn-embedding",
+    ]
+    result = json.loads((tmp_path / "new" / "out" / "results.json").read_text())
+    assert sorted(one["name"] for one in result["measurements"]) == sorted(names)
+    for one in result["measurements"]:
+        assert one["rounds_done"] == 2
+        assert one["refused"] == {}
+        assert set(one["sides"]) >= ({"1", "3"} if one["kind"] == "scaling" else {"fast", "stock"})
+        for side in one["sides"].values():
+            assert [len(turn) for turn in side["seconds"]] == [4, 4]
+            assert side["median_seconds"] > 0
+        assert one["name"] in one["command"]
+    assert result["threads"] == 2
+    assert {"fastseq", "keras", "tensorflow", "Python"} <= set(result["versions"])
+    assert {"CPU", "cores", "caches", "frequency governor", "load before", "load after", "instruction set"} <= set(
+        result["machine"]
+    )
+
+    page = _Page((tmp_path / "new" / "out" / "report.html").read_text())
+    for name in names:
+        assert name in page.text
+        assert name in ran.stdout or name.startswith("scaling")
+    assert page.figures == 5
+    assert "FMA peak" in page.text
+    assert "--threads 2" in result["command"]
+    assert result["command"] in page.text
+    written = {path.name for path in (tmp_path / "new" / "out").iterdir()}
+    charts = {"ratios-models.png", "ratios-recurrent.png", "ratios-layers.png", "peak.png", "scaling.png"}
+    assert written == {"report.html", "results.json", *charts}
+
+
+def test_reports_losses_as_wins(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(_comparison(fast=_Side(0.002), stock=_Side(0.001), torch=_Side(0.009))) == 0
+    printed = capsys.readouterr().out
+    assert "1 faster, 0 unclear, 1 slower" in printed
+    assert "slower: op/training than Keras on TensorFlow, which takes 0.50 times" in printed
+    assert re.search(r"op/training +2 .* 0\.50 +4\.50", printed)
+    page = _Page((tmp_path / "report.html").read_text())
+    assert "0.50×" in page.text
+    assert "4.50×" in page.text
+    assert "An op, <forward> & backward" in page.text
+
+
+def test_wrong_or_failing_sides_are_not_timed(
+    bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = _Side(result=1.001)
+    assert bench(_comparison(fast=_Side(), stock=_Side(), torch=wrong, stock_jit=OSError("no more\nat all"))) == 1
+    assert wrong.turns == 0
+    printed = capsys.readouterr().out
+    assert "NOT TIMED: op/training, torch: torch: outputs differs by 0.001" in printed
+    assert "NOT TIMED: op/training, stock-jit: failed, OSError: no more" in printed
+    (one,) = json.loads((tmp_path / "results.json").read_text())["measurements"]
+    assert set(one["sides"]) == {"fast", "stock"}
+    assert set(one["refused"]) == {"torch", "stock-jit"}
+    assert "differs by 0.001" in _Page((tmp_path / "report.html").read_text()).text
+
+
+def test_a_wrong_reference_leaves_nobody_verified() -> None:
+    measurement = _measured(fast=_Side(), stock=OSError("broken"))
+    assert measurement.samples == {}
+    assert set(measurement.refused) == {"fast", "stock"}
+
+
+def test_missing_peers_are_said(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unavailable = sides.UnavailableError("has no gradients")
+    jax = _Side()
+    assert bench(_comparison(fast=_Side(), stock=_Side(), onnxruntime=unavailable, keras_jax=jax)) == 0
+    assert jax.turns == 0
+    assert "keras-jax: left out, jax is not installed" in capsys.readouterr().out
+    text = _Page((tmp_path / "report.html").read_text()).text
+    assert "Keras on JAX, jax is not installed" in text
+    assert "ONNX Runtime: has no gradients" in text
+
+
+def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
+    assert sides.not_installed("torch") == "torch is not installed"
+    assert sides.not_installed("stock") == ""
+    with pytest.raises(sides.UnavailableError, match="torch is not installed"):
+        sides.make_side("torch", make_problem("lstm", Shape(1, 1, 1, 1)), training=True, threads=1)
+
+
+def test_an_interrupt_keeps_whole_rounds(
+    bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopping = _Side(interrupt_after=3)  # a turn to warm up, and two that count
+    later = dataclasses.replace(_comparison(fast=_Side(), stock=_Side()), name="op/later")
+    assert bench(_comparison(fast=_Side(), stock=stopping), later) == 130
+    assert "Interrupted" in capsys.readouterr().err
+    result = json.loads((tmp_path / "results.json").read_text())
+    assert result["interrupted"]
+    (one,) = result["measurements"]
+    assert one["rounds_done"] == 2
+    assert "interrupted" in _Page((tmp_path / "report.html").read_text()).text
+
+
+def test_budget_cuts_rounds_and_sides() -> None:
+    clock = _Clock()
+    cheap, dear = _Side(1.0, clock=clock), _Side(2.0, clock=clock)
+    # 6 s to verify and to warm up; then rounds of 12 s.
+    measurement = _measured(10, measuring.Budget(25, clock), fast=cheap, stock=dear)
+    assert measurement.rounds_done == 2
+    assert measurement.cut == "2 of 10 rounds"
+    # Another 20 s for torch, whose turn would take at least five runs.
+    measurement = _measured(1, measuring.Budget(45, clock), fast=cheap, stock=dear, torch=_Side(10.0, clock=clock))
+    assert set(measurement.samples) == {"fast", "stock"}
+    assert measurement.cut == "without torch, a run of which takes 10.0 s"
+    # Two sides and a round are necessary.
+    measurement = _measured(2, measuring.Budget(0, clock), fast=cheap, stock=dear, torch=cheap)
+    assert set(measurement.samples) == {"fast", "stock"}
+    assert measurement.rounds_done == 1
+    assert measurement.cut == "without torch, 1 of 2 rounds"
+
+
+def test_budget_is_shared_and_skips() -> None:
+    clock = _Clock()
+    tasks = [
+        suite.Task(str(i), lambda threads: _comparison(fast=_Side(1.0, clock=clock), stock=_Side(1.0, clock=clock)))
+        for i in range(4)
+    ]
+    record = command.Record("fastseq bench", "", 1, {}, {}, {})
+    told = io.StringIO()
+    command.measure(tasks, (), record, measuring.Budget(80, clock), progress.Progress(4, 80, told, clock), 100)
+    # 4 s before the first round, each of 8 s. The shares: 60 of 80 s, all of 20 s, nothing.
+    assert [one.rounds_done for one in record.measurements] == [7, 2]
+    assert record.skipped == {"2": "no time was left", "3": "no time was left"}
+    assert told.getvalue() == ""
+
+
+def test_progress_on_a_terminal() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    clock, terminal = _Clock(), Terminal()
+    bar = progress.Progress(4, 1000, terminal, clock)
+    bar.show(0, "first")
+    clock.now = 30
+    bar.show(1, "second")
+    bar.detail("round 2 of 3")
+    bar.close()
+    lines = [line.rstrip() for line in terminal.getvalue().split("\r") if line]
+    assert lines[0] == "[................] 0/4, 16:40 left: first"
+    assert lines[1] == "[####............] 1/4, 1:30 left: second"
+    assert lines[2] == "[####............] 1/4, 1:30 left: second, round 2 of 3"
+    assert lines[-1] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ops", "lstm/nonsense"], "argument --ops: choose names or parts of names"),
+        (["--models", "gpt"], "argument --models: choose from all, reuters-lstm"),
+        (["--peers", "matlab"], "argument --peers: invalid choice: 'matlab'"),
+        (["--threads", "0"], "argument --threads: must be at least 1, got 0"),
+        (["--rounds", "few"], "argument --rounds: invalid positive value: 'few'"),
+        (["--out", "/dev/null/folder"], "argument --out: cannot write to /dev/null/folder"),
+    ],
+)
+def test_bad_options(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["bench", *arguments])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_select() -> None:
+    tasks = suite.layer_tasks()
+    names = [task.name for task in tasks]
+    assert len(set(names)) == len(names)
+    assert [task.name for task in suite.select(tasks, ["lstm/reuters"])] == [
+        "lstm/reuters/training",
+        "lstm/reuters/forward",
+    ]
+    assert {task.name for task in suite.select(tasks, ["adam"])} >= {"embedding/adam", "conv1d/adam"}
+    for task in tasks:
+        assert task in suite.select(tasks, [task.name])
+    whole = suite.model_tasks(cli._MODELS)
+    assert len(suite.quick([*tasks, *whole])) > 10
+
+
+def test_without_matplotlib(
+    bench: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else found(name))
+    assert bench(_comparison(fast=_Side(), stock=_Side())) == 0
+    assert "No PNGs: they need matplotlib" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "results.json"}
+    assert _Page((tmp_path / "report.html").read_text()).figures == 2
+
+
+def test_save_drawing(tmp_path: Path) -> None:
+    made = ratio_drawing("A & B", [_measured(fast=_Side(), stock=_Side(0.5))])
+    assert made is not None
+    drawing.save_drawing(made, tmp_path / "a.svg")
+    assert "A &amp; B" in (tmp_path / "a.svg").read_text()
+    assert "500×" in (tmp_path / "a.svg").read_text()
+    drawing.save_drawing(made, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match=r"as \.svg or \.png, got a\.pdf"):
+        drawing.save_drawing(made, tmp_path / "a.pdf")
+    assert ratio_drawing("nothing", [_measured(fast=_Side())]) is None
+
+
+def test_samples_and_ratios() -> None:
+    samples = Samples([[1.0, 2.0], [3.0, 4.0]])
+    assert samples.median == 2.5
+    assert samples.quartiles == (1.75, 3.25)
+    assert samples.iqr == 1.5
+    assert ratios(samples, Samples([[3.0], [7.0]])).values == [0.5, 0.5]
+    assert Samples([[2.0]]).quartiles == (2.0, 2.0)
+
+
+def test_turns_alternate() -> None:
+    order: list[str] = []
+
+    def turn(name: str) -> Callable[[int], list[float]]:
+        def take(runs: int) -> list[float]:
+            order.append(name)
+            return [float(len(order))] * runs
+
+        return take
+
+    *_, last = take_turns({"a": turn("a"), "b": turn("b")}, 2)
+    assert order == ["a", "b", "a", "b"]
+    assert last["b"].turns == [[2.0] * 4, [4.0] * 4]
+
+
+def test_fma_peak() -> None:
+    for isa in runtime.available_isas():
+        runtime.set_isa(isa)
+        # No CPU has come to 1e12 on one thread, and none that runs TensorFlow takes 100 cycles for an operation.
+        assert 1e7 < core.fma_peak(1, 0.001) < 1e12
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        core.fma_peak(0, 0.001)
+    with pytest.raises(ValueError, match="seconds must be above 0, got 0"):
+        core.fma_peak(1, 0.0)
+
+
+def test_a_worker_measures_another_fastseq(tmp_path: Path) -> None:
+    other = tmp_path / "fastseq"
+    other.mkdir()
+    (other / "__init__.py").touch()
+    (other / "functional.py").write_text("def lstm_forward(*arguments, **options): ...\n")
+    problem = make_problem("gru", Shape(1, 1, 1, 1))
+    with (
+        Worker({"PYTHONPATH": str(tmp_path)}) as worker,
+        pytest.raises(sides.UnavailableError, match="this revision has no gru_forward"),
+    ):
+        worker.make_side("functional", problem, training=False, threads=1)
