@@ -155,9 +155,7 @@ def test_positions_outside_of_their_windows_count_for_nothing() -> None:
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("window", LARGE_WINDOWS, ids=str)
 @pytest.mark.parametrize("size", LARGE, ids=str)
-def test_same_bits_for_any_threads_and_isa(
-    size: tuple[int, int, int, int, int], window: Window, padding: str
-) -> None:
+def test_same_bits_for_any_threads_and_isa(size: tuple[int, int, int, int, int], window: Window, padding: str) -> None:
     case = make_case(*size, padding=padding, strides=2 if size[0] == 1 else 1, activation="relu")
     if not window_fits(native_forward(case).shape[1], window):
         pytest.skip("the window is longer than the sequence")
