@@ -13,7 +13,7 @@ import numpy as np
 
 import fastseq.keras
 from fastseq.data import TrainingData, load_imdb, load_reuters
-from fastseq.keras import FastAttention, FastConv1D, FastConv1DMaxPooling1D
+from fastseq.keras import FastAttention
 from fastseq.prices import load_prices
 
 __all__ = ["ACCURACY", "MAE", "MODELS", "Layers", "Metric", "ModelSpec", "with_wrapped"]
@@ -144,13 +144,6 @@ def _one_hot(ids: Any) -> Any:
     return tf.one_hot(ids, 300)
 
 
-def _convolve_and_pool(layer: LayerNamed, filters: int, kernel_size: int) -> list[Any]:
-    """Convolution, ReLU and max pooling by 4, in one layer where there is one for it."""
-    if layer("Conv1D") is FastConv1D:
-        return [FastConv1DMaxPooling1D(filters, kernel_size, pool_size=4, activation="relu")]
-    return [layer("Conv1D")(filters, kernel_size, activation="relu"), layer("MaxPooling1D")(pool_size=4)]
-
-
 def _reuters(layer: LayerNamed, *, recurrent: Callable[[LayerNamed], list[Any]], width: int = 100) -> list[Any]:
     """Classifies a text by what recurrent layers make of it."""
     return [
@@ -182,7 +175,8 @@ def _imdb_cnn_lstm(layer: LayerNamed) -> list[Any]:
         _ids(500),
         layer("Embedding")(5000, 100),
         layer("Dropout")(0.5),
-        *_convolve_and_pool(layer, 64, 5),
+        layer("Conv1D")(64, 5, activation="relu"),
+        layer("MaxPooling1D")(4),
         layer("LSTM")(55),
         layer("Dense")(1),
         layer("Activation")("sigmoid"),
@@ -193,7 +187,8 @@ def _imdb_cnn_lstm_wide(layer: LayerNamed) -> list[Any]:
     return [
         _ids(500),
         layer("Embedding")(5000, 500),
-        *_convolve_and_pool(layer, 64, 3),
+        layer("Conv1D")(64, 3, activation="relu"),
+        layer("MaxPooling1D")(4),
         layer("LSTM")(50),
         layer("Dense")(1),
         layer("Activation")("sigmoid"),
