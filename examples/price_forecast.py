@@ -2,7 +2,7 @@
 
     python examples/price_forecast.py [FILE.csv]
 
-The file has a column `close`; without one, the synthetic prices that come with fastseq are used. What the model sees
+The file has a column `close`. Without a file, the synthetic prices that come with fastseq are used. What the model sees
 are changes of the price, so that it makes no difference how high prices have become. Its error is shown beside that of
 the naive forecast, the last price again, which is hard to beat: on real prices, expect not to.
 """

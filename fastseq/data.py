@@ -182,6 +182,8 @@ def _check(num_words: int | None, maxlen: int | None) -> None:
 
 def _in_folder(corpus: Corpus, folder: str, who: str) -> Path:
     path = Path(folder) / f"{corpus}.npz"
+    if Path(folder).is_file():
+        raise DataError(f"{who} {folder}, which is a file; it must be a folder with {path.name}")
     if not path.is_file():
         raise DataError(f"{who} {folder}, but there is no file {path.name} in it")
     return path

@@ -108,7 +108,8 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.float64]]:
             reader = csv.reader(file)
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise DataError(f"cannot read {path}, which must be a CSV file: {why}") from error
     if not rows:
         raise DataError(f"{path} is empty")
     header = [name.lower() for name in rows[0][1]]

@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -33,11 +35,14 @@ def test_links_and_images_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/quick-start.md"])
-def test_examples_run(page: str) -> None:
+def test_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, as a reader runs them; x and y are the reader's own."""
+    monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     assert examples
+    names: dict[str, Any] = {"x": np.zeros((4, 100), np.int32), "y": np.eye(46, dtype=np.float32)[:4]}
     for example in examples:
-        exec(example, {})
+        exec(example, names)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: str(notebook.name))
