@@ -88,10 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments and arguments[0].endswith(".py"):
         arguments = ["run", *arguments]
+    # Before all else is imported, and as they stand: what follows the script is its own.
+    if arguments[:1] == ["run"] and len(arguments) > 1 and not arguments[1].startswith("-"):
+        return _run(arguments[1], arguments[2:])
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.command == "run":
-        return _run(options, parser)
     # TensorFlow's notes on what it was compiled with are not the user's business.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -107,15 +108,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def _run(script: str, arguments: Sequence[str]) -> int:
     from fastseq.script import run_script
 
     try:
-        with open(options.script, "rb"):
+        with open(script, "rb"):
             pass
     except OSError as error:
-        parser.error(f"argument SCRIPT.py: cannot read {options.script}: {error.strerror or error}")
-    run_script(options.script, options.arguments)
+        print(
+            f"fastseq run: error: argument SCRIPT.py: cannot read {script}: {error.strerror or error}", file=sys.stderr
+        )
+        return 2
+    run_script(script, arguments)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import importlib
 import importlib.machinery
 import os
 import sys
@@ -10,19 +11,11 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from types import CodeType, ModuleType, TracebackType
 
-from fastseq._libraries import tensorflow_library
-
 __all__ = ["run_script"]
 
 
-def _patch_keras() -> None:
-    from fastseq.keras import patch
-
-    patch()
-
-
 class _PatchWhenImported(MetaPathFinder):
-    """Patches Keras as soon as it has been imported.
+    """Patches Keras as soon as it has been imported, with `fastseq.keras`, by the script or after Keras by us.
 
     Not before the script runs: the script may set what Keras and TensorFlow read from the environment first.
     """
@@ -30,7 +23,8 @@ class _PatchWhenImported(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name != "keras":
+        after = {"keras": _import_twins, "fastseq.keras": _patch}.get(name)
+        if after is None:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
         spec = next(filter(None, (finder.find_spec(name, path) for finder in others)), None)
@@ -38,13 +32,23 @@ class _PatchWhenImported(MetaPathFinder):
             return None
         execute = spec.loader.exec_module
 
-        def execute_and_patch(module: ModuleType) -> None:
+        def execute_and_more(module: ModuleType) -> None:
             execute(module)
-            sys.meta_path.remove(self)
-            _patch_keras()
+            after()
 
-        vars(spec.loader)["exec_module"] = execute_and_patch
+        vars(spec.loader)["exec_module"] = execute_and_more
         return spec
+
+
+def _import_twins() -> None:
+    if "fastseq.keras" not in sys.modules:  # which imports Keras itself
+        importlib.import_module("fastseq.keras")
+
+
+def _patch() -> None:
+    from fastseq.keras.patch import patch
+
+    patch()
 
 
 def run_script(script: str, arguments: Sequence[str]) -> None:
@@ -63,7 +67,6 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
     """
     with open(script, "rb") as file:
         source = file.read()
-    tensorflow_library()  # an installation without it fails here, and not inside the script's imports
 
     path = os.path.abspath(script)
     loader = importlib.machinery.SourceFileLoader("__main__", path)
@@ -73,10 +76,12 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
     sys.argv = [script, *arguments]
     if not getattr(sys.flags, "safe_path", False):  # else Python has put no folder of ours there
         sys.path[0] = os.path.dirname(os.path.realpath(script))
-    if "keras" in sys.modules:
-        _patch_keras()
+    if "fastseq.keras" in sys.modules:
+        _patch()
     else:
         sys.meta_path.insert(0, _PatchWhenImported())
+        if "keras" in sys.modules:
+            _import_twins()
     _hide_frames_of(run_script.__code__)
     exec(compile(source, path, "exec", dont_inherit=True), vars(module))
 

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from accelerate_cases import CASES
 from keras import layers
+from layer_cases import every_wrap
 from processes import run_python
 from tolerances import HALF, assert_close
 
@@ -296,23 +297,88 @@ def test_branches_and_subclassed_models_take_two_passes() -> None:
         assert [name for name in _operations(accelerate(model), x) if "Conv" in name or "Pool" in name] == TWO_PASSES
 
 
-def test_the_convolution_is_there_for_who_asks() -> None:
-    """Its values, and gradients by them where layers are called one by one or it is told to be on its own."""
+@every_wrap
+def test_the_convolution_is_there_for_who_asks(wrap: Any) -> None:
+    """Its values, and gradients by them: of a model that has them for an output, and of layers called one by one."""
     results = []
     for change in (lambda model: model, accelerate):
         model = change(_seeded(_pooled))
         both = keras.Model(model.inputs, [model.get_layer("convolution").output, *model.outputs])
 
-        def saliency(x: Any, both: Any = both) -> Any:
+        def of_outputs(x: Any, both: Any = both) -> Any:
             with tf.GradientTape() as tape:
                 convolved, outputs = both(x)
             return tape.gradient(outputs, convolved)
 
+        def of_features(x: Any, model: Any = model) -> Any:
+            """A training step's gradients, with the features moved by a gradient of their own."""
+            convolution, *rest = model.layers
+
+            def loss(features: Any) -> Any:
+                for layer in rest:
+                    features = layer(features)
+                return tf.reduce_mean(features**2)
+
+            with tf.GradientTape() as outer:
+                features = convolution(x)
+                with tf.GradientTape() as tape:
+                    tape.watch(features)
+                    inner = loss(features)
+                moved = features + tf.stop_gradient(tape.gradient(inner, features))
+                outer_loss = loss(moved)
+            return outer.gradient(outer_loss, [weight.value for weight in model.trainable_weights])
+
+        def in_a_loop(x: Any, model: Any = model) -> Any:
+            features, pool = model.layers[0](x), model.layers[1]
+            return tf.while_loop(
+                lambda i, _: i < 3, lambda i, total: (i + 1, total + pool(features)), (0, 0.0 * pool(features))
+            )[1]
+
         x = tf.constant(SIGNAL)
-        values = [*both.predict_on_batch(SIGNAL), saliency(x)]
-        model.get_layer("pool").use_native = False
-        results.append([*values, tf.function(saliency)(x)])
-    _assert_all_close(results[1], results[0], PREDICTIONS)
+        results.append([*both.predict_on_batch(SIGNAL), wrap(of_outputs)(x), *wrap(of_features)(x), wrap(in_a_loop)(x)])
+    _assert_all_close(results[1], results[0], WEIGHTS)
+
+
+def test_a_model_in_a_model_takes_one_pass() -> None:
+    inner = _seeded(_pooled)
+    outer = keras.Sequential([keras.Input(SIGNAL.shape[1:]), inner, layers.Dense(2)])
+    expected = outer.predict_on_batch(SIGNAL)
+    accelerate(outer)
+    assert _operations(outer, SIGNAL) == ["FastseqConv1dForward"]
+    assert_close(outer.predict_on_batch(SIGNAL), expected, PREDICTIONS)
+
+
+def test_accelerated_by_a_callback() -> None:
+    histories = []
+    for change in (lambda model: model, accelerate):
+        model = _seeded(_pooled)
+        callback = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, _, m=model, c=change: epoch == 1 and c(m)
+        )
+        fitted = model.fit(SIGNAL, np.ones((4, 1), "float32"), epochs=3, verbose=0, callbacks=[callback])
+        histories.append(fitted.history["loss"])
+    assert type(model.layers[0]) is fast.FastConv1D
+    assert_close(np.array(histories[1]), np.array(histories[0]), WEIGHTS)
+
+
+def test_optimizers_in_lists_and_under_two_names() -> None:
+    class TwoOptimizers(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.generator = keras.optimizers.Adam()
+            self.both = [self.generator, keras.optimizers.Adam()]
+
+    model, report = accelerate(TwoOptimizers(), return_report=True)
+    assert [type(optimizer) for optimizer in model.both] == [fast.FastAdam] * 2
+    assert len(report.rows) == 2
+    to_stock(model)
+    assert [type(optimizer) for optimizer in model.both] == [keras.optimizers.Adam] * 2
+
+
+def test_what_was_born_fast_is_quantized_as_stock() -> None:
+    model = keras.Sequential([keras.Input((5,), dtype="int32"), fast.FastEmbedding(10, 4), layers.Dense(2)])
+    to_stock(model).layers[0].quantize("int8")
+    assert model.layers[0].quantization_mode == "int8"
 
 
 # --- what is replaced and what is left --------------------------------------------------------------------------------

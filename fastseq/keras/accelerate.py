@@ -186,7 +186,7 @@ def _convert(
     parts = list(_layers(model, "", {id(model)}))
     models = [("", model), *(pair for pair in parts if isinstance(pair[1], keras.Model))]
     if optimizer:
-        parts += [pair for path, one in models for pair in _optimizers(one, path)]
+        parts += [pair for path, one in models for pair in _optimizers(one, path, set())]
     xla = any(one.compiled and one.jit_compile for _, one in models)
     before = [(path, part, _name(part), change(part, xla)) for path, part in parts]
     rows = [
@@ -196,10 +196,17 @@ def _convert(
     report = AccelerationReport(tuple(rows), tuple(sorted(others)))
     if report.replaced:
         for _, one in models:  # what Keras has traced calls the layers as they were
-            one.train_function = one.test_function = one.predict_function = None
+            _trace_anew(one)
     if verbose:
         print(report)
     return (model, report) if return_report else model
+
+
+def _trace_anew(model: Any) -> None:
+    """Gives a model new functions in place of those it has; `fit` may be using them."""
+    for step in ("train", "test", "predict"):
+        if getattr(model, f"{step}_function") is not None:
+            getattr(model, f"make_{step}_function")(force=True)
 
 
 def _layers(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -213,13 +220,16 @@ def _layers(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
                 yield from _layers(child, f"{inside}/", seen)
 
 
-def _optimizers(model: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Paths and optimizers of a model: that of `compile`, and in other attributes."""
-    for name, value in vars(model).items():
-        inside = f"{path}/{name}" if path else name
-        while isinstance(value, keras.optimizers.Optimizer):
-            yield inside, value
-            value, inside = getattr(value, "inner_optimizer", None), f"{inside}/inner_optimizer"
+def _optimizers(model: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Paths and optimizers of a model, each once: that of `compile`, and in other attributes."""
+    for name, attribute in vars(model).items():
+        values = attribute.values() if isinstance(attribute, dict) else attribute
+        for value in list(values) if isinstance(attribute, (dict, list, tuple)) else [attribute]:
+            inside = f"{path}/{name}" if path else name
+            while isinstance(value, keras.optimizers.Optimizer) and id(value) not in seen:
+                seen.add(id(value))
+                yield inside, value
+                value, inside = getattr(value, "inner_optimizer", None), f"{inside}/inner_optimizer"
 
 
 def _holds_layers(part: Any) -> bool:

@@ -85,6 +85,7 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
         dense = not hasattr(inputs, "values")
         if not self._runs_native(None if dense else f"inputs must be dense, got {type(inputs).__name__}"):
             return super().call(inputs)
+        inputs = keras.ops.convert_to_tensor(inputs)
         if keras.backend.standardize_dtype(inputs.dtype) not in ("int32", "int64"):
             inputs = keras.ops.cast(inputs, "int32")
         outputs = backend.load().embedding(
@@ -99,9 +100,9 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
 
     def quantize(self, mode: str | None = None, type_check: bool = True, **kwargs: Any) -> None:
         """See `keras.layers.Embedding.quantize`, which refuses subclasses of that layer, of which this is one."""
-        super().quantize(
-            mode, type_check=type_check and type(self).__qualname__ != FastEmbedding.__qualname__, **kwargs
-        )
+        # Not super(), since the instance keeps this method when to_stock makes it one of that class.
+        own = type(self).__qualname__ == FastEmbedding.__qualname__
+        keras.layers.Embedding.quantize(self, mode, type_check=type_check and not own, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """The stock layer's config, and what of ours is not the default."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
+from keras.src.models.functional import Functional
 
 from fastseq.keras.activations import native_name
 from fastseq.keras.conv1d import FastConv1D
@@ -30,6 +33,30 @@ def convolution_before(pooling: Any) -> Any | None:
         return None
     alike = layer.data_format == pooling.data_format == "channels_last"
     return layer if alike and layer.compute_dtype == pooling.compute_dtype in _DTYPES else None
+
+
+def in_one_pass(pooling: Any) -> bool:
+    """Whether the call under way is to compute a pooling layer with the convolution before it.
+
+    Only where a sequential or functional model calls both itself does nothing come between them: no tape, no gradient,
+    no loop. And what is between them must not be an output of the model, whose gradient someone may ask for.
+    """
+    convolution = convolution_before(pooling)
+    if convolution is None:
+        return False
+    context = global_state.get_global_attribute("current_call_ctx")
+    models = list(_models_called_by(getattr(context, "entry_layer", None)))
+    outputs = [tensor._keras_history.operation for model in models for tensor in keras.tree.flatten(model.outputs)]
+    hidden = not any(operation in (convolution, _only_source(pooling)) for operation in outputs)
+    return hidden and any(pooling in model.layers and convolution in model.layers for model in models)
+
+
+def _models_called_by(entry: Any) -> Iterator[Any]:
+    """The sequential and functional models that run when `entry` is called: itself, and those among its layers."""
+    if isinstance(entry, keras.Model) and type(entry).call in (keras.Sequential.call, Functional.call):
+        yield entry
+        for layer in entry.layers:
+            yield from _models_called_by(layer)
 
 
 def _only_source(layer: Any) -> Any | None:

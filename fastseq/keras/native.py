@@ -35,7 +35,11 @@ def frames_to_the_user() -> int:
     """The `stacklevel` of the first frame that is neither in fastseq nor in Keras, seen from who calls this."""
     frame: FrameType | None = sys._getframe(1)
     level = 1
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastseq", "keras"):
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (
+        "fastseq",
+        "keras",
+        "tensorflow",
+    ):
         frame = frame.f_back
         level += 1
     return level

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from fastseq.keras import backend
-from fastseq.keras.fusion import convolution_before
+from fastseq.keras.fusion import in_one_pass
 from fastseq.keras.native import NativeChoice, drop_in_for
 
 
@@ -52,11 +52,10 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
     The kernels cover all of the stock layer's options on the TensorFlow backend on a CPU, for floating dtypes. They
     compute in float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
 
-    In a sequential or functional model, where what a `FastConv1D` gives goes to this layer and to no other, both are
+    In a sequential or functional model, where what a `FastConv1D` gives goes to this layer and nowhere else, both are
     computed in one pass, as `FastConv1DMaxPooling1D` does, in all that TensorFlow traces: `fit`, `predict`, exported
-    models. An activation layer may be between them. This is for channels last and not for half types. What the
-    convolution gives is still there for who asks for it, but a gradient by it, in a traced function, does not see what
-    goes through the pooling; with `use_native=False` for one of the two layers it does.
+    models. An activation layer may be between them. This is for channels last and not for half types, and only where
+    the model itself calls the layers: who calls them one by one gets them one by one, gradients included.
 
     Args:
         pool_size: int, size of the window in timesteps.
@@ -91,7 +90,7 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
         self._set_use_native(use_native)
 
     def _options(self) -> dict[str, Any]:
-        return {"with_convolution": convolution_before(self) is not None}
+        return {"with_convolution": in_one_pass(self)}
 
 
 @drop_in_for(keras.layers.AveragePooling1D)

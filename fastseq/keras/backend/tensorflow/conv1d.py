@@ -92,7 +92,6 @@ def _gradient(op: Any, doutputs: Any, _: Any) -> list[Any]:
 
 no_second_gradient("FastseqConv1dBackward")
 
-_NOTHING_DONE = ("EnsureShape", "Identity")
 _ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
 
 
@@ -109,9 +108,9 @@ def max_pool_of_convolution(x: Any, *, pool_size: int, strides: int, padding: st
         training: See there.
 
     Returns:
-        What `max_pool` returns; None if x comes from anything else, or is not of a graph.
+        What `max_pool` returns; None if x comes from anything else, or is not of the graph that is being traced.
     """
-    if not tf.is_symbolic_tensor(x):
+    if not tf.is_symbolic_tensor(x) or x.graph is not tf.compat.v1.get_default_graph():
         return None
     op, activation = _what_computes(x), None
     if op.type in _ACTIVATIONS:
@@ -132,6 +131,6 @@ def max_pool_of_convolution(x: Any, *, pool_size: int, strides: int, padding: st
 
 
 def _what_computes(x: Any) -> Any:
-    while x.op.type in _NOTHING_DONE:
+    while x.op.type == "EnsureShape":
         x = x.op.inputs[0]
     return x.op
