@@ -7,6 +7,7 @@ import html.parser
 import importlib.util
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from processes import run_python
 
 from fastseq import cli, runtime
 from fastseq._libraries import core
-from fastseq.bench import command, drawing, measuring, progress, sides, suite
+from fastseq.bench import command, drawing, environment, measuring, progress, sides, suite
 from fastseq.bench.charts import ratio_drawing
 from fastseq.bench.problems import Results, make_problem, verify
 from fastseq.bench.processes import Worker
@@ -306,6 +307,24 @@ def test_progress_on_a_terminal() -> None:
     assert lines[1] == "[####............] 1/4, 1:30 left: second"
     assert lines[2] == "[####............] 1/4, 1:30 left: second, round 2 of 3"
     assert lines[-1] == ""
+
+
+def test_environment_is_told_without_secrets_and_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("OMP_", "KMP_", "GOMP_", "TF_", "XLA_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TF_VAR_password", "secret")
+    monkeypatch.setenv("TF_TOKEN_app_example", "secret")
+    monkeypatch.setenv("FASTSEQ_DATA", "/home/somebody/secret")
+    monkeypatch.setenv("OMP_TOOL_LIBRARIES", "/home/somebody/secret.so")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/home/somebody/secret --xla_cpu_max_isa=AVX2")
+    told = environment.machine()["environment"]
+    assert "secret" not in told
+    assert "somebody" not in told
+    assert "OMP_NUM_THREADS=2" in told
+    assert "TF_ENABLE_ONEDNN_OPTS=0" in told
+    assert "XLA_FLAGS=--xla_dump_to=(a path) --xla_cpu_max_isa=AVX2" in told
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,6 +26,30 @@ _LIMITS = {
         "ONEDNN_MAX_CPU_ISA": "AVX2",
     },
 }
+# What is told of the environment. All else is the user's own business: TF_VAR_password is Terraform's.
+_TOLD = frozenset(
+    {
+        "ATEN_CPU_CAPABILITY",
+        "CUDA_VISIBLE_DEVICES",
+        "FASTSEQ_ISA",
+        "JAX_ENABLE_X64",
+        "JAX_PLATFORMS",
+        "KERAS_BACKEND",
+        "MKL_DYNAMIC",
+        "MKL_ENABLE_INSTRUCTIONS",
+        "MKL_NUM_THREADS",
+        "ONEDNN_MAX_CPU_ISA",
+        "OPENBLAS_NUM_THREADS",
+        "TF_DETERMINISTIC_OPS",
+        "TF_ENABLE_ONEDNN_OPTS",
+        "TF_NUM_INTEROP_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_XLA_FLAGS",
+        "XLA_FLAGS",
+    }
+)
+_TOLD_PREFIXES = ("GOMP_", "KMP_", "OMP_")  # of OpenMP's runtimes
+_PATH = re.compile(r"[^\s=,;]*[/\\][^\s,;]*")
 _CPU0 = Path("/sys/devices/system/cpu/cpu0")
 
 
@@ -92,8 +117,7 @@ def machine() -> dict[str, str]:
         "frequency governor": governor or "not readable",
         "load before": load(),
         "system": platform.platform(),
-        "environment": ", ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if _matters(name))
-        or "nothing that matters",
+        "environment": _environment() or "nothing that matters",
     }
 
 
@@ -105,8 +129,10 @@ def busy() -> str:
     return f"the machine was busy before this run, load {average:.1f} on {cpus} CPUs: figures may be off"
 
 
-def _matters(variable: str) -> bool:
-    return variable.startswith(("FASTSEQ_ISA", "GOMP_", "JAX_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "TF_", "XLA_"))
+def _environment() -> str:
+    """The variables that figures depend on, without the paths in them."""
+    told = {name: value for name, value in os.environ.items() if name in _TOLD or name.startswith(_TOLD_PREFIXES)}
+    return ", ".join(f"{name}={_PATH.sub('(a path)', value)}" for name, value in sorted(told.items()))
 
 
 def load() -> str:
