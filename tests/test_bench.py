@@ -19,7 +19,7 @@ from processes import run_python
 
 from fastseq import cli, runtime
 from fastseq._libraries import core
-from fastseq.bench import command, drawing, environment, measuring, progress, sides, suite
+from fastseq.bench import command, drawing, environment, measuring, progress, sides, suite, verdicts
 from fastseq.bench.charts import ratio_drawing
 from fastseq.bench.problems import Results, make_problem, verify
 from fastseq.bench.processes import Worker
@@ -193,13 +193,31 @@ def test_whole_way(tmp_path: Path) -> None:
 def test_reports_losses_as_wins(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench(_comparison(fast=_Side(0.002), stock=_Side(0.001), torch=_Side(0.009))) == 0
     printed = capsys.readouterr().out
-    assert "1 faster, 0 unclear, 1 slower" in printed
+    assert "1 faster, 0 unclear, 0 too few rounds, 1 slower" in printed
     assert "slower: op/training than Keras on TensorFlow, which takes 0.50 times" in printed
     assert re.search(r"op/training +2 .* 0\.50 +4\.50", printed)
     page = _Page((tmp_path / "report.html").read_text())
     assert "0.50×" in page.text
     assert "4.50×" in page.text
     assert "An op, <forward> & backward" in page.text
+
+
+def test_two_rounds_are_too_few(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(_comparison(fast=_Side(), stock=_Side(0.009)), arguments=("--rounds", "2")) == 0
+    assert "0 faster, 0 unclear, 1 too few rounds, 0 slower" in capsys.readouterr().out
+    text = _Page((tmp_path / "report.html").read_text()).text
+    assert "0too close to tell1too few rounds to tell" in text
+    assert text.count("(9.00×)") == 3  # at a glance, in the chart, and in the comparison's table
+
+
+def test_verdicts() -> None:
+    def ratio(*rounds: float) -> Samples:
+        return Samples([[one] for one in rounds])
+
+    assert verdicts.verdict(ratio(2, 2)) == "too few rounds"
+    assert verdicts.verdict(ratio(2, 2, 2)) == "faster"
+    assert verdicts.verdict(ratio(0.5, 0.5, 0.5)) == "slower"
+    assert verdicts.verdict(ratio(0.5, 1.1, 2)) == "unclear"
 
 
 def test_wrong_or_failing_sides_are_not_timed(

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from fastseq.bench.measuring import Comparison
 from fastseq.bench.problems import Results, make_problem, verify
-from fastseq.bench.recurrent import TITLES
-from fastseq.bench.shapes import PASSES, Shape
+from fastseq.bench.shapes import PASSES, TITLES, Shape
 from fastseq.bench.sides import Side, make_side
 
 BASE = "32,100,64,64"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fastseq.bench.charts import label_of, peers_of, times
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.record import Record
 from fastseq.bench.timing import Samples
+from fastseq.bench.verdicts import SLOWER, label_of, peers_of, times
 
 
 def describe(measurement: Measurement) -> str:
@@ -50,7 +50,7 @@ def glance(record: Record) -> str:
     verdicts = record.verdicts()
     counts = [f"{len(of)} {verdict}" for verdict, of in verdicts.items()]
     lines.append(f"fastseq in {sum(map(len, verdicts.values()))} comparisons with a peer: {', '.join(counts)}")
-    for one, peer in verdicts["slower"]:
+    for one, peer in verdicts[SLOWER]:
         lines.append(
             f"slower: {one.comparison.name} than {label_of(one, peer)}, which takes {one.ratio(peer).median:.2f} times"
         )
