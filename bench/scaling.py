@@ -58,7 +58,7 @@ def main() -> None:
             print(f"\n{curve.comparison.title}")
             print(curve_table(curve, vary))
             curves.append(curve)
-    drawing = scaling_drawing(f"fastseq.functional, {PASSES[options.pass_]}, base {base}", curves)
+    drawing = scaling_drawing(f"fastseq.functional, {PASSES[options.pass_]}", curves, base)
     if options.out is not None and drawing is not None:
         save_drawing(drawing, options.out)
         print(f"\nplot: {options.out}", file=sys.stderr)

@@ -180,7 +180,10 @@ def test_whole_way(tmp_path: Path) -> None:
     page = _Page((tmp_path / "new" / "out" / "report.html").read_text())
     for name in names:
         assert name in page.text
-        assert name in ran.stdout or name.startswith("scaling")
+        assert name in ran.stdout
+    assert re.search(r"scaling/gru/units: [0-9.e-]+ GFLOP/s at units 1, [0-9.e-]+ GFLOP/s at units 3\n", ran.stdout)
+    assert "time / units 1" in page.text
+    assert "batch 32, 100 steps, 64 inputs" in page.text
     assert page.figures == 5
     assert "FMA peak" in page.text
     assert "--threads 2" in result["command"]
@@ -252,6 +255,29 @@ def test_missing_peers_are_said(bench: Callable[..., int], tmp_path: Path, capsy
     assert "ONNX Runtime: has no gradients" in text
 
 
+def test_peers_that_take_no_part_are_said(
+    bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = "torch takes part in nothing that was chosen"
+    comparison = _comparison(fast=_Side(), stock=_Side())
+    assert bench(comparison, arguments=("--peers", "torch", "stock")) == 0
+    printed = capsys.readouterr().out
+    assert message in printed
+    assert "stock takes part in nothing" not in printed
+    assert message in _Page((tmp_path / "report.html").read_text()).text
+    assert bench(comparison) == 0  # nobody has asked for torch by name
+    assert message not in capsys.readouterr().out
+
+
+def test_charts_of_an_earlier_run_are_removed(bench: Callable[..., int], tmp_path: Path) -> None:
+    for name in ("scaling.png", "ratios-layers.png", "mine.png"):
+        (tmp_path / name).write_text("before")
+    assert bench(_comparison(fast=_Side(), stock=_Side())) == 0
+    written = {"report.html", "results.json", "ratios-layers.png", "peak.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {*written, "mine.png"}
+    assert (tmp_path / "ratios-layers.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
@@ -293,6 +319,13 @@ def test_budget_cuts_rounds_and_sides() -> None:
     assert measurement.cut == "without torch, 1 of 2 rounds"
 
 
+def test_rounds_are_told() -> None:
+    told: list[str] = []
+    measurement = measuring.Measurement(_comparison(fast=_Side(), stock=_Side()), 2)
+    measurement.run(["fast", "stock"], tell=told.append)
+    assert told == ["stock is verified", "fast is verified", "round 1 of 2", "round 2 of 2"]
+
+
 def test_budget_is_shared_and_skips() -> None:
     clock = _Clock()
     tasks = [
@@ -321,7 +354,7 @@ def test_progress_on_a_terminal() -> None:
     bar.detail("round 2 of 3")
     bar.close()
     lines = [line.rstrip() for line in terminal.getvalue().split("\r") if line]
-    assert lines[0] == "[................] 0/4, 16:40 left: first"
+    assert lines[0] == "[................] 0/4, at most 16:40 left: first"
     assert lines[1] == "[####............] 1/4, 1:30 left: second"
     assert lines[2] == "[####............] 1/4, 1:30 left: second, round 2 of 3"
     assert lines[-1] == ""
@@ -374,6 +407,7 @@ def test_select() -> None:
     assert {task.name for task in suite.select(tasks, ["adam"])} >= {"embedding/adam", "conv1d/adam"}
     for task in tasks:
         assert task in suite.select(tasks, [task.name])
+    assert [task.name for task in suite.select(tasks, ["dropout"])] == ["dropout/training"]
     whole = suite.model_tasks(cli._MODELS)
     assert len(suite.quick([*tasks, *whole])) > 10
 

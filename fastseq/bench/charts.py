@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from fastseq.bench.drawing import Dot, Drawing, Line, Rectangle, Text
 from fastseq.bench.measuring import Measurement
-from fastseq.bench.shapes import TITLES
+from fastseq.bench.shapes import TITLES, Shape
 from fastseq.bench.sides import FASTSEQ
 from fastseq.bench.verdicts import LABELS, TOO_FEW, UNCLEAR, label_of, name_of, peers_of, ratio_text, verdict
 
@@ -159,8 +159,13 @@ def _dot(side: str, x: float, y: float) -> Dot | Rectangle:
     return Dot(x, y, 5, _SERIES[side], hollow=side == "functional")
 
 
-def scaling_drawing(title: str, curves: Sequence[Measurement]) -> Drawing | None:
+def scaling_drawing(title: str, curves: Sequence[Measurement], base: Shape) -> Drawing | None:
     """GFLOP/s over sizes: a panel for each number that varies, a line for each cell, the peak dashed.
+
+    Args:
+        title: Of the whole.
+        curves: Of `scaling.curve_comparison`.
+        base: Their shape, but for what varies.
 
     Returns:
         None where there are no curves.
@@ -179,11 +184,13 @@ def scaling_drawing(title: str, curves: Sequence[Measurement]) -> Drawing | None
         drawing.add(Line([(x, 12), (x + 18, 12)], _CELL_SERIES[cell], width=2.5), Text(x + 24, 16, TITLES[cell]))
     drawing.add(Line([(350, 12), (368, 12)], "muted", width=1.5, dashed=True), Text(374, 16, "FMA peak"))
     for index, (vary, of) in enumerate(panels.items()):
-        _add_panel(drawing, 24 + height * index, height, vary, of)
+        _add_panel(drawing, 24 + height * index, height, vary, of, base)
     return drawing
 
 
-def _add_panel(drawing: Drawing, top: float, height: float, vary: str, curves: Sequence[Measurement]) -> None:
+def _add_panel(
+    drawing: Drawing, top: float, height: float, vary: str, curves: Sequence[Measurement], base: Shape
+) -> None:
     left, right, upper, lower = 46.0, _WIDTH - 14, top + 30, top + height - 38
     sizes = sorted({int(size) for curve in curves for size in curve.samples})
     first, last = math.log2(sizes[0]), math.log2(sizes[-1])
@@ -204,7 +211,10 @@ def _add_panel(drawing: Drawing, top: float, height: float, vary: str, curves: S
     def y_of(rate: float) -> float:
         return lower - (lower - upper) * rate / most
 
-    drawing.add(Text(2, top + 16, f"GFLOP/s over {vary}", bold=True))
+    drawing.add(
+        Text(2, top + 16, f"GFLOP/s over {vary}", bold=True),
+        Text(_WIDTH - 2, top + 16, _fixed(base, vary), colour="muted", size=11, anchor="end"),
+    )
     for tick in range(0, round(most) + 1, step):
         drawing.add(
             Line([(left, y_of(tick)), (right, y_of(tick))], "grid"),
@@ -218,6 +228,17 @@ def _add_panel(drawing: Drawing, top: float, height: float, vary: str, curves: S
         colour = _CELL_SERIES[_cell(curve)]
         drawing.add(Line([(x_of(size), y_of(rate)) for size, rate in points], colour, width=2.5))
         drawing.add(*(Dot(x_of(size), y_of(rate), 3.5, colour) for size, rate in points))
+
+
+def _fixed(base: Shape, vary: str) -> str:
+    """The numbers of the shape that do not vary."""
+    numbers = {
+        "batch": f"batch {base.batch}",
+        "timesteps": f"{base.timesteps} steps",
+        "inputs": f"{base.inputs} inputs",
+        "units": f"{base.units} units",
+    }
+    return ", ".join(words for number, words in numbers.items() if number != vary)
 
 
 def _cell(curve: Measurement) -> str:

@@ -9,6 +9,8 @@ from fastseq.bench.charts import ratio_drawing, scaling_drawing, share_drawing
 from fastseq.bench.drawing import COLOURS, Drawing, to_svg
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.record import Record
+from fastseq.bench.scaling import BASE
+from fastseq.bench.shapes import parse_shape
 from fastseq.bench.tables import milliseconds, notes, rate
 from fastseq.bench.timing import RUNS, Samples
 from fastseq.bench.verdicts import (
@@ -33,6 +35,9 @@ _SECTIONS = {
 }
 
 
+CHARTS = (*(name for name, _ in _SECTIONS.values()), "peak", "scaling")
+
+
 def drawings_of(record: Record) -> dict[str, Drawing]:
     """The charts of a report, by name; those that there is nothing to draw in are left out."""
     drawings = {
@@ -40,7 +45,9 @@ def drawings_of(record: Record) -> dict[str, Drawing]:
         for kind, (name, title) in _SECTIONS.items()
     }
     drawings["peak"] = share_drawing("Share of the FMA peak", record.of_kind(*_SECTIONS))
-    drawings["scaling"] = scaling_drawing("fastseq without Keras, by the size of a layer", record.of_kind("scaling"))
+    drawings["scaling"] = scaling_drawing(
+        "fastseq without Keras, by the size of a layer", record.of_kind("scaling"), parse_shape(BASE)
+    )
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 
@@ -65,7 +72,8 @@ def page_of(record: Record, drawings: Mapping[str, Drawing]) -> str:
     if "scaling" in drawings:
         body += [
             "<h2>How it scales</h2>",
-            "<p>fastseq without Keras, forward and backward; one number of the shape varies at a time.</p>",
+            "<p>fastseq without Keras, forward and backward; one number of the shape varies at a time, the others are "
+            "written above.</p>",
             _figure(drawings["scaling"]),
             *_details(record, record.of_kind("scaling")),
         ]
@@ -173,7 +181,7 @@ def _side_table(one: Measurement) -> str:
         f"{peak.median / 1e9:.0f} GFLOP/s on {threads} thread{'s' * (threads != 1)}"
         for threads, peak in sorted(one.peaks.items())
     )
-    header = ["", "median, ms", "quartiles, ms", "n", f"times {label_of(one, one.base)}", "quartiles"]
+    header = ["", "median, ms", "quartiles, ms", "n", f"time / {label_of(one, one.base)}", "quartiles"]
     header += ["GFLOP/s", "of peak"] if counted else []
     rows = []
     for side, samples in one.samples.items():
@@ -216,7 +224,7 @@ def _how(record: Record) -> list[str]:
         f"<p>Then the sides take turns: in every round each has one, of some runs that do not count (one at least, and "
         f"10 ms) and {RUNS} that do, so that all meet the same machine, whatever else it does. The probe of the FMA "
         "peak has its turn in the same rounds. Times are medians over all counted runs, n of them; quartiles are "
-        "beside them. “Times fastseq” is the median over the rounds of the ratio of both medians within a "
+        "beside them. “Time / fastseq” is the median over the rounds of the ratio of both medians within a "
         "round, and its quartiles are those of the rounds: so it may differ from the ratio of the medians in the same "
         f"row. Faster or slower is said where 1 is outside of these quartiles, of {LEAST_ROUNDS} rounds or more.</p>",
         f"<p>Every side may use {record.threads} thread{'s' * (record.threads != 1)}. PyTorch and JAX run in processes "

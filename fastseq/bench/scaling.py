@@ -84,6 +84,7 @@ def curve_comparison(
         make=make,
         reference=sides[0] if vary == "threads" else None,
         verify=lambda side, results, expected: verify(results, expected, f"{side} threads, {cell}"),
+        labels={side: f"{vary} {side}" for side in sides},
         flops={side: shape_of(side).flops(cell, training=training) for side in sides},
         threads=threads_of,
     )
