@@ -7,12 +7,11 @@ import datetime
 import importlib.util
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fastseq.bench.environment import busy, load, machine, positive, prepare, versions
+from fastseq.bench.environment import busy, load, machine, prepare, versions
 from fastseq.bench.measuring import Budget, Measurement
 from fastseq.bench.page import CHARTS, drawings_of, page_of
 from fastseq.bench.progress import Progress
@@ -20,6 +19,7 @@ from fastseq.bench.record import Record, save_json
 from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
 from fastseq.bench.tables import glance
+from fastseq.options import make_writable, positive
 
 _OUT = Path("runs/bench")
 _MODE_ROUNDS = {True: 5, False: 10}
@@ -61,12 +61,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
         tasks = _tasks(options, models)
     except ValueError as error:
         parser.error(str(error))
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=options.out):
-            pass
-    except OSError as error:
-        parser.error(f"argument --out: cannot write to {options.out}: {error.strerror or error}")
+    make_writable(options.out, parser)
     try:
         threads = prepare(options.threads, None)
         from fastseq import runtime

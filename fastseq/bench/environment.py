@@ -53,16 +53,10 @@ _PATH = re.compile(r"[^\s=,;]*[/\\][^\s,;]*")
 _CPU0 = Path("/sys/devices/system/cpu/cpu0")
 
 
-def positive(text: str) -> int:
-    """An argument that is a whole number from 1 on."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
-
-
 def add_options(parser: argparse.ArgumentParser, *, rounds: int | None = None) -> None:
     """The options of every script; `--rounds` with this default where there are rounds."""
+    from fastseq.options import positive  # here, for a worker may have another fastseq, or must do without
+
     parser.add_argument("--threads", type=positive, help="for every side; default: what fastseq would use")
     parser.add_argument(
         "--isa",
