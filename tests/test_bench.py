@@ -439,6 +439,36 @@ def test_save_drawing(tmp_path: Path) -> None:
     assert ratio_drawing("nothing", [_measured(fast=_Side())]) is None
 
 
+_WHOLE_MODELS = """
+import contextlib
+import runpy
+import sys
+script, folder, file = sys.argv[1:]
+default_models = runpy.run_path(script)["default_models"]
+from fastseq.models import MODELS
+assert default_models("auto", False) == default_models(file, False) == list(MODELS)
+assert default_models(folder, False) == [name for name in MODELS if name != "price-forecast"]
+assert "imdb-rnn-onehot" not in default_models(folder, True)
+for model in (["--model", "price-forecast"], []):
+    sys.argv = ["whole_models.py", "--data", folder, *model]
+    with contextlib.suppress(SystemExit):
+        runpy.run_path(script, run_name="__main__")
+"""
+
+
+def test_script_of_whole_models_and_data(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "bench" / "whole_models.py"
+    file = tmp_path / "prices.csv"
+    file.touch()
+    ran = run_python(f"import sys; sys.argv = {['-c', str(script), str(tmp_path), str(file)]}" + _WHOLE_MODELS)
+    assert ran.returncode == 0, ran.stderr
+    errors = [line for line in ran.stderr.splitlines() if line.startswith("whole_models.py: error: ")]
+    assert len(errors) == 2, ran.stderr
+    assert f"cannot read {tmp_path}" in errors[0]
+    assert "there is no file reuters.npz in it" in errors[1]
+    assert "Traceback" not in ran.stderr
+
+
 def test_samples_and_ratios() -> None:
     samples = Samples([[1.0, 2.0], [3.0, 4.0]])
     assert samples.median == 2.5
