@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fastseq.bench.environment import busy, load, machine, prepare, versions
+from fastseq.bench.environment import busy, load, machine, prepare, start_tensorflow, versions
 from fastseq.bench.measuring import Budget, Measurement
 from fastseq.bench.page import CHARTS, drawings_of, page_of
 from fastseq.bench.progress import Progress
@@ -80,6 +80,8 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
         missing={side: reason for side in sides if (reason := not_installed(side))},
         warnings=[warning] if (warning := busy()) else [],
     )
+    if "fast" not in record.missing and any("scaling" not in task.parts for task in tasks):
+        start_tensorflow()  # or its notes would come across the line that says how far this is
     asked = [peer for peer in options.peers or [] if peer not in record.missing]
     progress = Progress(len(tasks), budget.left(), sys.stderr)
     try:

@@ -86,6 +86,13 @@ def prepare(threads: int | None, isa: str | None) -> int:
     return runtime.get_num_threads()
 
 
+def start_tensorflow() -> None:
+    """Lets TensorFlow write to stderr what it writes when it starts, whatever TF_CPP_MIN_LOG_LEVEL says."""
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # settings of threads may still be made after it
+
+
 def cpu_name() -> str:
     """The CPU's own name for itself."""
     cpuinfo = Path("/proc/cpuinfo")
