@@ -27,7 +27,7 @@ _SERIES = {
 _CELL_SERIES = {"lstm": "series-1", "gru": "series-2", "simple_rnn": "series-3"}
 
 _WIDTH = 480.0
-_LEFT, _RIGHT = 150.0, 424.0  # of the plot, where rows have a name on the left and a figure on the right
+_LEFT, _RIGHT = 150.0, 414.0  # of the plot, where rows have a name on the left and a figure on the right
 _ROW, _GAP = 19.0, 12.0
 _FAR = 16.0  # where bars end: by their lengths, the others could not be told apart
 

@@ -45,8 +45,10 @@ def glance(record: Record) -> str:
         )
         for one in compared
     ]
-    lines = [f"times as long as fastseq's layer or model, on {record.threads} threads"]
-    lines += [table(("", "fastseq ms", "of peak", *peers), rows)] if rows else []
+    lines = []
+    if rows:
+        lines.append(f"times as long as fastseq's layer or model, on {record.threads} threads")
+        lines.append(table(("", "fastseq ms", "of peak", *peers), rows))
     lines += [_curve(one) for one in record.of_kind("scaling") if one.samples]
     verdicts = record.verdicts()
     counts = [f"{len(of)} {verdict}" for verdict, of in verdicts.items()]
