@@ -17,11 +17,12 @@ from pathlib import Path
 
 from fastseq.bench.charts import scaling_drawing
 from fastseq.bench.drawing import save_drawing
-from fastseq.bench.environment import add_options, header, positive, prepare
+from fastseq.bench.environment import add_options, header, prepare
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.scaling import BASE, VARY, curve_comparison, sizes_of
 from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, parse_shape
 from fastseq.bench.tables import milliseconds, rate, share, table
+from fastseq.options import positive
 
 _LINEAR = ("batch", "timesteps")
 
@@ -58,7 +59,7 @@ def main() -> None:
             print(f"\n{curve.comparison.title}")
             print(curve_table(curve, vary))
             curves.append(curve)
-    drawing = scaling_drawing(f"fastseq.functional, {PASSES[options.pass_]}, base {base}", curves)
+    drawing = scaling_drawing(f"fastseq.functional, {PASSES[options.pass_]}", curves, base)
     if options.out is not None and drawing is not None:
         save_drawing(drawing, options.out)
         print(f"\nplot: {options.out}", file=sys.stderr)

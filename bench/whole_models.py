@@ -18,6 +18,7 @@ import functools
 import inspect
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fastseq.bench.environment import add_options, header, prepare
@@ -25,7 +26,7 @@ from fastseq.bench.layers import LAYER_SIDES
 from fastseq.bench.measuring import Comparison, Measurement
 from fastseq.bench.tables import describe, milliseconds, table
 from fastseq.bench.timing import Samples, Turn, interleave, time_runs
-from fastseq.bench.whole_models import BATCHES, Batch, as_batch, loss_and_gradients, model_comparison
+from fastseq.bench.whole_models import BATCHES, Batch, as_batch, loss_and_gradients, model_comparison, takes_texts
 
 _WHOLE = "whole step"
 
@@ -36,7 +37,9 @@ def main() -> None:
     parser.add_argument("--side", nargs="+", choices=LAYER_SIDES, default=list(LAYER_SIDES))
     parser.add_argument("--breakdown", action="store_true", help="also the layers one by one, and the optimizer")
     parser.add_argument("--mask-zero", action="store_true", help="mask the padding")
-    parser.add_argument("--data", default="auto", metavar="auto|synthetic|DIR", help="as `fastseq train` takes it")
+    parser.add_argument(
+        "--data", default="auto", metavar="auto|synthetic|DIR|FILE.csv", help="as `fastseq train` takes it"
+    )
     add_options(parser, rounds=10)
     options = parser.parse_args()
     try:
@@ -44,27 +47,43 @@ def main() -> None:
     except ValueError as wrong:
         parser.error(str(wrong))
     from fastseq.bench.sides._tensorflow import set_threads
+    from fastseq.data import DataError
     from fastseq.models import MODELS
 
     set_threads(threads)  # before the batches make TensorFlow's context
-    names = options.model or [name for name, spec in MODELS.items() if spec.has_embedding or not options.mask_zero]
+    names = options.model or default_models(options.data, options.mask_zero)
     if unknown := [name for name in names if name not in MODELS]:
         parser.error(f"argument --model: choose from {', '.join(MODELS)}, got {', '.join(unknown)}")
+    found: dict[str, tuple[list[Batch], str]] = {}
+    try:
+        for name in names:  # before anything is measured in vain
+            data = MODELS[name].load(options.data)
+            found[name] = batches_of(MODELS[name], data), data.source
+    except DataError as wrong:
+        parser.error(str(wrong))
     print(header(["keras", "tensorflow"]))
-    for name in names:
-        spec = MODELS[name]
-        data = spec.load(options.data)
+    for name, (batches, source) in found.items():
         try:
-            comparison = model_comparison(
-                name, threads=threads, mask_zero=options.mask_zero, batches=batches_of(spec, data)
-            )
+            comparison = model_comparison(name, threads=threads, mask_zero=options.mask_zero, batches=batches)
         except ValueError as wrong:
             parser.error(str(wrong))
         measurement = Measurement(comparison, options.rounds)
         measurement.run(options.side)
-        print(f"\n{describe(measurement)}\n{data.source}")
+        print(f"\n{describe(measurement)}\n{source}")
         if options.breakdown:
             print(breakdown(comparison, list(measurement.samples), options.rounds))
+
+
+def default_models(data: str, mask_zero: bool) -> list[str]:
+    """The models that take such data, and masked padding where it is asked for."""
+    from fastseq.models import MODELS
+
+    in_folder = Path(data).is_dir()
+    return [
+        name
+        for name, spec in MODELS.items()
+        if (spec.has_embedding or not mask_zero) and (takes_texts(spec) or not in_folder)
+    ]
 
 
 def batches_of(spec: Any, data: Any) -> list[Batch]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from fastseq.options import make_writable, positive
 
 if TYPE_CHECKING:
     from fastseq.models import Layers
@@ -32,18 +33,12 @@ _MODELS = (
 )
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     from fastseq.bench.command import add_options as add_bench_options
 
     parser = argparse.ArgumentParser(
-        prog="fastseq", description="Fused C++ sequence kernels behind Keras layers: train the classic models."
+        prog="fastseq",
+        description="Fused C++ kernels behind Keras layers: train models, measure, run scripts with fast layers.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train a classic model and write down what came of it")
@@ -66,10 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--mask-zero", action="store_true", help="mask the padding in the Embedding, up to the first convolution if any"
     )
-    train.add_argument("--epochs", type=_positive, metavar="N", help="at most; default: the model's own")
-    train.add_argument("--batch-size", type=_positive, metavar="N", help="default: the model's own")
+    train.add_argument("--epochs", type=positive, metavar="N", help="at most; default: the model's own")
+    train.add_argument("--batch-size", type=positive, metavar="N", help="default: the model's own")
     train.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    train.add_argument("--threads", type=_positive, metavar="N", help="of fastseq and TensorFlow; default: all CPUs")
+    train.add_argument("--threads", type=positive, metavar="N", help="of fastseq and TensorFlow; default: all CPUs")
     train.add_argument("--out", type=Path, metavar="DIR", help="default: runs/MODEL")
     add_bench_options(commands.add_parser("bench", help="measure fastseq beside its peers and write a report"))
     run = commands.add_parser("run", help="run a Python script with fast layers in the place of Keras's own")
@@ -131,14 +126,7 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if not 0 <= options.seed < 2**31:
         parser.error(f"argument --seed: must be between 0 and {2**31 - 1}, got {options.seed}")
     out: Path = options.out or Path("runs") / options.model
-    # Before anything that takes time: an hour's training must not end in "permission denied".
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        parser.error(f"argument --out: cannot write to {out}: {error.strerror or error}")
-
+    make_writable(out, parser)
     if options.threads is not None:
         import tensorflow as tf
 

@@ -7,6 +7,7 @@ import html.parser
 import importlib.util
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from processes import run_python
 
 from fastseq import cli, runtime
 from fastseq._libraries import core
-from fastseq.bench import command, drawing, measuring, progress, sides, suite
+from fastseq.bench import command, drawing, environment, measuring, progress, sides, suite, verdicts
 from fastseq.bench.charts import ratio_drawing
 from fastseq.bench.problems import Results, make_problem, verify
 from fastseq.bench.processes import Worker
@@ -126,6 +127,7 @@ class _Page(html.parser.HTMLParser):
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
     """Runs the command on made-up comparisons, in this process whatever it has imported."""
     monkeypatch.setattr(command, "prepare", lambda threads, isa: threads or 1)
+    monkeypatch.setattr(command, "start_tensorflow", lambda: None)
     monkeypatch.setattr(command, "not_installed", lambda side: "jax is not installed" * (side == "keras-jax"))
 
     def run(*comparisons: measuring.Comparison, arguments: tuple[str, ...] = ()) -> int:
@@ -179,7 +181,10 @@ def test_whole_way(tmp_path: Path) -> None:
     page = _Page((tmp_path / "new" / "out" / "report.html").read_text())
     for name in names:
         assert name in page.text
-        assert name in ran.stdout or name.startswith("scaling")
+        assert name in ran.stdout
+    assert re.search(r"scaling/gru/units: [0-9.e-]+ GFLOP/s at units 1, [0-9.e-]+ GFLOP/s at units 3\n", ran.stdout)
+    assert "time / units 1" in page.text
+    assert "batch 32, 100 steps, 64 inputs" in page.text
     assert page.figures == 5
     assert "FMA peak" in page.text
     assert "--threads 2" in result["command"]
@@ -192,13 +197,31 @@ def test_whole_way(tmp_path: Path) -> None:
 def test_reports_losses_as_wins(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench(_comparison(fast=_Side(0.002), stock=_Side(0.001), torch=_Side(0.009))) == 0
     printed = capsys.readouterr().out
-    assert "1 faster, 0 unclear, 1 slower" in printed
+    assert "1 faster, 0 unclear, 0 too few rounds, 1 slower" in printed
     assert "slower: op/training than Keras on TensorFlow, which takes 0.50 times" in printed
     assert re.search(r"op/training +2 .* 0\.50 +4\.50", printed)
     page = _Page((tmp_path / "report.html").read_text())
     assert "0.50×" in page.text
     assert "4.50×" in page.text
     assert "An op, <forward> & backward" in page.text
+
+
+def test_two_rounds_are_too_few(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(_comparison(fast=_Side(), stock=_Side(0.009)), arguments=("--rounds", "2")) == 0
+    assert "0 faster, 0 unclear, 1 too few rounds, 0 slower" in capsys.readouterr().out
+    text = _Page((tmp_path / "report.html").read_text()).text
+    assert "0too close to tell1too few rounds to tell" in text
+    assert text.count("(9.00×)") == 3  # at a glance, in the chart, and in the comparison's table
+
+
+def test_verdicts() -> None:
+    def ratio(*rounds: float) -> Samples:
+        return Samples([[one] for one in rounds])
+
+    assert verdicts.verdict(ratio(2, 2)) == "too few rounds"
+    assert verdicts.verdict(ratio(2, 2, 2)) == "faster"
+    assert verdicts.verdict(ratio(0.5, 0.5, 0.5)) == "slower"
+    assert verdicts.verdict(ratio(0.5, 1.1, 2)) == "unclear"
 
 
 def test_wrong_or_failing_sides_are_not_timed(
@@ -231,6 +254,29 @@ def test_missing_peers_are_said(bench: Callable[..., int], tmp_path: Path, capsy
     text = _Page((tmp_path / "report.html").read_text()).text
     assert "Keras on JAX, jax is not installed" in text
     assert "ONNX Runtime: has no gradients" in text
+
+
+def test_peers_that_take_no_part_are_said(
+    bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = "torch takes part in nothing that was chosen"
+    comparison = _comparison(fast=_Side(), stock=_Side())
+    assert bench(comparison, arguments=("--peers", "torch", "stock")) == 0
+    printed = capsys.readouterr().out
+    assert message in printed
+    assert "stock takes part in nothing" not in printed
+    assert message in _Page((tmp_path / "report.html").read_text()).text
+    assert bench(comparison) == 0  # nobody has asked for torch by name
+    assert message not in capsys.readouterr().out
+
+
+def test_charts_of_an_earlier_run_are_removed(bench: Callable[..., int], tmp_path: Path) -> None:
+    for name in ("scaling.png", "ratios-layers.png", "mine.png"):
+        (tmp_path / name).write_text("before")
+    assert bench(_comparison(fast=_Side(), stock=_Side())) == 0
+    written = {"report.html", "results.json", "ratios-layers.png", "peak.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {*written, "mine.png"}
+    assert (tmp_path / "ratios-layers.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,6 +320,13 @@ def test_budget_cuts_rounds_and_sides() -> None:
     assert measurement.cut == "without torch, 1 of 2 rounds"
 
 
+def test_rounds_are_told() -> None:
+    told: list[str] = []
+    measurement = measuring.Measurement(_comparison(fast=_Side(), stock=_Side()), 2)
+    measurement.run(["fast", "stock"], tell=told.append)
+    assert told == ["stock is verified", "fast is verified", "round 1 of 2", "round 2 of 2"]
+
+
 def test_budget_is_shared_and_skips() -> None:
     clock = _Clock()
     tasks = [
@@ -302,10 +355,28 @@ def test_progress_on_a_terminal() -> None:
     bar.detail("round 2 of 3")
     bar.close()
     lines = [line.rstrip() for line in terminal.getvalue().split("\r") if line]
-    assert lines[0] == "[................] 0/4, 16:40 left: first"
+    assert lines[0] == "[................] 0/4, at most 16:40 left: first"
     assert lines[1] == "[####............] 1/4, 1:30 left: second"
     assert lines[2] == "[####............] 1/4, 1:30 left: second, round 2 of 3"
     assert lines[-1] == ""
+
+
+def test_environment_is_told_without_secrets_and_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("OMP_", "KMP_", "GOMP_", "TF_", "XLA_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TF_VAR_password", "secret")
+    monkeypatch.setenv("TF_TOKEN_app_example", "secret")
+    monkeypatch.setenv("FASTSEQ_DATA", "/home/somebody/secret")
+    monkeypatch.setenv("OMP_TOOL_LIBRARIES", "/home/somebody/secret.so")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/home/somebody/secret --xla_cpu_max_isa=AVX2")
+    told = environment.machine()["environment"]
+    assert "secret" not in told
+    assert "somebody" not in told
+    assert "OMP_NUM_THREADS=2" in told
+    assert "TF_ENABLE_ONEDNN_OPTS=0" in told
+    assert "XLA_FLAGS=--xla_dump_to=(a path) --xla_cpu_max_isa=AVX2" in told
 
 
 @pytest.mark.parametrize(
@@ -337,6 +408,7 @@ def test_select() -> None:
     assert {task.name for task in suite.select(tasks, ["adam"])} >= {"embedding/adam", "conv1d/adam"}
     for task in tasks:
         assert task in suite.select(tasks, [task.name])
+    assert [task.name for task in suite.select(tasks, ["dropout"])] == ["dropout/training"]
     whole = suite.model_tasks(cli._MODELS)
     assert len(suite.quick([*tasks, *whole])) > 10
 
@@ -366,6 +438,36 @@ def test_save_drawing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"as \.svg or \.png, got a\.pdf"):
         drawing.save_drawing(made, tmp_path / "a.pdf")
     assert ratio_drawing("nothing", [_measured(fast=_Side())]) is None
+
+
+_WHOLE_MODELS = """
+import contextlib
+import runpy
+import sys
+script, folder, file = sys.argv[1:]
+default_models = runpy.run_path(script)["default_models"]
+from fastseq.models import MODELS
+assert default_models("auto", False) == default_models(file, False) == list(MODELS)
+assert default_models(folder, False) == [name for name in MODELS if name != "price-forecast"]
+assert "imdb-rnn-onehot" not in default_models(folder, True)
+for model in (["--model", "price-forecast"], []):
+    sys.argv = ["whole_models.py", "--data", folder, *model]
+    with contextlib.suppress(SystemExit):
+        runpy.run_path(script, run_name="__main__")
+"""
+
+
+def test_script_of_whole_models_and_data(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "bench" / "whole_models.py"
+    file = tmp_path / "prices.csv"
+    file.touch()
+    ran = run_python(f"import sys; sys.argv = {['-c', str(script), str(tmp_path), str(file)]}" + _WHOLE_MODELS)
+    assert ran.returncode == 0, ran.stderr
+    errors = [line for line in ran.stderr.splitlines() if line.startswith("whole_models.py: error: ")]
+    assert len(errors) == 2, ran.stderr
+    assert f"cannot read {tmp_path}" in errors[0]
+    assert "there is no file reuters.npz in it" in errors[1]
+    assert "Traceback" not in ran.stderr
 
 
 def test_samples_and_ratios() -> None:

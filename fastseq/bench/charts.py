@@ -10,20 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from fastseq.bench.drawing import Dot, Drawing, Line, Rectangle, Text
 from fastseq.bench.measuring import Measurement
+from fastseq.bench.shapes import TITLES, Shape
 from fastseq.bench.sides import FASTSEQ
-from fastseq.bench.timing import Samples
+from fastseq.bench.verdicts import LABELS, TOO_FEW, UNCLEAR, label_of, name_of, peers_of, ratio_text, verdict
 
-# What a reader is told that a side is.
-LABELS = {
-    "fast": "fastseq",
-    "functional": "fastseq without Keras",
-    "stock": "Keras on TensorFlow",
-    "torch": "PyTorch",
-    "onnxruntime": "ONNX Runtime",
-    "stock-jit": "Keras, XLA",
-    "keras-jax": "Keras on JAX",
-    "tf-block": "TF BlockLSTM",
-}
 _SERIES = {
     "fast": "series-1",
     "functional": "series-1",
@@ -37,9 +27,8 @@ _SERIES = {
 _CELL_SERIES = {"lstm": "series-1", "gru": "series-2", "simple_rnn": "series-3"}
 
 _WIDTH = 480.0
-_LEFT, _RIGHT = 150.0, 424.0  # of the plot, where rows have a name on the left and a figure on the right
+_LEFT, _RIGHT = 150.0, 414.0  # of the plot, where rows have a name on the left and a figure on the right
 _ROW, _GAP = 19.0, 12.0
-_LEAST_ROUNDS = 3
 _FAR = 16.0  # where bars end: by their lengths, the others could not be told apart
 
 
@@ -47,7 +36,7 @@ def ratio_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | 
     """How many times fastseq's time the peers take: a bar each, from 1 on, to the left where fastseq is the slower one.
 
     The thin line across the end of a bar goes from the first quartile over the rounds to the third. Bars are pale where
-    the verdict is unclear.
+    the verdict is unclear or there were too few rounds; of these, figures are in parentheses.
 
     Returns:
         None where nothing was compared.
@@ -91,7 +80,7 @@ def _add_ratio(drawing: Drawing, y: float, one: Measurement, peer: str, place: C
     ratio = one.ratio(peer)
     (first, third), median = ratio.quartiles, ratio.median
     colour = "win" if median >= 1 else "loss"
-    unclear = verdict(ratio) == "unclear"
+    unclear = verdict(ratio) in (UNCLEAR, TOO_FEW)
     start, end = sorted((place(1), place(median)))
     middle = y + _ROW / 2
     drawing.add(
@@ -103,7 +92,7 @@ def _add_ratio(drawing: Drawing, y: float, one: Measurement, peer: str, place: C
         Text(
             _WIDTH - 2,
             middle + 4.5,
-            f"{times(median)}×",
+            ratio_text(ratio),
             colour="muted" if unclear else colour,
             anchor="end",
             bold=True,
@@ -170,8 +159,13 @@ def _dot(side: str, x: float, y: float) -> Dot | Rectangle:
     return Dot(x, y, 5, _SERIES[side], hollow=side == "functional")
 
 
-def scaling_drawing(title: str, curves: Sequence[Measurement]) -> Drawing | None:
+def scaling_drawing(title: str, curves: Sequence[Measurement], base: Shape) -> Drawing | None:
     """GFLOP/s over sizes: a panel for each number that varies, a line for each cell, the peak dashed.
+
+    Args:
+        title: Of the whole.
+        curves: Of `scaling.curve_comparison`.
+        base: Their shape, but for what varies.
 
     Returns:
         None where there are no curves.
@@ -187,16 +181,16 @@ def scaling_drawing(title: str, curves: Sequence[Measurement]) -> Drawing | None
     cells = dict.fromkeys(_cell(curve) for of in panels.values() for curve in of)
     for index, cell in enumerate(cells):
         x = 8.0 + 110 * index
-        drawing.add(
-            Line([(x, 12), (x + 18, 12)], _CELL_SERIES[cell], width=2.5), Text(x + 24, 16, cell.replace("_", " "))
-        )
+        drawing.add(Line([(x, 12), (x + 18, 12)], _CELL_SERIES[cell], width=2.5), Text(x + 24, 16, TITLES[cell]))
     drawing.add(Line([(350, 12), (368, 12)], "muted", width=1.5, dashed=True), Text(374, 16, "FMA peak"))
     for index, (vary, of) in enumerate(panels.items()):
-        _add_panel(drawing, 24 + height * index, height, vary, of)
+        _add_panel(drawing, 24 + height * index, height, vary, of, base)
     return drawing
 
 
-def _add_panel(drawing: Drawing, top: float, height: float, vary: str, curves: Sequence[Measurement]) -> None:
+def _add_panel(
+    drawing: Drawing, top: float, height: float, vary: str, curves: Sequence[Measurement], base: Shape
+) -> None:
     left, right, upper, lower = 46.0, _WIDTH - 14, top + 30, top + height - 38
     sizes = sorted({int(size) for curve in curves for size in curve.samples})
     first, last = math.log2(sizes[0]), math.log2(sizes[-1])
@@ -217,7 +211,10 @@ def _add_panel(drawing: Drawing, top: float, height: float, vary: str, curves: S
     def y_of(rate: float) -> float:
         return lower - (lower - upper) * rate / most
 
-    drawing.add(Text(2, top + 16, f"GFLOP/s over {vary}", bold=True))
+    drawing.add(
+        Text(2, top + 16, f"GFLOP/s over {vary}", bold=True),
+        Text(_WIDTH - 2, top + 16, _fixed(base, vary), colour="muted", size=11, anchor="end"),
+    )
     for tick in range(0, round(most) + 1, step):
         drawing.add(
             Line([(left, y_of(tick)), (right, y_of(tick))], "grid"),
@@ -233,37 +230,15 @@ def _add_panel(drawing: Drawing, top: float, height: float, vary: str, curves: S
         drawing.add(*(Dot(x_of(size), y_of(rate), 3.5, colour) for size, rate in points))
 
 
-def peers_of(measurement: Measurement) -> list[str]:
-    """Those that fastseq was timed beside; none where fastseq was not."""
-    if "fast" not in measurement.samples:
-        return []
-    return [side for side in measurement.samples if side not in FASTSEQ]
-
-
-def name_of(measurement: Measurement) -> str:
-    """What was measured, to be read."""
-    return measurement.comparison.name.replace("/", " · ")
-
-
-def label_of(measurement: Measurement, side: str) -> str:
-    """What a side is called."""
-    return measurement.comparison.labels.get(side) or LABELS.get(side, side)
-
-
-def verdict(ratio: Samples) -> str:
-    """Whether fastseq is "faster" or "slower" than a peer that takes so many times as long, or that is "unclear".
-
-    It is where 1 lies within the quartiles, or where there are too few rounds for quartiles to mean anything.
-    """
-    first, third = ratio.quartiles
-    if len(ratio.turns) < _LEAST_ROUNDS or first <= 1 <= third:
-        return "unclear"
-    return "faster" if first > 1 else "slower"
-
-
-def times(ratio: float) -> str:
-    """A ratio in as many digits as it has a meaning to."""
-    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+def _fixed(base: Shape, vary: str) -> str:
+    """The numbers of the shape that do not vary."""
+    numbers = {
+        "batch": f"batch {base.batch}",
+        "timesteps": f"{base.timesteps} steps",
+        "inputs": f"{base.inputs} inputs",
+        "units": f"{base.units} units",
+    }
+    return ", ".join(words for number, words in numbers.items() if number != vary)
 
 
 def _cell(curve: Measurement) -> str:

@@ -7,19 +7,19 @@ import datetime
 import importlib.util
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fastseq.bench.environment import busy, load, machine, positive, prepare, versions
+from fastseq.bench.environment import busy, load, machine, prepare, start_tensorflow, versions
 from fastseq.bench.measuring import Budget, Measurement
-from fastseq.bench.page import drawings_of, page_of
+from fastseq.bench.page import CHARTS, drawings_of, page_of
 from fastseq.bench.progress import Progress
 from fastseq.bench.record import Record, save_json
 from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
 from fastseq.bench.tables import glance
+from fastseq.options import make_writable, positive
 
 _OUT = Path("runs/bench")
 _MODE_ROUNDS = {True: 5, False: 10}
@@ -32,7 +32,7 @@ _GENEROUS = 3.0
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("--quick", action="store_true", help="a choice of it, within two minutes")
+    parser.add_argument("--quick", action="store_true", help="the most telling part, within two minutes")
     parser.add_argument(
         "--ops", nargs="+", metavar="OP", help="only these: lstm, lstm/reuters, dropout, adam, scaling ..."
     )
@@ -61,12 +61,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
         tasks = _tasks(options, models)
     except ValueError as error:
         parser.error(str(error))
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=options.out):
-            pass
-    except OSError as error:
-        parser.error(f"argument --out: cannot write to {options.out}: {error.strerror or error}")
+    make_writable(options.out, parser)
     try:
         threads = prepare(options.threads, None)
         from fastseq import runtime
@@ -85,10 +80,14 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
         missing={side: reason for side in sides if (reason := not_installed(side))},
         warnings=[warning] if (warning := busy()) else [],
     )
+    if "fast" not in record.missing and any("scaling" not in task.parts for task in tasks):
+        start_tensorflow()  # or its notes would come across the line that says how far this is
+    asked = [peer for peer in options.peers or [] if peer not in record.missing]
     progress = Progress(len(tasks), budget.left(), sys.stderr)
     try:
         left_out = {*record.missing, *(side for side in SIDES if side not in sides)}
         measure(tasks, left_out, record, budget, progress, options.rounds or _MODE_ROUNDS[options.quick])
+        record.warnings += idle(asked, record)
     except KeyboardInterrupt:
         record.interrupted = True
         record.warnings.append("this run was interrupted: it has what was measured before")
@@ -169,8 +168,21 @@ def measure(
     progress.show(len(tasks), "report")
 
 
+def idle(asked: Sequence[str], record: Record) -> list[str]:
+    """Which of the peers that were asked for compute nothing of what was chosen, in words."""
+    if record.skipped:  # they may compute that
+        return []
+    return [
+        f"{peer} takes part in nothing that was chosen"
+        for peer in asked
+        if not any(peer in one.comparison.sides for one in record.measurements)
+    ]
+
+
 def write(record: Record, out: Path) -> list[Path]:
     """Writes the report into a folder: report.html, results.json and, where matplotlib is installed, PNGs.
+
+    Removes the charts that an earlier run has drawn there, so that all there is belongs together.
 
     Raises:
         OSError: It cannot be written.
@@ -178,6 +190,8 @@ def write(record: Record, out: Path) -> list[Path]:
     from fastseq.bench.drawing import save_drawing
 
     drawings = drawings_of(record)
+    for name in CHARTS:
+        (out / f"{name}.png").unlink(missing_ok=True)
     written = [out / "report.html", out / "results.json"]
     save_json(record, written[1])
     written[0].write_text(page_of(record, drawings), encoding="utf-8")

@@ -12,6 +12,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,19 +26,37 @@ _LIMITS = {
         "ONEDNN_MAX_CPU_ISA": "AVX2",
     },
 }
+# What is told of the environment. All else is the user's own business: TF_VAR_password is Terraform's.
+_TOLD = frozenset(
+    {
+        "ATEN_CPU_CAPABILITY",
+        "CUDA_VISIBLE_DEVICES",
+        "FASTSEQ_ISA",
+        "JAX_ENABLE_X64",
+        "JAX_PLATFORMS",
+        "KERAS_BACKEND",
+        "MKL_DYNAMIC",
+        "MKL_ENABLE_INSTRUCTIONS",
+        "MKL_NUM_THREADS",
+        "ONEDNN_MAX_CPU_ISA",
+        "OPENBLAS_NUM_THREADS",
+        "TF_DETERMINISTIC_OPS",
+        "TF_ENABLE_ONEDNN_OPTS",
+        "TF_NUM_INTEROP_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_XLA_FLAGS",
+        "XLA_FLAGS",
+    }
+)
+_TOLD_PREFIXES = ("GOMP_", "KMP_", "OMP_")  # of OpenMP's runtimes
+_PATH = re.compile(r"[^\s=,;]*[/\\][^\s,;]*")
 _CPU0 = Path("/sys/devices/system/cpu/cpu0")
-
-
-def positive(text: str) -> int:
-    """An argument that is a whole number from 1 on."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
 
 
 def add_options(parser: argparse.ArgumentParser, *, rounds: int | None = None) -> None:
     """The options of every script; `--rounds` with this default where there are rounds."""
+    from fastseq.options import positive  # here, for a worker may have another fastseq, or must do without
+
     parser.add_argument("--threads", type=positive, help="for every side; default: what fastseq would use")
     parser.add_argument(
         "--isa",
@@ -67,6 +86,13 @@ def prepare(threads: int | None, isa: str | None) -> int:
     return runtime.get_num_threads()
 
 
+def start_tensorflow() -> None:
+    """Lets TensorFlow write to stderr what it writes when it starts, whatever TF_CPP_MIN_LOG_LEVEL says."""
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # settings of threads may still be made after it
+
+
 def cpu_name() -> str:
     """The CPU's own name for itself."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -92,8 +118,7 @@ def machine() -> dict[str, str]:
         "frequency governor": governor or "not readable",
         "load before": load(),
         "system": platform.platform(),
-        "environment": ", ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if _matters(name))
-        or "nothing that matters",
+        "environment": _environment() or "nothing that matters",
     }
 
 
@@ -105,8 +130,10 @@ def busy() -> str:
     return f"the machine was busy before this run, load {average:.1f} on {cpus} CPUs: figures may be off"
 
 
-def _matters(variable: str) -> bool:
-    return variable.startswith(("FASTSEQ_ISA", "GOMP_", "JAX_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "TF_", "XLA_"))
+def _environment() -> str:
+    """The variables that figures depend on, without the paths in them."""
+    told = {name: value for name, value in os.environ.items() if name in _TOLD or name.startswith(_TOLD_PREFIXES)}
+    return ", ".join(f"{name}={_PATH.sub('(a path)', value)}" for name, value in sorted(told.items()))
 
 
 def load() -> str:

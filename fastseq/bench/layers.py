@@ -72,9 +72,11 @@ CASES = {
 
 
 def passes_of(case: Case, chosen: list[str]) -> list[str]:
-    """Those of the passes that a layer has: Adam is for layers with weights."""
-    has_weights = case.layer in ("Conv1D", "Embedding")
-    return [pass_ for pass_ in chosen if has_weights or pass_ not in _ADAM_PASSES]
+    """Those of the passes that a layer has: Adam is for layers with weights, and dropout for training alone."""
+    lacks: set[str] = set() if case.layer in ("Conv1D", "Embedding") else set(_ADAM_PASSES)
+    if "Dropout" in case.layer:
+        lacks.add("forward")
+    return [pass_ for pass_ in chosen if pass_ not in lacks]
 
 
 def layer_comparison(name: str, pass_: str, *, threads: int) -> Comparison:

@@ -108,12 +108,13 @@ class Measurement:
             return
         if self.comparison.flops:
             turns |= {threads: peak_turn(threads) for threads in {self.comparison.threads[side] for side in made}}
+        tell(f"round 1 of {self.rounds}")
         for samples in take_turns(turns, self.rounds):
             self.samples = {side: samples[side] for side in made}
             self.peaks = {key: of for key, of in samples.items() if key not in made}
-            tell(f"round {self.rounds_done + 1} of {self.rounds}")
-            if not budget.left():
+            if self.rounds_done == self.rounds or not budget.left():
                 break
+            tell(f"round {self.rounds_done + 1} of {self.rounds}")
         if self.rounds_done < self.rounds:
             self._cut(f"{self.rounds_done} of {self.rounds} rounds")
 

@@ -5,28 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 
-from fastseq.bench.charts import (
-    LABELS,
-    label_of,
-    name_of,
-    peers_of,
-    ratio_drawing,
-    scaling_drawing,
-    share_drawing,
-    times,
-    verdict,
-)
+from fastseq.bench.charts import ratio_drawing, scaling_drawing, share_drawing
 from fastseq.bench.drawing import COLOURS, Drawing, to_svg
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.record import Record
+from fastseq.bench.scaling import BASE
+from fastseq.bench.shapes import parse_shape
 from fastseq.bench.tables import milliseconds, notes, rate
 from fastseq.bench.timing import RUNS, Samples
+from fastseq.bench.verdicts import (
+    FASTER,
+    LABELS,
+    LEAST_ROUNDS,
+    SLOWER,
+    TOO_FEW,
+    UNCLEAR,
+    label_of,
+    name_of,
+    peers_of,
+    ratio_text,
+    times,
+    verdict,
+)
 
 _SECTIONS = {
     "model": ("ratios-models", "Whole training steps"),
     "recurrent": ("ratios-recurrent", "Recurrent layers"),
     "layer": ("ratios-layers", "Other layers"),
 }
+
+
+CHARTS = (*(name for name, _ in _SECTIONS.values()), "peak", "scaling")
 
 
 def drawings_of(record: Record) -> dict[str, Drawing]:
@@ -36,7 +45,9 @@ def drawings_of(record: Record) -> dict[str, Drawing]:
         for kind, (name, title) in _SECTIONS.items()
     }
     drawings["peak"] = share_drawing("Share of the FMA peak", record.of_kind(*_SECTIONS))
-    drawings["scaling"] = scaling_drawing("fastseq without Keras, by the size of a layer", record.of_kind("scaling"))
+    drawings["scaling"] = scaling_drawing(
+        "fastseq without Keras, by the size of a layer", record.of_kind("scaling"), parse_shape(BASE)
+    )
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 
@@ -61,7 +72,8 @@ def page_of(record: Record, drawings: Mapping[str, Drawing]) -> str:
     if "scaling" in drawings:
         body += [
             "<h2>How it scales</h2>",
-            "<p>fastseq without Keras, forward and backward; one number of the shape varies at a time.</p>",
+            "<p>fastseq without Keras, forward and backward; one number of the shape varies at a time, the others are "
+            "written above.</p>",
             _figure(drawings["scaling"]),
             *_details(record, record.of_kind("scaling")),
         ]
@@ -77,9 +89,10 @@ def _head(record: Record) -> list[str]:
     lines.append(f'<p class="muted">{escape(about)}</p>')
     if sum(counted.values()):
         cards = [
-            ("win", counted["faster"], "faster than the peer"),
-            ("", counted["unclear"], "too close to tell"),
-            ("loss", counted["slower"], "slower than the peer"),
+            ("win", counted[FASTER], "faster than the peer"),
+            ("", counted[UNCLEAR], "too close to tell"),
+            ("", counted[TOO_FEW], "too few rounds to tell"),
+            ("loss", counted[SLOWER], "slower than the peer"),
         ]
         items = "".join(
             f'<div class="card {kind}"><b>{number}</b><span>{words}</span></div>' for kind, number, words in cards
@@ -87,7 +100,7 @@ def _head(record: Record) -> list[str]:
         lines.append(f'<div class="cards">{items}</div>')
         ratios = [one.ratio(peer).median for of in verdicts.values() for one, peer in of]
         lines.append(f"<p>Peers take {times(min(ratios))} to {times(max(ratios))} times fastseq's time.</p>")
-        lines += [_listed(verdicts["slower"])] if verdicts["slower"] else []
+        lines += [_listed(verdicts[SLOWER])] if verdicts[SLOWER] else []
     lines.append(f"<p>Reproduce: <code>{escape(record.command)}</code></p>")
     return lines
 
@@ -125,14 +138,14 @@ def _at_a_glance(record: Record) -> list[str]:
     return [
         "<h2>At a glance</h2>",
         "<p>How many times fastseq's time the others take: above 1 fastseq is faster. Grey where 1 lies within the "
-        "quartiles of the rounds, or where there were fewer than three.</p>",
+        f"quartiles of the rounds; in parentheses where there were fewer than {LEAST_ROUNDS}.</p>",
         _table(header, rows),
     ]
 
 
 def _ratio_cell(ratio: Samples) -> str:
-    kind = {"faster": "win", "slower": "loss", "unclear": "muted"}[verdict(ratio)]
-    return f'<b class="{kind}">{times(ratio.median)}×</b>'
+    kind = {FASTER: "win", SLOWER: "loss"}.get(verdict(ratio), "muted")
+    return f'<b class="{kind}">{ratio_text(ratio)}</b>'
 
 
 def _section(title: str, record: Record, measurements: list[Measurement], drawing: Drawing | None) -> list[str]:
@@ -168,7 +181,7 @@ def _side_table(one: Measurement) -> str:
         f"{peak.median / 1e9:.0f} GFLOP/s on {threads} thread{'s' * (threads != 1)}"
         for threads, peak in sorted(one.peaks.items())
     )
-    header = ["", "median, ms", "quartiles, ms", "n", f"times {label_of(one, one.base)}", "quartiles"]
+    header = ["", "median, ms", "quartiles, ms", "n", f"time / {label_of(one, one.base)}", "quartiles"]
     header += ["GFLOP/s", "of peak"] if counted else []
     rows = []
     for side, samples in one.samples.items():
@@ -211,9 +224,9 @@ def _how(record: Record) -> list[str]:
         f"<p>Then the sides take turns: in every round each has one, of some runs that do not count (one at least, and "
         f"10 ms) and {RUNS} that do, so that all meet the same machine, whatever else it does. The probe of the FMA "
         "peak has its turn in the same rounds. Times are medians over all counted runs, n of them; quartiles are "
-        "beside them. “Times fastseq” is the median over the rounds of the ratio of both medians within a "
+        "beside them. “Time / fastseq” is the median over the rounds of the ratio of both medians within a "
         "round, and its quartiles are those of the rounds: so it may differ from the ratio of the medians in the same "
-        "row. Faster or slower is said where 1 is outside of these quartiles, of three rounds or more.</p>",
+        f"row. Faster or slower is said where 1 is outside of these quartiles, of {LEAST_ROUNDS} rounds or more.</p>",
         f"<p>Every side may use {record.threads} thread{'s' * (record.threads != 1)}. PyTorch and JAX run in processes "
         "of their own, which time themselves. Layers and models of fastseq and Keras run in a tf.function, their "
         "inputs ready as tensors; texts are made up (ids by Zipf's law after padding of any length). Nothing is "

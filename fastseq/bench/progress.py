@@ -53,7 +53,7 @@ class Progress:
         rest = max(0.0, self._limit - elapsed)
         if done:
             rest = min(rest, elapsed / done * (self._total - done))
-        return f"{int(rest) // 60}:{int(rest) % 60:02}"
+        return f"{'' if done else 'at most '}{int(rest) // 60}:{int(rest) % 60:02}"
 
     def _write(self, line: str) -> None:
         if self._watched:

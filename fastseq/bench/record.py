@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastseq.bench.charts import peers_of, verdict
 from fastseq.bench.measuring import Measurement
+from fastseq.bench.verdicts import VERDICTS, peers_of, verdict
 
 
 @dataclass
@@ -52,8 +52,8 @@ class Record:
         return f"fastseq bench {option} {measurement.comparison.name} --threads {self.threads}"
 
     def verdicts(self) -> dict[str, list[tuple[Measurement, str]]]:
-        """The measurements and their peers by `charts.verdict`."""
-        found: dict[str, list[tuple[Measurement, str]]] = {"faster": [], "unclear": [], "slower": []}
+        """The measurements and their peers by `verdicts.verdict`."""
+        found: dict[str, list[tuple[Measurement, str]]] = {one: [] for one in VERDICTS}
         for one in self.measurements:
             for peer in peers_of(one):
                 found[verdict(one.ratio(peer))].append((one, peer))

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 from fastseq.bench.measuring import Comparison
 from fastseq.bench.problems import Problem, Results, make_problem, verify
-from fastseq.bench.shapes import PASSES, Shape
+from fastseq.bench.shapes import PASSES, TITLES, Shape
 from fastseq.bench.sides import SIDES, Side, make_side
-
-TITLES = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
 
 
 def recurrent_comparison(

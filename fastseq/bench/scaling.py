@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from fastseq.bench.measuring import Comparison
 from fastseq.bench.problems import Results, make_problem, verify
-from fastseq.bench.recurrent import TITLES
-from fastseq.bench.shapes import PASSES, Shape
+from fastseq.bench.shapes import PASSES, TITLES, Shape
 from fastseq.bench.sides import Side, make_side
 
 BASE = "32,100,64,64"
@@ -85,6 +84,7 @@ def curve_comparison(
         make=make,
         reference=sides[0] if vary == "threads" else None,
         verify=lambda side, results, expected: verify(results, expected, f"{side} threads, {cell}"),
+        labels={side: f"{vary} {side}" for side in sides},
         flops={side: shape_of(side).flops(cell, training=training) for side in sides},
         threads=threads_of,
     )

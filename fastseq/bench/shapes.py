@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 # How many column blocks a cell's weights have.
 GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
+TITLES = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
 PASSES = {"forward": "forward", "training": "forward and backward"}
 
 

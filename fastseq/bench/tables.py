@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fastseq.bench.charts import label_of, peers_of, times
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.record import Record
 from fastseq.bench.timing import Samples
+from fastseq.bench.verdicts import SLOWER, label_of, peers_of, times
 
 
 def describe(measurement: Measurement) -> str:
@@ -32,7 +32,7 @@ def describe(measurement: Measurement) -> str:
 def glance(record: Record) -> str:
     """All measurements: fastseq's time, its share of the peak, and how many times as long others take.
 
-    Under the table are those that fastseq was slower than, and what was not measured.
+    Under the table are the ends of the curves, those that fastseq was slower than, and what was not measured.
     """
     compared = [one for one in record.measurements if one.comparison.kind != "scaling" and "fast" in one.samples]
     peers = list(dict.fromkeys(peer for one in compared for peer in peers_of(one)))
@@ -45,18 +45,31 @@ def glance(record: Record) -> str:
         )
         for one in compared
     ]
-    lines = [f"times as long as fastseq's layer or model, on {record.threads} threads"]
-    lines += [table(("", "fastseq ms", "of peak", *peers), rows)] if rows else []
+    lines = []
+    if rows:
+        lines.append(f"times as long as fastseq's layer or model, on {record.threads} threads")
+        lines.append(table(("", "fastseq ms", "of peak", *peers), rows))
+    lines += [_curve(one) for one in record.of_kind("scaling") if one.samples]
     verdicts = record.verdicts()
     counts = [f"{len(of)} {verdict}" for verdict, of in verdicts.items()]
     lines.append(f"fastseq in {sum(map(len, verdicts.values()))} comparisons with a peer: {', '.join(counts)}")
-    for one, peer in verdicts["slower"]:
+    for one, peer in verdicts[SLOWER]:
         lines.append(
             f"slower: {one.comparison.name} than {label_of(one, peer)}, which takes {one.ratio(peer).median:.2f} times"
         )
     lines += [f"{side}: left out, {reason}" for side, reason in record.missing.items()]
     lines += notes(record)
     return "\n".join(lines)
+
+
+def _curve(one: Measurement) -> str:
+    """The rates of a curve at its smallest and its largest size."""
+    ends = dict.fromkeys((one.base, list(one.samples)[-1]))
+    rates = [
+        f"{rate(one.comparison.flops[size], one.samples[size].median)} GFLOP/s at {label_of(one, size)}"
+        for size in ends
+    ]
+    return f"{one.comparison.name}: {', '.join(rates)}"
 
 
 def notes(record: Record) -> list[str]:

@@ -105,7 +105,7 @@ class ModelSide:
 def made_up_batches(spec: Any, model: Any) -> list[Batch]:
     """Texts of `layers.make_texts` with labels at random, or series with targets; the same for the same model."""
     rng = np.random.default_rng(0)
-    if not spec.has_embedding and spec.encode is None:
+    if not takes_texts(spec):
         shapes = [(spec.batch_size, *shape[1:]) for shape in (model.input_shape, model.output_shape)]
         return [as_batch(spec, *(rng.standard_normal(shape, np.float32) for shape in shapes)) for _ in range(BATCHES)]
     timesteps = model.input_shape[1]
@@ -117,6 +117,11 @@ def made_up_batches(spec: Any, model: Any) -> list[Batch]:
         labels = rng.integers(max(2, classes), size=spec.batch_size)
         batches.append(as_batch(spec, texts, labels if classes == 1 else np.eye(classes, dtype=np.float32)[labels]))
     return batches
+
+
+def takes_texts(spec: Any) -> bool:
+    """Whether a model of `fastseq.models` is one of texts, of a corpus in a folder, and not of series, of a file."""
+    return spec.has_embedding or spec.encode is not None
 
 
 def as_batch(spec: Any, samples: Any, targets: Any) -> Batch:
