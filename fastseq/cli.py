@@ -88,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments[1], arguments[2:])
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.command == "run":
+        return _run(options.script, options.arguments)
     # TensorFlow's notes on what it was compiled with are not the user's business.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
