@@ -118,12 +118,12 @@ def test_bad_files(file: Path, text: str, message: str) -> None:
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"cannot read .*nowhere.csv: .*No such file"):
+    with pytest.raises(DataError, match=r"cannot read .*nowhere.csv, which must be a CSV file: No such file"):
         load_prices(str(tmp_path / "nowhere.csv"))
-    with pytest.raises(DataError, match=r"cannot read .*: .*Is a directory"):
+    with pytest.raises(DataError, match=r"cannot read .*, which must be a CSV file: Is a directory"):
         load_prices(str(tmp_path))
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"cannot read .*binary.csv: .*codec can't decode"):
+    with pytest.raises(DataError, match=r"cannot read .*binary.csv, which must be a CSV file: .*codec can't decode"):
         load_prices(str(tmp_path / "binary.csv"))
 
 

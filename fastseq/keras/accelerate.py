@@ -223,8 +223,9 @@ def _layers(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
 def _optimizers(model: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """Paths and optimizers of a model, each once: that of `compile`, and in other attributes."""
     for name, attribute in vars(model).items():
+        holds_more = isinstance(attribute, (dict, list, tuple)) and not name.startswith("_")  # Keras's own books
         values = attribute.values() if isinstance(attribute, dict) else attribute
-        for value in list(values) if isinstance(attribute, (dict, list, tuple)) else [attribute]:
+        for value in list(values) if holds_more else [attribute]:
             inside = f"{path}/{name}" if path else name
             while isinstance(value, keras.optimizers.Optimizer) and id(value) not in seen:
                 seen.add(id(value))
