@@ -194,8 +194,8 @@ class Arrays(NamedTuple):
 def make_arrays(case: Case, *, seed: int = 0) -> Arrays:
     """Random arrays, the same for the same arguments.
 
-    Before a pooling, sums are exact, so that it does not
-    depend on their rounding which of two nearly equal values is taken.
+    Before a pooling, sums are exact, so that it does not depend on their rounding which of two nearly equal values is
+    taken.
     """
     layer = _make_layer("stock", case)
     layer.build(case.shape)
