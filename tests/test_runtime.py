@@ -79,12 +79,12 @@ def test_build_info() -> None:
 def test_openmp_threads_do_not_spin() -> None:
     # GNU's runtime tells what it read: no spinning unless the user has chosen.
     unset = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-    for module in ("fastseq", "fastseq.functional", "fastseq.runtime", "fastseq.keras"):
+    for module in ("fastseq.functional", "fastseq.runtime", "fastseq.keras"):
         told = run_python(f"import {module}", remove=unset, OMP_DISPLAY_ENV="verbose").stderr
         if "GOMP_SPINCOUNT" not in told:
             pytest.skip("this OpenMP runtime is not GNU's")
         assert "GOMP_SPINCOUNT = '0'" in told, module
-    chosen = run_python("import fastseq", remove=unset, OMP_DISPLAY_ENV="verbose", GOMP_SPINCOUNT="77").stderr
+    chosen = run_python("import fastseq.runtime", remove=unset, OMP_DISPLAY_ENV="verbose", GOMP_SPINCOUNT="77").stderr
     assert "GOMP_SPINCOUNT = '77'" in chosen
 
 
@@ -95,11 +95,11 @@ import pathlib, shutil, sys, tempfile
 folder = tempfile.mkdtemp()
 shutil.copytree({source!r}, folder + "/fastseq", ignore=shutil.ignore_patterns("*.so", "*.dylib"))
 sys.path.insert(0, folder)
-import fastseq
+import fastseq.runtime
 """
     assert "fastseq's compiled core is not in" in run_python(code, remove=("PYTHONPATH",)).stderr
 
 
 def test_the_environment_is_left_as_it_was() -> None:
-    code = "import os; before = dict(os.environ); import fastseq; assert dict(os.environ) == before"
+    code = "import os; before = dict(os.environ); import fastseq.runtime; assert dict(os.environ) == before"
     assert run_python(code).returncode == 0
