@@ -5,7 +5,6 @@
 // the second-level cache: dz = doutputs a'(z), where pooled at the timesteps that the outputs are from, then dx, whose
 // steps its members divide, and the sums of the weight gradients (conv1d_weights.h). dz has two buffers, so that the members
 // meet once a sequence.
-//
 #include "checks.h"
 #include "conv1d_layout.h"
 #include "conv1d_weights.h"
