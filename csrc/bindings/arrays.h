@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,11 @@ inline void raise_if_error(const Status& status) {
       throw py::value_error(status.message());
     case StatusCode::kInvalidDtype:
       throw py::type_error(status.message());
+    case StatusCode::kOutOfMemory:
+      PyErr_SetString(PyExc_MemoryError, status.message().c_str());
+      throw py::error_already_set();
+    case StatusCode::kUnavailable:
+      throw std::runtime_error(status.message());
   }
 }
 
@@ -75,6 +81,8 @@ inline py::dtype numpy_dtype(DType dtype) {
       return py::dtype::of<int32_t>();
     case DType::kInt64:
       return py::dtype::of<int64_t>();
+    case DType::kFloat16:
+    case DType::kBFloat16:
     case DType::kOther:
       break;
   }
