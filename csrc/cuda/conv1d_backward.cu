@@ -9,6 +9,7 @@
 #include "activations.cuh"
 #include "conv1d_checks.h"
 #include "conv1d_patches.cuh"
+#include "float_types.h"
 #include "max_pool.cuh"
 #include "scratch.h"
 
@@ -216,7 +217,7 @@ __global__ void add_parts(int64_t parts, int64_t count, const float* sums, T* to
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += grid) {
     float sum = 0.0F;
     for (int64_t part = 0; part < parts; ++part) sum += sums[part * count + i];
-    to[i] = from_float<T>(sum);
+    round_to(sum, &to[i]);
   }
 }
 

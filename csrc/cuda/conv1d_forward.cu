@@ -3,6 +3,7 @@
 #include "activations.cuh"
 #include "conv1d_checks.h"
 #include "conv1d_patches.cuh"
+#include "float_types.h"
 
 namespace fastseq::cuda {
 namespace {

@@ -1,59 +1,81 @@
-// The float types of arrays, and float32, which everything is computed in.
+// float16 and bfloat16 as float32 and back: to the nearest, ties to even, as everybody rounds. By the bits alone, so that
+// no header of the toolkit's is needed; memory takes longer.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <cstdint>
+#include <cstring>
+
 #include "fastseq/array.h"
-#include "fastseq/status.h"
+#include "fastseq/cuda.h"
 
 namespace fastseq::cuda {
 
-using Float16 = __half;
-using BFloat16 = __nv_bfloat16;
-
-__device__ inline float to_float(float value) { return value; }
-__device__ inline float to_float(Float16 value) { return __half2float(value); }
-__device__ inline float to_float(BFloat16 value) { return __bfloat162float(value); }
-
-// Rounded to nearest, ties to even.
-template <class T>
-__device__ T from_float(float value);
-template <>
-__device__ inline float from_float<float>(float value) {
+__device__ inline float float_of_bits(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
   return value;
 }
-template <>
-__device__ inline Float16 from_float<Float16>(float value) {
-  return __float2half_rn(value);
-}
-template <>
-__device__ inline BFloat16 from_float<BFloat16>(float value) {
-  return __float2bfloat16_rn(value);
+
+__device__ inline uint32_t bits_of_float(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
 }
 
-// The lowest finite number.
-template <class T>
-constexpr float kLowest = -0x1.fffffep127F;
-template <>
-inline constexpr float kLowest<Float16> = -65504.0F;
-template <>
-inline constexpr float kLowest<BFloat16> = -0x1.fep127F;
+// What arrays of half types are made of.
+struct BFloat16 {
+  uint16_t bits;
+};
+struct Float16 {
+  uint16_t bits;
+};
 
-// body(T{}), whose status it returns.
-template <class Body>
-Status with_float_type(DType dtype, const Body& body) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return body(float{});
-    case DType::kFloat16:
-      return body(Float16{});
-    case DType::kBFloat16:
-      return body(BFloat16{});
-    default:
-      return Status::invalid_dtype("on a GPU, arrays are float32, float16 or bfloat16");
+__device__ inline float to_float(float value) { return value; }
+
+__device__ inline float to_float(BFloat16 value) { return float_of_bits(static_cast<uint32_t>(value.bits) << 16); }
+
+__device__ inline float to_float(Float16 value) {
+  const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000U) << 16;
+  const uint32_t magnitude = value.bits & 0x7fffU;
+  if (magnitude >= 0x7c00U) return float_of_bits(sign | 0x7f800000U | (magnitude & 0x3ffU) << 13);  // infinite, NaN
+  // The exponent as float32 counts it, by a product, which is exact for subnormal numbers too.
+  const float scaled = float_of_bits(magnitude << 13) * float_of_bits(0x77800000U);  // 2^112
+  return float_of_bits(sign | bits_of_float(scaled));
+}
+
+// The nearest value of the type of `to`.
+__device__ inline void round_to(float value, float* to) { *to = value; }
+
+__device__ inline void round_to(float value, BFloat16* to) {
+  const uint32_t bits = bits_of_float(value);
+  const bool is_nan = (bits & 0x7fffffffU) > 0x7f800000U;
+  // Half a unit in the last place less one, and one more where the number below is odd. A NaN stays one.
+  const uint32_t rounded = is_nan ? bits | 0x400000U : bits + 0x7fffU + (bits >> 16 & 1U);
+  to->bits = static_cast<uint16_t>(rounded >> 16);
+}
+
+__device__ inline void round_to(float value, Float16* to) {
+  const uint32_t bits = bits_of_float(value);
+  const uint32_t sign = bits >> 16 & 0x8000U;
+  const uint32_t magnitude = bits & 0x7fffffffU;
+  uint32_t half;
+  if (magnitude > 0x7f800000U) {
+    half = 0x7e00U;  // NaN
+  } else if (magnitude >= 0x477ff000U) {
+    half = 0x7c00U;  // 65520 and more
+  } else if (magnitude >= 0x38800000U) {  // 2^-14: normal
+    half = (magnitude - 0x38000000U + 0xfffU + (magnitude >> 13 & 1U)) >> 13;
+  } else {
+    // Added to 0.5, whose last place is worth 2^-24, the least subnormal number.
+    half = bits_of_float(float_of_bits(magnitude) + 0.5F) - 0x3f000000U;
   }
+  to->bits = static_cast<uint16_t>(sign | half);
 }
+
+// Of whole arrays: `count` elements of `from`, which is float32 or of a half type, and back. Queued on the stream.
+Status convert_to_float(const void* from, DType dtype, int64_t count, float* to, Stream stream);
+Status convert_from_float(const float* from, DType dtype, int64_t count, void* to, Stream stream);
 
 }  // namespace fastseq::cuda

@@ -254,7 +254,7 @@ Status run_products(const char* what, const Job& job, Stream stream) {
 template <class T>
 __device__ void store_four(T* to, int64_t count, bool by_four, const float* values) {
   Four<T> four;
-  for (int i = 0; i < 4; ++i) four.values[i] = from_float<T>(values[i]);
+  for (int i = 0; i < 4; ++i) round_to(values[i], &four.values[i]);
   if (by_four) {
     *reinterpret_cast<Four<T>*>(to) = four;
     return;

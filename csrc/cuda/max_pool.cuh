@@ -60,6 +60,14 @@ struct Windows {
   }
 };
 
+// The lowest finite number.
+template <class T>
+constexpr float kLowest = -0x1.fffffep127F;
+template <>
+inline constexpr float kLowest<Float16> = -65504.0F;
+template <>
+inline constexpr float kLowest<BFloat16> = -0x1.fep127F;
+
 constexpr unsigned kPoolThreads = 256;
 
 template <class T>
@@ -82,7 +90,7 @@ __global__ void take_maxima(const Windows windows, const T* x, T* outputs, const
         taken = t;
       }
     }
-    outputs[i] = from_float<T>(greatest);
+    round_to(greatest, &outputs[i]);
     if (argmax.data) argmax.set(i, taken - begin);
   }
 }
@@ -102,7 +110,7 @@ __global__ void give_to_maxima(const Windows windows, const Positions argmax, co
       const int64_t output = (b * windows.pooled + p) * windows.channels + channel;
       if (argmax.at(output) == t - windows.begin(p)) sum += gradient(output);
     }
-    dx[i] = from_float<T>(sum);
+    round_to(sum, &dx[i]);
   }
 }
 

@@ -1,4 +1,5 @@
 // Max pooling: plans and launches.
+#include "float_types.h"
 #include "max_pool.cuh"
 #include "pool_checks.h"
 

@@ -113,6 +113,15 @@ class CurrentDevice {
   int previous_ = 0;
 };
 
+// Where else to look for CUDA's libraries, which are loaded when they are first needed.
+void look_for_libraries_in(const std::vector<std::string>& folders);
+
+// Waits until all that is queued on the stream is done; an error where something of it failed.
+Status synchronize(Stream stream);
+
+// What is queued on `second` from now on waits for what is queued on `first` before.
+Status order(Stream first, Stream second);
+
 // Device memory in the order of a stream: what is given back can be taken again by what is queued behind it.
 Status take_memory(size_t bytes, Stream stream, void** memory);
 void give_memory_back(void* memory, Stream stream) noexcept;
