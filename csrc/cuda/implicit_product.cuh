@@ -27,14 +27,15 @@ bool lies_by_four(const T* data, int64_t elements, int64_t ld) {
   return elements % 4 == 0 && ld % 4 == 0 && reinterpret_cast<uintptr_t>(data) % sizeof(Four<T>) == 0;
 }
 
-// high * base + low, of which it is taken apart once and then counted on: divisions of 64 bits are slow.
+// high * base + low, taken apart once and then counted on: divisions of 64 bits are slow.
 struct Digits {
   int64_t high, low;
 
   __device__ static Digits of(int64_t number, int64_t base) { return {number / base, number % base}; }
-  __device__ void add(const Digits& other, int64_t base) {
-    high += other.high;
-    low += other.low;
+  // The digits of what is added.
+  __device__ void add(int more_high, int more_low, int64_t base) {
+    high += more_high;
+    low += more_low;
     if (low < base) return;
     low -= base;
     ++high;
@@ -85,7 +86,7 @@ struct Patches {
     for (int i = 0; i < 4; ++i) {
       const T* from = place(row, column);
       values[i] = from ? to_float(*from) : 0.0F;
-      column.add({0, 1}, elements);
+      column.add(0, 1, elements);
     }
   }
 
@@ -115,43 +116,43 @@ template <class T, Depth kDepth>
 class Stages {
  public:
   __device__ Stages(const Patches<T>& patches, int64_t first_line, int64_t first_depth) : patches_(patches) {
-    const int thread = static_cast<int>(threadIdx.x);
     const bool columns = kDepth == Depth::kColumns;
-    constexpr int kFours = (kDepth == Depth::kColumns ? kStage : kTile) / 4;  // of a row
-    constexpr int kApart = kProductThreads / kFours;                          // rows read at once
-    own_row_ = thread / kFours;
-    own_column_ = thread % kFours * 4;
-    column_ = Digits::of((columns ? first_depth : first_line) + own_column_, patches.elements);
+    column_ = Digits::of((columns ? first_depth : first_line) + own_column(), patches.elements);
     for (int i = 0; i < 2; ++i)
-      rows_[i] = Digits::of((columns ? first_line : first_depth) + own_row_ + i * kApart, patches.positions);
-    step_ = Digits::of(kStage, columns ? patches.elements : patches.positions);
+      rows_[i] = Digits::of((columns ? first_line : first_depth) + own_row(i), patches.positions);
+    const int64_t base = columns ? patches.elements : patches.positions;
+    step_high_ = static_cast<int>(kStage / base);
+    step_low_ = static_cast<int>(kStage % base);
   }
 
   // The next stage into registers.
   __device__ void fetch() {
     for (int i = 0; i < 2; ++i) patches_.read(rows_[i], column_, values_[i].values);
     if constexpr (kDepth == Depth::kColumns)
-      column_.add(step_, patches_.elements);
+      column_.add(step_high_, step_low_, patches_.elements);
     else
-      for (Digits& row : rows_) row.add(step_, patches_.positions);
+      for (Digits& row : rows_) row.add(step_high_, step_low_, patches_.positions);
   }
 
   // And from there into shared memory.
   __device__ void put(float* stage) const {
-    if constexpr (kDepth == Depth::kColumns) {
-      for (int i = 0; i < 2; ++i)
-        for (int j = 0; j < 4; ++j)
-          stage[(own_column_ + j) * kStageLine + own_row_ + i * kTile / 2] = values_[i].values[j];
-    } else {
-      for (int i = 0; i < 2; ++i)
-        *reinterpret_cast<Four<float>*>(stage + (own_row_ + i * kStage / 2) * kStageLine + own_column_) = values_[i];
+    for (int i = 0; i < 2; ++i) {
+      if constexpr (kDepth == Depth::kColumns)
+        for (int j = 0; j < 4; ++j) stage[(own_column() + j) * kStageLine + own_row(i)] = values_[i].values[j];
+      else
+        *reinterpret_cast<Four<float>*>(stage + own_row(i) * kStageLine + own_column()) = values_[i];
     }
   }
 
  private:
-  const Patches<T> patches_;
-  int own_row_, own_column_;
-  Digits column_, rows_[2], step_;
+  // What the thread reads, counted from the first row and column of the stage.
+  static constexpr int kFours = (kDepth == Depth::kColumns ? kStage : kTile) / 4;  // of a row
+  __device__ static int own_column() { return static_cast<int>(threadIdx.x) % kFours * 4; }
+  __device__ static int own_row(int i) { return static_cast<int>(threadIdx.x) / kFours + i * (kProductThreads / kFours); }
+
+  const Patches<T>& patches_;
+  Digits column_, rows_[2];
+  int step_high_, step_low_;  // from stage to stage
   Four<float> values_[2];
 };
 
@@ -231,9 +232,10 @@ __global__ void __launch_bounds__(kProductThreads) multiply(const Job job) {
     const int64_t first_column = tile % across * kTile;
     const ThreadSums sums = multiply_tile<Job::kDepthOfA, Job::kDepthOfB>(job.product(number), first_row, first_column);
     const int64_t column = first_column + first_own_column();
-    for (int i = 0; i < kThreadRows; ++i) {
+    const int64_t count = job.columns - column < kThreadColumns ? job.columns - column : kThreadColumns;
+#pragma unroll
+    for (int i = 0; i < kThreadRows; ++i) {  // unrolled, or the sums would not stay in registers
       const int64_t row = first_row + first_own_row() + i;
-      const int64_t count = job.columns - column < kThreadColumns ? job.columns - column : kThreadColumns;
       if (row < job.rows && count > 0) job.store(number, row, column, count, sums.values[i]);
     }
   }
