@@ -22,8 +22,9 @@ namespace fastseq::cuda {
 // A cudaStream_t; null is the device's default stream.
 using Stream = void*;
 
-// How the products outside the time loop are computed. kTf32 rounds their float32 operands to 11 bits: several times as
-// fast, off by up to 1e-3. Half types always use it: their values have no more bits.
+// How products may be computed. With kTf32, those of the recurrent ops outside the time loop round their float32 operands
+// to 11 bits: several times as fast, off by up to 1e-3; with half types they always do: their values have no more bits.
+// The convolution's are float32 in any case.
 enum class Precision { kFloat32, kTf32 };
 
 // How the time loop of a recurrent op is divided where it is one launch, with the recurrent kernel in registers for all
