@@ -5,30 +5,28 @@
 #include <cstdint>
 
 #include "fastseq/cuda.h"
+#include "products.h"
 
 namespace fastseq::cuda {
 
-// How a persistent loop is divided, see rnn_persistent.cuh.
-struct LoopShape {
-  int batch, timesteps, units;
-  int rows;     // of the batch, of a cluster
-  int blocks;   // of a cluster
-  int lanes;    // threads that share an output of the product: 4, 8, 16 or 32
-  int groups;   // of so many lanes, in a block
-  int chunks;   // of four operands, of a thread
-  int threads;  // of a block
-  size_t shared_bytes;
-};
-
 // The persistent kernels are compiled for these numbers of chunks.
-constexpr int kChunkSizes[] = {2, 4, 7, 8};
+constexpr int kChunkSizes[] = {2, 4, 6, 8};
+
+// The largest block whose threads can have the registers that `outputs` times `chunks` chunks of weights take beside what
+// the rest of the loop takes. A multiprocessor has four parts, with 16384 registers for a quarter of the block's warps.
+constexpr int most_threads(int outputs, int chunks) {
+  constexpr int kOthers = 46;
+  const int registers = (outputs * chunks * 4 + kOthers + 7) / 8 * 8;
+  const int warps = 4 * (16384 / 32 / registers);
+  return warps < 32 ? warps * 32 : 1024;
+}
 
 // What both directions have.
 struct LoopArguments {
   Activation activation, recurrent_activation;
   bool go_backwards, zero_output_for_mask;
   const float* recurrent_kernel;  // (U, GU)
-  const bool* mask;               // (B, T), or null
+  const uint8_t* mask;            // (B, T), or null
   const float* factors;           // (B, U) of h in the products, or null
 };
 
@@ -44,23 +42,22 @@ struct ForwardLoop : LoopArguments {
 struct BackwardLoop : LoopArguments {
   const float* workspace;
   const float *doutputs, *dlast_output, *dh_n, *dc_n;  // or null
-  float* dz;  // (B, T, rnn_dz_gates U): by z and, of GRU, by the recurrent part of the candidate; zero at masked steps
+  float* dz;  // (B, T, CellShape's dz U): by z and, of GRU, by the recurrent part of the candidate; zero at masked steps
   float *dh0, *dc0;
 };
 
-// Gates of a row of dz, and where the workspace has the states before a step, in units.
-inline int rnn_dz_gates(const RnnOptions& options) {
-  return options.cell == Cell::kLstm ? 4 : options.cell == Cell::kSimpleRnn ? 1 : options.reset_after ? 4 : 3;
-}
-inline int rnn_gates(const RnnOptions& options) {
-  return options.cell == Cell::kLstm ? 4 : options.cell == Cell::kGru ? 3 : 1;
-}
+// Finds a shape; false where the recurrent kernel is too large to stay in registers, where stepwise is thought to be faster,
+// or where the call has what the persistent kernels lack: GRU without reset_after, which has two products a step, and recurrent
+// dropout factors for each gate.
+bool find_loop_shape(const RnnPlan& plan, bool backward, RnnLoopShape* shape);
 
-// Finds a shape; false where the recurrent kernel is too large to stay in registers, or the call has what the
-// persistent kernels lack: GRU without reset_after, which has two products a step, and recurrent dropout factors for each gate.
-bool find_loop_shape(const RnnPlan& plan, bool backward, int device, LoopShape* shape);
+Status persistent_forward(const RnnLoopShape& shape, Cell cell, const ForwardLoop& loop, Stream stream);
+Status persistent_backward(const RnnLoopShape& shape, Cell cell, const BackwardLoop& loop, Stream stream);
 
-Status persistent_forward(const LoopShape& shape, Cell cell, const ForwardLoop& loop, Stream stream);
-Status persistent_backward(const LoopShape& shape, Cell cell, const BackwardLoop& loop, Stream stream);
+// The same step by step, for all cells and options; factors are (F, B, U) then. `scratch` holds stepwise_scratch floats.
+int64_t stepwise_scratch(const RnnPlan& plan, bool backward);
+Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& products, float* scratch, Stream stream);
+Status stepwise_backward(const RnnPlan& plan, const BackwardLoop& loop, Products& products, float* scratch,
+                         Stream stream);
 
 }  // namespace fastseq::cuda

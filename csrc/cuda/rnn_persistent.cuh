@@ -19,17 +19,9 @@
 
 namespace fastseq::cuda {
 
-constexpr int kRegistersBesideWeights = 40;
-
-// The largest block whose threads have the registers that `outputs` times `chunks` chunks of weights take.
-constexpr int most_threads(int outputs, int chunks) {
-  const int most = 65536 / (outputs * chunks * 4 + kRegistersBesideWeights) / 32 * 32;
-  return most < 1024 ? most : 1024;
-}
-
 // A thread's place in the loop, and its ways to shared memory.
 struct Member {
-  LoopShape shape;
+  RnnLoopShape shape;
   int lane;   // in its group
   int group;  // of the cluster
   int block;  // of the cluster
@@ -38,7 +30,7 @@ struct Member {
   float* operands;  // [2][shape.rows][width]
   float* slots;     // [slots][shape.rows][threads]
 
-  __device__ explicit Member(const LoopShape& the_shape) : shape(the_shape) {
+  __device__ explicit Member(const RnnLoopShape& the_shape) : shape(the_shape) {
     const int thread = static_cast<int>(threadIdx.x);
     lane = thread % shape.lanes;
     block = static_cast<int>(blockIdx.x) % shape.blocks;
@@ -100,7 +92,7 @@ struct Gathered {
 //   finish(row)
 template <class Work, int kChunks>
 __device__ inline void run_loop(Work work, const Member& member, int operands) {
-  const LoopShape& shape = member.shape;
+  const RnnLoopShape& shape = member.shape;
   const int lane = member.lane;
   float weights[Work::kOutputs][kChunks * 4];
 #pragma unroll

@@ -167,7 +167,7 @@ struct SimpleRnnBackward : BackwardWork<1, 2> {
 
 template <class Work, int kChunks>
 __global__ void __launch_bounds__(most_threads(Work::kOutputs, kChunks))
-    backward_kernel(const LoopShape shape, const BackwardLoop loop) {
+    backward_kernel(const RnnLoopShape shape, const BackwardLoop loop) {
   const Member member(shape);
   run_loop<Work, kChunks>(Work(loop, member), member, shape.units * Work::kRecurrentGates);
 }
@@ -195,7 +195,7 @@ LoopCell loop_cell_backward(Cell cell) {
   return kLoopCell<SimpleRnnBackward>;
 }
 
-Status persistent_backward(const LoopShape& shape, Cell cell, const BackwardLoop& loop, Stream stream) {
+Status persistent_backward(const RnnLoopShape& shape, Cell cell, const BackwardLoop& loop, Stream stream) {
   constexpr const char* kWhat = "the recurrent kernel, backward";
   switch (cell) {
     case Cell::kLstm:

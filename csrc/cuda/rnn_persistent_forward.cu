@@ -188,7 +188,7 @@ struct SimpleRnnForward : ForwardWork {
 
 template <class Work, int kChunks>
 __global__ void __launch_bounds__(most_threads(Work::kOutputs, kChunks))
-    forward_kernel(const LoopShape shape, const ForwardLoop loop) {
+    forward_kernel(const RnnLoopShape shape, const ForwardLoop loop) {
   const Member member(shape);
   run_loop<Work, kChunks>(Work(loop, member), member, shape.units);
 }
@@ -216,7 +216,7 @@ LoopCell loop_cell_forward(Cell cell) {
   return kLoopCell<SimpleRnnForward>;
 }
 
-Status persistent_forward(const LoopShape& shape, Cell cell, const ForwardLoop& loop, Stream stream) {
+Status persistent_forward(const RnnLoopShape& shape, Cell cell, const ForwardLoop& loop, Stream stream) {
   constexpr const char* kWhat = "the recurrent kernel, forward";
   switch (cell) {
     case Cell::kLstm:

@@ -19,7 +19,7 @@ LoopCell loop_cell_backward(Cell cell);
 
 // Kernels::kernel<n> for the shape's number of chunks.
 template <class Kernels, class Loop>
-Status launch_loop(const char* what, const LoopShape& shape, const Loop& loop, Stream stream) {
+Status launch_loop(const char* what, const RnnLoopShape& shape, const Loop& loop, Stream stream) {
   LaunchShape at;
   const int clusters = (shape.batch + shape.rows - 1) / shape.rows;
   at.grid = dim3(static_cast<unsigned>(clusters * shape.blocks));

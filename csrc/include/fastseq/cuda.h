@@ -27,10 +27,19 @@ using Stream = void*;
 // The convolution's are float32 in any case.
 enum class Precision { kFloat32, kTf32 };
 
-// How the time loop runs.
-enum class RnnLoop {
-  kPersistent,  // one launch; the recurrent kernel stays in registers, divided between the blocks of a cluster
-  kStepwise,    // one product and one elementwise kernel a step
+// How the time loop of a recurrent op is divided where it is one launch, with the recurrent kernel in registers for all
+// timesteps (csrc/cuda/rnn_persistent.cuh). A cluster of blocks computes some rows of the batch.
+struct RnnLoopShape {
+  int batch = 0;
+  int timesteps = 0;
+  int units = 0;
+  int rows = 0;    // of a cluster
+  int blocks = 0;  // of a cluster
+  int lanes = 0;   // threads that share an output of the product: 4, 8, 16 or 32
+  int groups = 0;  // of so many lanes, in a block
+  int chunks = 0;  // of four operands, of a thread
+  int threads = 0;           // of a block
+  size_t shared_bytes = 0;  // of a block
 };
 
 struct RnnPlan {
@@ -40,9 +49,9 @@ struct RnnPlan {
   int input_factors = 0;      // dropout_mask's first dimension, 0 without
   int recurrent_factors = 0;  // recurrent_dropout_mask's
   bool masked = false;
-  RnnLoop loop = RnnLoop::kPersistent;
-  int blocks = 1;  // that share the recurrent kernel, when persistent: a cluster
-  int rows = 1;    // of the batch that a cluster computes
+  bool saves = false;       // a workspace for backward
+  bool persistent = false;  // else a product and an elementwise kernel, or two, a step
+  RnnLoopShape shape;       // where persistent
   size_t scratch_bytes = 0;  // of device memory to hand over, aligned to 256 bytes, content undefined
 };
 
@@ -51,7 +60,9 @@ struct RnnPlan {
 int64_t rnn_workspace_width(const RnnOptions& options, int64_t units);
 
 // Plans look at shapes and dtypes, at no data, and at the current device.
-Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, RnnPlan* plan);
+// Forward with `saves` wants a workspace among the outputs.
+Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, bool saves,
+                        RnnPlan* plan);
 Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch,
                    Stream stream);
 Status rnn_plan_backward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, RnnPlan* plan);
