@@ -1,5 +1,5 @@
-// Conv1D backward: dz = doutputs a'(z), where pooled at the timesteps that the outputs are from; dx, patches of dz times
-// the kernel turned round; dkernel, patches of x, transposed, times dz; dbias, the sum of dz.
+// Conv1D backward: dz = doutputs a'(z), where pooled at the timesteps that the outputs are from; dx, patches of dz
+// times the kernel turned round; dkernel, patches of x, transposed, times dz; dbias, the sum of dz.
 //
 // The sums over all timesteps, which are many to few results, fall into parts that different blocks compute and a last
 // kernel adds up in order. How many there are follows from dimensions alone.
@@ -54,8 +54,9 @@ struct BackwardScratch {
   }
   BackwardScratch(const Conv1dPlan& plan, Scratch scratch, size_t* used = nullptr) {
     const Conv1dDims& d = plan.dims;
+    const int64_t weights = d.width * d.channels / plan.options.groups * d.filters;
     dz = scratch.take<float>(needs_dz(plan) ? d.batch * d.convolved * d.filters : 0);
-    kernel_sums = scratch.take<float>(kernel_parts(plan).count * d.width * d.channels / plan.options.groups * d.filters);
+    kernel_sums = scratch.take<float>(kernel_parts(plan).count * weights);
     bias_sums = scratch.take<float>(bias_parts(plan).count * d.filters);
     if (used) *used = scratch.used();
   }
@@ -79,8 +80,8 @@ __global__ void find_dz(int64_t count, const ThroughActivation<T> gradient, floa
 }
 
 // Rows of dx whose steps leave the same remainder by the strides s see the same taps: step t gets
-// dz[(t + p - k d) / s] kernel[k]^T from those k for which that is whole, which are every s / gcd(s, d)-th. So there is a
-// product for each remainder and group, of (B T/s, taps F/G) and (taps F/G, C/G). Those without taps give zeros.
+// dz[(t + p - k d) / s] kernel[k]^T from those k for which that is whole, which are every s / gcd(s, d)-th. So there is
+// a product for each remainder and group, of (B T/s, taps F/G) and (taps F/G, C/G). Those without taps give zeros.
 template <class T>
 struct InputGradient {
   static constexpr Depth kDepthOfA = Depth::kColumns;
@@ -100,7 +101,8 @@ struct InputGradient {
         columns(plan.dims.channels / plan.options.groups),
         dz(the_dz, plan.dims.batch, 0, plan.dims.width, plan.dims.filters / plan.options.groups, plan.dims.convolved,
            plan.dims.filters),
-        kernel(in.kernel.as<T>(), 1, columns, plan.dims.width, dz.elements, plan.dims.width * columns, plan.dims.filters),
+        kernel(in.kernel.as<T>(), 1, columns, plan.dims.width, dz.elements, plan.dims.width * columns,
+               plan.dims.filters),
         groups(plan.options.groups),
         strides(plan.options.strides),
         dilation_rate(plan.options.dilation_rate),
@@ -235,8 +237,8 @@ class Backward {
     const float* dz = nullptr;
     FASTSEQ_RETURN_IF_ERROR(prepare_dz(&dz));
     if (gradients.dx.present)
-      FASTSEQ_RETURN_IF_ERROR(
-          run_products("convolution's input gradient", InputGradient<T>(plan_, in_, dz, gradients.dx.as<T>()), stream_));
+      FASTSEQ_RETURN_IF_ERROR(run_products("convolution's input gradient",
+                                           InputGradient<T>(plan_, in_, dz, gradients.dx.as<T>()), stream_));
     const Parts parts = kernel_parts(plan_);
     FASTSEQ_RETURN_IF_ERROR(run_products(
         "convolution's kernel gradient", KernelGradient<T>(plan_, in_, dz, parts, scratch_.kernel_sums), stream_));
@@ -267,7 +269,8 @@ class Backward {
     const int64_t blocks = parts.count * ((d.filters + kSumColumns - 1) / kSumColumns);
     FASTSEQ_RETURN_IF_ERROR(launch("convolution's bias gradient", sum_columns,
                                    {blocks_for(blocks, 1), kThreads, 1, kThreads * sizeof(float)}, stream_,
-                                   d.batch * d.convolved, d.filters, parts.count, parts.length, dz, scratch_.bias_sums));
+                                   d.batch * d.convolved, d.filters, parts.count, parts.length, dz,
+                                   scratch_.bias_sums));
     return add(parts, d.filters, scratch_.bias_sums, dbias);
   }
 

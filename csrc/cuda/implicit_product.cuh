@@ -21,7 +21,7 @@ struct alignas(4 * sizeof(T)) Four {
   T values[4];
 };
 
-// Whether four elements of a row, from a multiple of four on, lie side by side and aligned, for rows `ld` elements apart.
+// Whether four elements of a row, from a multiple of four on, lie side by side and aligned; rows are `ld` elements apart.
 template <class T>
 bool lies_by_four(const T* data, int64_t elements, int64_t ld) {
   return elements % 4 == 0 && ld % 4 == 0 && reinterpret_cast<uintptr_t>(data) % sizeof(Four<T>) == 0;
@@ -44,7 +44,8 @@ struct Digits {
 
 // The matrix with a row for every position in every sequence and a column for every element that is met from there:
 //
-//   row (sequence, position), column (tap, element): data[sequence, start + position position_step + tap tap_step, element]
+//   row (sequence, position), column (tap, element): data[sequence, timestep, element],
+//   timestep = start + position position_step + tap tap_step
 //
 // of data (sequences, timesteps, ld); zero where that timestep is outside of the sequence.
 template <class T>
@@ -99,7 +100,8 @@ struct Patches {
   }
 };
 
-// What runs along the depth of a product: a (rows of results, depth) its columns or, transposed, its rows.
+// Which index of an operand's patches runs along the depth of the product, over which is summed. The other one is the
+// row of the results, for a, or their column, for b.
 enum class Depth { kColumns, kRows };
 
 constexpr int kTile = 64;
@@ -107,7 +109,7 @@ constexpr int kStage = 16;
 constexpr int kProductThreads = 128;
 constexpr int kThreadRows = 8;
 constexpr int kThreadColumns = 4;
-constexpr int kStageLine = kTile + 4;  // of 16 bytes; the rest keeps columns that are written at once in different banks
+constexpr int kStageLine = kTile + 4;  // a multiple of 16 bytes; columns that are written at once are in more banks
 constexpr int kStageFloats = kStage * kStageLine;
 constexpr size_t kProductSharedBytes = 2 * 2 * kStageFloats * sizeof(float);
 
@@ -148,7 +150,9 @@ class Stages {
   // What the thread reads, counted from the first row and column of the stage.
   static constexpr int kFours = (kDepth == Depth::kColumns ? kStage : kTile) / 4;  // of a row
   __device__ static int own_column() { return static_cast<int>(threadIdx.x) % kFours * 4; }
-  __device__ static int own_row(int i) { return static_cast<int>(threadIdx.x) / kFours + i * (kProductThreads / kFours); }
+  __device__ static int own_row(int i) {
+    return static_cast<int>(threadIdx.x) / kFours + i * (kProductThreads / kFours);
+  }
 
   const Patches<T>& patches_;
   Digits column_, rows_[2];
