@@ -61,7 +61,7 @@ class Backward {
         cell_(plan.options),
         inputs_(inputs),
         workspace_(workspace.as<const float>()),
-        saved_(rnn_workspace_width(plan.options, d_.units)),
+        saved_(cuda::rnn_workspace_width(plan.options, d_.units)),
         cells_(d_.batch * d_.timesteps),
         columns_(d_.gates * d_.units),
         dz_width_(cell_.dz * d_.units),
@@ -152,7 +152,7 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
                     const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch, Stream stream) {
   const RnnDims& d = plan.dims;
   FASTSEQ_RETURN_IF_ERROR(check_rnn_gradients(workspace, doutputs, gradients, plan.options, d,
-                                              {DType::kFloat32, rnn_workspace_width(plan.options, d.units)}));
+                                              {DType::kFloat32, cuda::rnn_workspace_width(plan.options, d.units)}));
   if (inputs.bias.present != gradients.dbias.present && gradients.dbias.present)
     return Status::invalid_argument("dbias is given, but bias is not");
   RnnScratch carve(plan, scratch);

@@ -48,7 +48,7 @@ size_t rnn_forward_scratch_bytes(const RnnPlan& plan) {
 Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch,
                    Stream stream) {
   const RnnDims& d = plan.dims;
-  const int64_t width = rnn_workspace_width(plan.options, d.units);
+  const int64_t width = cuda::rnn_workspace_width(plan.options, d.units);
   FASTSEQ_RETURN_IF_ERROR(check_rnn_outputs(outputs, plan.options, d, {DType::kFloat32, width}));
   if (plan.saves != outputs.workspace.present)
     return Status::invalid_argument("workspace must be given where the plan says that it is saved, and only there");

@@ -2,7 +2,9 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <iterator>
 
+#include "checks.h"
 #include "launch.h"
 #include "rnn_persistent_launch.h"
 

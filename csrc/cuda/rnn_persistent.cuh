@@ -37,7 +37,8 @@ struct Member {
     busy = thread / shape.lanes < shape.groups;
     group = block * shape.groups + thread / shape.lanes;
     row0 = static_cast<int>(blockIdx.x) / shape.blocks * shape.rows;
-    rows = min(shape.rows, shape.batch - row0);
+    const int left = shape.batch - row0;
+    rows = left < shape.rows ? left : shape.rows;
     operands = shared_memory();
     slots = operands + 2 * shape.rows * width() + thread;
   }

@@ -22,7 +22,7 @@ struct StepShape {
 StepShape step_shape(const RnnPlan& plan) {
   const RnnDims& d = plan.dims;
   return {d.batch, d.timesteps, d.units, d.gates, plan.recurrent_factors, plan.options.reset_after,
-          rnn_workspace_width(plan.options, 1), CellShape(plan.options).dz};
+          cuda::rnn_workspace_width(plan.options, 1), CellShape(plan.options).dz};
 }
 
 // One row and unit at one step, forward or backward.

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cooperative_groups.h>
-#include <cuda_pipeline.h>
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime.h>
 
 namespace fastseq::cuda {
