@@ -107,6 +107,7 @@ enum class Depth { kColumns, kRows };
 constexpr int kTile = 64;
 constexpr int kStage = 16;
 constexpr int kProductThreads = 128;
+constexpr int kBlocksAtOnce = 3;  // on a multiprocessor: more leave too few registers on compute capability 12.0
 constexpr int kThreadRows = 8;
 constexpr int kThreadColumns = 4;
 constexpr int kStageLine = kTile + 4;  // a multiple of 16 bytes; columns that are written at once are in more banks
@@ -227,7 +228,7 @@ __device__ ThreadSums multiply_tile(const Product<A, B>& product, int64_t first_
 //
 // store gets up to four columns of a row.
 template <class Job>
-__global__ void __launch_bounds__(kProductThreads) multiply(const Job job) {
+__global__ void __launch_bounds__(kProductThreads, kBlocksAtOnce) multiply(const Job job) {
   const int64_t across = (job.columns + kTile - 1) / kTile;
   const int64_t down = (job.rows + kTile - 1) / kTile;
   for (int64_t tile = blockIdx.x; tile < job.products * down * across; tile += gridDim.x) {

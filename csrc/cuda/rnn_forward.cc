@@ -16,7 +16,7 @@ struct Pieces {
     const int64_t columns = d.gates * d.units;
     const int64_t states = d.batch * d.units;
     products = scratch.take<char>(kProductsWorkspace);
-    z = plan.saves ? nullptr : scratch.take<float>(cells * columns);
+    z = scratch.take<float>(cells * columns);
     x = plan.input_factors > 0 ? scratch.take<float>(cells * d.inputs) : scratch.take_if_half(cells * d.inputs);
     stepwise = plan.persistent ? nullptr : scratch.take<float>(stepwise_scratch(plan, false));
     kernel = scratch.take_if_half(d.inputs * columns);
@@ -48,10 +48,8 @@ size_t rnn_forward_scratch_bytes(const RnnPlan& plan) {
 Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch,
                    Stream stream) {
   const RnnDims& d = plan.dims;
-  const int64_t width = cuda::rnn_workspace_width(plan.options, d.units);
-  FASTSEQ_RETURN_IF_ERROR(check_rnn_outputs(outputs, plan.options, d, {DType::kFloat32, width}));
-  if (plan.saves != outputs.workspace.present)
-    return Status::invalid_argument("workspace must be given where the plan says that it is saved, and only there");
+  FASTSEQ_RETURN_IF_ERROR(check_rnn_outputs(outputs, plan.options, d,
+                                            {DType::kFloat32, cuda::rnn_workspace_width(plan.options, d.units)}));
   RnnScratch carve(plan, scratch);
   const Pieces pieces(plan, carve);
 
@@ -80,9 +78,7 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
 
   std::unique_ptr<Products> products;
   FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, plan.precision, pieces.products, &products));
-  float* z = plan.saves ? loop.workspace : pieces.z;
-  loop.z = z;
-  loop.z_stride = plan.saves ? width : d.gates * d.units;
+  loop.z = pieces.z;
   for (const GateGroup& group : CellShape(plan.options).input_groups(plan.input_factors)) {
     const float* x = inputs.x.as<const float>();
     if (pieces.x) {
@@ -94,7 +90,7 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
     }
     FASTSEQ_RETURN_IF_ERROR(products->multiply(d.batch * d.timesteps, group.count * d.units, d.inputs, {x, d.inputs},
                                                {kernel + group.first * d.units, d.gates * d.units}, 0,
-                                               z + group.first * d.units, loop.z_stride));
+                                               pieces.z + group.first * d.units, d.gates * d.units));
   }
   if (d.batch > 0)
     FASTSEQ_RETURN_IF_ERROR(plan.persistent

@@ -31,12 +31,11 @@ struct LoopArguments {
 };
 
 struct ForwardLoop : LoopArguments {
-  const float* z;     // products of x: row (b, t) at (b T + t) z_stride; may lie in the workspace, where gates replace it
-  int64_t z_stride;
+  const float* z;     // (B, T, GU): the products of x
   const float* bias;  // (GU), of GRU with reset_after (2, 3U), or null
   const float *h0, *c0;                     // (B, U), or null
   float *outputs, *last_output, *h_n, *c_n;  // outputs may be null
-  float* workspace;                         // row (b, t) at (b T + t) rnn_workspace_width, or null
+  float* workspace;                         // (B, T, rnn_workspace_width), or null
 };
 
 struct BackwardLoop : LoopArguments {

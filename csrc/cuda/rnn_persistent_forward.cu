@@ -43,7 +43,7 @@ struct ForwardWork {
   // The products of x for a gate of the thread's unit.
   __device__ void copy_z(int row, int step, int gate) const {
     if (!active || step >= steps()) return;
-    copy_ahead(&z(row, step), loop.z + cell_at(row, step) * loop.z_stride + gate * member.shape.units + unit);
+    copy_ahead(&z(row, step), loop.z + (cell_at(row, step) * gates + gate) * member.shape.units + unit);
   }
 
   // `writer` of `writers` threads of the group have this unit.

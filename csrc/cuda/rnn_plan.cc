@@ -27,10 +27,8 @@ Status make_plan(const RnnInputs& inputs, const RnnOptions& options, Precision p
 
 }  // namespace
 
-Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, bool saves,
-                        RnnPlan* plan) {
+Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, RnnPlan* plan) {
   FASTSEQ_RETURN_IF_ERROR(make_plan(inputs, options, precision, false, plan));
-  plan->saves = saves;
   plan->scratch_bytes = rnn_forward_scratch_bytes(*plan);
   return {};
 }

@@ -76,7 +76,7 @@ __global__ void begin_forward(StepShape shape, ForwardLoop loop, float* operands
 
 __device__ inline float of_x(const ForwardLoop& loop, const Place& at, int64_t gate) {
   const int64_t column = gate * at.shape.units + at.unit;
-  return loop.z[at.cell * loop.z_stride + column] + (loop.bias ? loop.bias[column] : 0.0F);
+  return loop.z[at.cell * at.shape.gates * at.shape.units + column] + (loop.bias ? loop.bias[column] : 0.0F);
 }
 
 // The states live in the arrays of the final ones.
@@ -133,7 +133,6 @@ __global__ void gru_reset_step(StepShape shape, ForwardLoop loop, int64_t step, 
     }
     own[0] = z;
     if (!saved) return;
-    // What the products of x have left of z and r has been read by now; the candidate's has not.
     saved[0] = z;
     saved[shape.units] = r;
   });

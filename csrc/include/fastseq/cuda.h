@@ -49,7 +49,6 @@ struct RnnPlan {
   int input_factors = 0;      // dropout_mask's first dimension, 0 without
   int recurrent_factors = 0;  // recurrent_dropout_mask's
   bool masked = false;
-  bool saves = false;       // a workspace for backward
   bool persistent = false;  // else a product and an elementwise kernel, or two, a step
   RnnLoopShape shape;       // where persistent
   size_t scratch_bytes = 0;  // of device memory to hand over, aligned to 256 bytes, content undefined
@@ -60,9 +59,7 @@ struct RnnPlan {
 int64_t rnn_workspace_width(const RnnOptions& options, int64_t units);
 
 // Plans look at shapes and dtypes, at no data, and at the current device.
-// Forward with `saves` wants a workspace among the outputs.
-Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, bool saves,
-                        RnnPlan* plan);
+Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, RnnPlan* plan);
 Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch,
                    Stream stream);
 Status rnn_plan_backward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, RnnPlan* plan);
