@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["place_of"]
 
+# Found once: every call asks.
+_cpu = core.cpu
+_ndarray = np.ndarray
+
 # Of DLPack.
 _CUDA, _CUDA_MANAGED = 2, 13
 _LEGACY_DEFAULT_STREAM = 1
@@ -45,8 +49,8 @@ def place_of(name: str, array: object) -> _core.Cpu:
         TypeError: The array is a framework's, but not on an NVIDIA GPU.
         RuntimeError: It is, and the kernels cannot run on one here.
     """
-    if isinstance(array, np.ndarray) or not _is_of_a_framework(array):
-        return core.cpu  # It says what is wrong with what is no array at all.
+    if isinstance(array, _ndarray) or not _is_of_a_framework(array):
+        return _cpu  # It says what is wrong with what is no array at all.
     device = _device_of(name, array)
     from fastseq import cuda
 
@@ -54,7 +58,7 @@ def place_of(name: str, array: object) -> _core.Cpu:
     framework = _framework_of(array, device)
 
     def export(its_name: str, its_array: object) -> Any:
-        if isinstance(its_array, np.ndarray) or not _is_of_a_framework(its_array):
+        if isinstance(its_array, _ndarray) or not _is_of_a_framework(its_array):
             raise TypeError(f"{its_name} must be on cuda:{device} as {name} is, got a {_type_of(its_array)}")
         its_device = _device_of(its_name, its_array)
         if its_device != device:
