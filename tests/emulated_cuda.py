@@ -31,7 +31,7 @@ def missing() -> str | None:
 
 
 def build(folder: Path) -> ModuleType:
-    """Compiles the module into `folder`, unless it is there, and loads it under the real one's name."""
+    """Compiles the module into `folder`, unless it is there, and loads it."""
     import pybind11
 
     generator = ("-G", "Ninja") if shutil.which("ninja") else ()
@@ -48,7 +48,8 @@ def build(folder: Path) -> ModuleType:
             _run("cmake", "-S", str(_SOURCE), "-B", str(folder), *generator, *defines)
             _run("cmake", "--build", str(folder), "--parallel", "2")
     [path] = folder.glob("_cuda.*.so")
-    spec = importlib.util.spec_from_file_location("fastseq._cuda", path)
+    # Not by the real module's name: pybind11 would give out the one that was loaded first.
+    spec = importlib.util.spec_from_file_location("cuda_emulation._cuda", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
