@@ -94,16 +94,17 @@ def device_info(device: int = 0) -> DeviceInfo:
 
 
 def get_precision() -> Precision:
-    """How products outside the time loop are computed on a GPU: what `set_precision` said, "float32" before that."""
+    """What `set_precision` said; "float32" before that."""
     return _precision
 
 
 def set_precision(precision: Precision) -> None:
-    """Chooses how products outside the time loop are computed on a GPU, for the whole process.
+    """Chooses how LSTM, GRU and SimpleRNN compute the products outside their time loop on a GPU, for the whole process.
 
     Args:
         precision: "float32", or "tf32" to round the factors of float32 arrays to 11 bits before they are multiplied:
-            several times as fast on the GPU's matrix units, off by up to 1e-3. Sums are float32 either way.
+            several times as fast on the GPU's matrix units, off by up to 1e-3. Sums are float32 either way. Arrays of
+            half types have no more bits and are always multiplied so.
 
     Raises:
         ValueError: `precision` is neither.

@@ -52,6 +52,7 @@ PYBIND11_MODULE(_cuda, module) {
   gpu.def(py::init<int, uintptr_t, py::object, bool, bool, py::object, py::object>(), py::kw_only(), py::arg("device"),
           py::arg("stream"), py::arg("stream_owner"), py::arg("tf32"), py::arg("wait"), py::arg("export_array"),
           py::arg("hand_over"));
+  gpu.def("__getattr__", [](const Gpu& self, const std::string& name) -> py::object { throw self.has_no(name); });
   bind_conv1d(gpu);
   bind_max_pool(gpu);
   bind_rnn(gpu);

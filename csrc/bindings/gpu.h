@@ -3,7 +3,9 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -78,6 +80,12 @@ class Gpu {
       if (status.ok() && wait_) status = cuda::synchronize(stream_);
       return status;
     });
+  }
+
+  // Of an op that only Cpu has.
+  py::type_error has_no(const std::string& op) const {
+    return py::type_error(op + " computes on the CPU only, over NumPy arrays; its arguments are on cuda:" +
+                          std::to_string(device_));
   }
 
   py::object result(const py::object& made) const { return made.is_none() ? made : hand_over_(made); }

@@ -92,7 +92,10 @@ def _device_of(name: str, array: Any) -> int:
         from fastseq import cuda
 
         return int(cuda.loaded_extension().device_of(array.__cuda_array_interface__["data"][0]))
-    kind, index = array.__dlpack_device__()
+    try:
+        kind, index = array.__dlpack_device__()
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise TypeError(f"{name} cannot be taken: {error}") from error
     if kind not in (_CUDA, _CUDA_MANAGED):
         raise TypeError(
             f"{name} must be a numpy.ndarray or an array on an NVIDIA GPU, got a {_type_of(array)} that is on neither; "
