@@ -6,18 +6,30 @@ What GPU and CPU share, the checks and the search for windows among it, is teste
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from conv1d_cases import OPTIONS, RESULTS, Case, fits, make_case, output_timesteps, run_native, run_reference
-from pool_cases import WINDOWS, Window, run_pool, small_integers
+from conv1d_cases import (
+    OPTIONS,
+    RESULTS,
+    Case,
+    fits,
+    make_case,
+    output_timesteps,
+    reference_backward,
+    reference_forward,
+    run_native,
+    run_reference,
+)
+from gpu_arrays import DTYPES, Emulated, Real, rounded
+from pool_cases import WINDOWS, Window, small_integers
 from pool_cases import fits as window_fits
 from tolerances import CUDA, assert_close
 
 from fastseq import cuda, functional, reference
 
-DTYPES = ("float32", "float16", "bfloat16")
 # (batch, timesteps, channels, filters, width), channels and filters of one group: 1; what lies by fours and what does
 # not; a kernel wider than the sequence; strides longer than it.
 SIZES = [(1, 1, 1, 1, 1), (3, 9, 1, 7, 3), (2, 12, 5, 15, 2), (3, 8, 16, 16, 4), (5, 3, 31, 8, 7), (2, 2, 4, 24, 2)]
@@ -32,33 +44,30 @@ LARGE_OPTIONS: list[dict[str, Any]] = [
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
-def _on_gpu(case: Case, gpu: Any, dtype: str) -> Case:
-    inputs = {name: None if array is None else gpu.array(array, dtype) for name, array in case.inputs.items()}
-    return Case(inputs, case.options, gpu.array(case.doutputs, dtype))
+def _changed(case: Case, change: Callable[[Any], Any]) -> Case:
+    inputs = {name: None if array is None else change(array) for name, array in case.inputs.items()}
+    return Case(inputs, case.options, change(case.doutputs))
 
 
-def _rounded(case: Case, gpu: Any, dtype: str) -> Case:
-    """To what `dtype` can hold, in float32."""
-
-    def rounded(array: Any) -> Any:
-        return None if array is None else gpu.rounded(array, dtype)
-
-    return Case({name: rounded(array) for name, array in case.inputs.items()}, case.options, rounded(case.doutputs))
+def _on_gpu(case: Case, gpu: Emulated | Real, dtype: str) -> Case:
+    return _changed(case, lambda array: gpu.array(array, dtype))
 
 
-def _run(case: Case, gpu: Any, dtype: str = "float32") -> dict[str, Any]:
+def _run(case: Case, gpu: Emulated | Real, dtype: str = "float32") -> dict[str, Any]:
     got = run_native(_on_gpu(case, gpu, dtype))
     assert all(array is None or gpu.dtype(array) == dtype for array in got.values())
     return {name: None if array is None else gpu.numpy(array) for name, array in got.items()}
 
 
-def _assert_matches_reference(case: Case, gpu: Any, dtype: str = "float32") -> None:
-    got, expected = _run(case, gpu, dtype), run_reference(_rounded(case, gpu, dtype))
-    for name in RESULTS:
-        if expected[name] is None:
+def _assert_matches_reference(case: Case, gpu: Emulated | Real, dtype: str = "float32") -> None:
+    got, exact = _run(case, gpu, dtype), _changed(case, lambda array: rounded(array, dtype))
+    # The gradients' slopes are those of the outputs as they were rounded, which may be 1 of a sigmoid.
+    gradients = reference_backward(exact, got["outputs"])
+    for name, expected in {"outputs": reference_forward(exact), **gradients._asdict()}.items():
+        if expected is None:
             assert got[name] is None
         else:
-            assert_close(got[name], expected[name], CUDA[dtype], f"{dtype} {case.options} {name}")
+            assert_close(got[name], expected, CUDA[dtype], f"{dtype} {case.options} {name}")
 
 
 def _assert_same(got: dict[str, Any], expected: dict[str, Any], what: str) -> None:
@@ -67,7 +76,7 @@ def _assert_same(got: dict[str, Any], expected: dict[str, Any], what: str) -> No
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_matches_reference(gpu: Any, size: tuple[int, int, int, int, int]) -> None:
+def test_matches_reference(gpu: Emulated | Real, size: tuple[int, int, int, int, int]) -> None:
     _, timesteps, _, _, width = size
     met = [options for options in OPTIONS[SIZES.index(size) :: 7] if fits(timesteps, width, options)]
     assert met
@@ -75,14 +84,14 @@ def test_matches_reference(gpu: Any, size: tuple[int, int, int, int, int]) -> No
         _assert_matches_reference(make_case(*size, **options), gpu, DTYPES[number % 3])
 
 
-def test_options_match_reference(gpu: Any) -> None:
+def test_options_match_reference(gpu: Emulated | Real) -> None:
     for options in OPTIONS[::5]:
         _assert_matches_reference(make_case(2, 13, 3, 5, 4, **options), gpu)
 
 
 @every_dtype
 @pytest.mark.parametrize("options", LARGE_OPTIONS, ids=str)
-def test_large_matches_reference(gpu: Any, options: dict[str, Any], dtype: str) -> None:
+def test_large_matches_reference(gpu: Emulated | Real, options: dict[str, Any], dtype: str) -> None:
     for size in LARGE:
         _assert_matches_reference(make_case(*size, **options), gpu, dtype)
 
@@ -90,7 +99,7 @@ def test_large_matches_reference(gpu: Any, options: dict[str, Any], dtype: str) 
 @pytest.mark.parametrize(
     "size", [(0, 9, 3, 5, 2), (2, 0, 3, 5, 2), (0, 0, 3, 5, 2), (2, 9, 0, 5, 2), (0, 0, 0, 1, 1)], ids=str
 )
-def test_empty(gpu: Any, size: tuple[int, int, int, int, int]) -> None:
+def test_empty(gpu: Emulated | Real, size: tuple[int, int, int, int, int]) -> None:
     _, timesteps, _, _, width = size
     for options in OPTIONS[::29]:
         if fits(timesteps, width, options):
@@ -108,12 +117,12 @@ def test_empty(gpu: Any, size: tuple[int, int, int, int, int]) -> None:
     ],
     ids=str,
 )
-def test_long_strides_and_dilation(gpu: Any, options: dict[str, Any]) -> None:
+def test_long_strides_and_dilation(gpu: Emulated | Real, options: dict[str, Any]) -> None:
     _assert_matches_reference(make_case(3, 20, 5, 17, 4, **options), gpu)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_reaches_what_sees_it(gpu: Any, bad: float) -> None:
+def test_what_is_not_finite_reaches_what_sees_it(gpu: Emulated | Real, bad: float) -> None:
     """And nothing else: as in the definition."""
     for place, options in itertools.product(
         ("x", "kernel", "bias", "doutputs"), ({}, {"padding": "same", "strides": 2}, {"padding": "same", "groups": 3})
@@ -131,7 +140,7 @@ def test_what_is_not_finite_reaches_what_sees_it(gpu: Any, bad: float) -> None:
             )
 
 
-def test_sequences_do_not_depend_on_the_batch(gpu: Any) -> None:
+def test_sequences_do_not_depend_on_the_batch(gpu: Emulated | Real) -> None:
     case = make_case(5, 30, 5, 17, 3, padding="same", activation="tanh")
     whole = _run(case, gpu)
     for row in (0, 4):
@@ -141,15 +150,22 @@ def test_sequences_do_not_depend_on_the_batch(gpu: Any) -> None:
             np.testing.assert_array_equal(got[name][0], whole[name][row], err_msg=name)
 
 
-def test_same_bits_from_run_to_run(gpu: Any) -> None:
+def test_same_bits_from_run_to_run(gpu: Emulated | Real) -> None:
     case = make_case(*LARGE[0], **LARGE_OPTIONS[0])
-    expected = _run(case, gpu)
-    for order in (1, 2):
-        gpu.take_turns(order)
-        _assert_same(_run(case, gpu), expected, f"order {order}")
+    _assert_same(_run(case, gpu), _run(case, gpu), "again")
 
 
-def test_products_are_float32_for_any_precision(gpu: Any) -> None:
+def test_same_bits_in_any_order_of_threads(emulated: Emulated) -> None:
+    case = make_case(*LARGE[0], **LARGE_OPTIONS[0])
+    expected = _run(case, emulated)
+    try:
+        emulated.order(1)
+        _assert_same(_run(case, emulated), expected, "in another order")
+    finally:
+        emulated.order(0)
+
+
+def test_products_are_float32_for_any_precision(gpu: Emulated | Real) -> None:
     case = make_case(*SIZES[3], activation="tanh")
     expected = _run(case, gpu)
     cuda.set_precision("tf32")
@@ -159,14 +175,18 @@ def test_products_are_float32_for_any_precision(gpu: Any) -> None:
         cuda.set_precision("float32")
 
 
+def _normal(shape: tuple[int, ...]) -> Any:
+    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+
 def _forward_pooled(case: Case, window: Window, **changes: Any) -> functional.MaxPoolResult:
     pool = dict(zip(("pool_size", "pool_strides", "pool_padding"), window, strict=True))
     return functional.conv1d_max_pool_forward(**{**case.arguments, **pool, **changes})
 
 
 @every_dtype
-def test_pooled_is_one_after_the_other(gpu: Any, dtype: str) -> None:
-    """To the bit, except for what overlapping windows add to one gradient: each times the activation's slope, or all."""
+def test_pooled_is_one_after_the_other(gpu: Emulated | Real, dtype: str) -> None:
+    """To the bit, but for what overlapping windows add to one gradient: each times the activation's slope, or all."""
     choices = [
         (options, window)
         for options, window in itertools.product(OPTIONS, WINDOWS)
@@ -177,7 +197,7 @@ def test_pooled_is_one_after_the_other(gpu: Any, dtype: str) -> None:
         result = _forward_pooled(case, window)
         convolved = functional.conv1d_forward(**case.arguments)
         pooled = functional.max_pool_forward(convolved, *window)
-        doutputs = gpu.array(np.random.default_rng(1).standard_normal(tuple(result.outputs.shape)), dtype)
+        doutputs = gpu.array(_normal(tuple(result.outputs.shape)), dtype)
         pool = dict(zip(("pool_size", "pool_strides", "pool_padding"), window, strict=True))
         fused = functional.conv1d_max_pool_backward(result, doutputs, **case.arguments, **pool)
         dconvolved = functional.max_pool_backward(pooled.argmax, doutputs, convolved.shape[1], *window)
@@ -195,32 +215,37 @@ def test_pooled_is_one_after_the_other(gpu: Any, dtype: str) -> None:
                     np.testing.assert_array_equal(gpu.numpy(one), gpu.numpy(two), err_msg=what)
 
 
-def test_pooled_without_argmax(gpu: Any) -> None:
+def test_pooled_without_argmax(gpu: Emulated | Real) -> None:
     case, window = _on_gpu(make_case(2, 13, 3, 5, 4), gpu, "float32"), (3, 2, "same")
     inference, training = _forward_pooled(case, window, save_argmax=False), _forward_pooled(case, window)
     assert inference.argmax is None
     np.testing.assert_array_equal(gpu.numpy(inference.outputs), gpu.numpy(training.outputs))
 
 
+def _assert_max_pool_matches_reference(gpu: Emulated | Real, x: Any, window: Window, dtype: str = "float32") -> None:
+    """Of integers, which every dtype has, and whose sums are."""
+    expected = reference.max_pool_forward(x, *window)
+    doutputs = small_integers(expected.outputs.shape, seed=1)
+    got = functional.max_pool_forward(gpu.array(x, dtype), *window)
+    dx = functional.max_pool_backward(got.argmax, gpu.array(doutputs, dtype), x.shape[1], *window)
+    expected_dx = reference.max_pool_backward(expected.argmax, doutputs, x.shape[1], *window)
+    assert gpu.dtype(got.outputs) == gpu.dtype(dx) == dtype
+    for one, two in ((got.outputs, expected.outputs), (got.argmax, expected.argmax), (dx, expected_dx)):
+        np.testing.assert_array_equal(gpu.numpy(one), two, err_msg=str(window))
+
+
 @every_dtype
 @pytest.mark.parametrize("size", [(1, 1, 1), (3, 17, 7), (2, 23, 33), (0, 4, 3), (2, 0, 3), (2, 4, 0)], ids=str)
-def test_max_pool_matches_reference(gpu: Any, size: tuple[int, int, int], dtype: str) -> None:
-    x = small_integers(size)
+def test_max_pool_matches_reference(gpu: Emulated | Real, size: tuple[int, int, int], dtype: str) -> None:
     for window in WINDOWS[DTYPES.index(dtype) :: 3]:
-        if not window_fits(size[1], window) or (size[1] < window[0] and window[2] == "valid"):
-            continue
-        expected = run_pool(reference, "max", x, window)
-        doutputs = np.random.default_rng(1).integers(-8, 9, expected.outputs.shape).astype("float32")
-        got = run_pool(functional, "max", gpu.array(x, dtype), window, gpu.array(doutputs, dtype))
-        dx = reference.max_pool_backward(expected.argmax, doutputs, size[1], *window)
-        for array, wanted in ((got.outputs, expected.outputs), (got.argmax, expected.argmax), (got.dx, dx)):
-            np.testing.assert_array_equal(gpu.numpy(array), wanted, err_msg=str(window))
+        if window[2] == "same" or size[1] >= window[0]:
+            _assert_max_pool_matches_reference(gpu, small_integers(size), window, dtype)
 
 
 @every_dtype
-def test_max_pool_of_special_values(gpu: Any, dtype: str) -> None:
+def test_max_pool_of_special_values(gpu: Emulated | Real, dtype: str) -> None:
     nan, inf = np.nan, np.inf
-    lowest = {"float32": -0x1.FFFFFEp127, "float16": -65504.0, "bfloat16": -0x1.FEp127}[dtype]
+    lowest = {"float32": -(2 - 2**-23) * 2.0**127, "float16": -65504.0, "bfloat16": -(2 - 2**-7) * 2.0**127}[dtype]
     windows = {
         (nan, 1, 2): (2, 2),
         (1, nan, 0): (1, 0),
@@ -238,7 +263,7 @@ def test_max_pool_of_special_values(gpu: Any, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(("pool_size", "index"), [(256, "uint8"), (257, "uint16"), (65537, "int32")])
-def test_argmax_has_the_smallest_dtype(gpu: Any, pool_size: int, index: str) -> None:
+def test_argmax_has_the_smallest_dtype(gpu: Emulated | Real, pool_size: int, index: str) -> None:
     x = np.zeros((1, pool_size, 1), np.float32)
     x[0, -1] = 1
     result = functional.max_pool_forward(gpu.array(x), pool_size)
@@ -248,37 +273,43 @@ def test_argmax_has_the_smallest_dtype(gpu: Any, pool_size: int, index: str) -> 
     np.testing.assert_array_equal(gpu.numpy(dx), x)
 
 
-def test_a_position_outside_of_the_window_gets_nothing(gpu: Any) -> None:
+def test_a_position_outside_of_the_window_gets_nothing(gpu: Emulated | Real) -> None:
     for strides in (3, 2):
         argmax = np.full((2, functional.pooled_timesteps(12, 3, strides), 17), 200, np.uint8)
         doutputs = gpu.array(np.ones(argmax.shape, np.float32))
         assert not gpu.numpy(functional.max_pool_backward(gpu.array(argmax), doutputs, 12, 3, strides)).any()
 
 
-def test_large_strides_and_windows(gpu: Any) -> None:
-    x = small_integers((2, 7, 3))
+def test_large_strides_and_windows(gpu: Emulated | Real) -> None:
     for window in [(2**31 - 1, 1, "same"), (2, 2**62, "same"), (2, 2**63 - 1, "valid")]:
-        expected = run_pool(reference, "max", x, window)
-        doutputs = np.ones(expected.outputs.shape, np.float32)
-        got = run_pool(functional, "max", gpu.array(x), window, gpu.array(doutputs))
-        np.testing.assert_array_equal(gpu.numpy(got.outputs), expected.outputs)
-        np.testing.assert_array_equal(gpu.numpy(got.argmax), expected.argmax)
-        np.testing.assert_array_equal(
-            gpu.numpy(got.dx), reference.max_pool_backward(expected.argmax, doutputs, 7, *window)
-        )
+        _assert_max_pool_matches_reference(gpu, small_integers((2, 7, 3)), window)
 
 
-def test_bad_input(gpu: Any) -> None:
-    for dtype, change, error, message in (
-        ("float32", {"x": np.zeros((2, 6))}, ValueError, r"^x must have shape \(batch, timesteps, channels\), got \(2, 6\)$"),
-        ("float32", {"bias": np.zeros(5)}, ValueError, r"^bias must have shape \(6,\), got \(5,\)$"),
-        ("float32", {"x": np.zeros((2, 3, 2))}, ValueError, "^x must have at least 4 timesteps"),
-        ("float64", {}, TypeError, "^x must have dtype float32, float16 or bfloat16, got float64$"),
-    ):  # fmt: skip
-        case = make_case(2, 8, 2, 6, 4)
-        case.inputs.update(change)
-        on_gpu = _on_gpu(case, gpu, dtype)
-        with pytest.raises(error, match=message):
-            functional.conv1d_forward(**on_gpu.arguments)
-        with pytest.raises(error, match=message):
-            functional.conv1d_backward(on_gpu.doutputs, on_gpu.doutputs, **on_gpu.arguments)
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": (2, 6)}, ValueError, r"^x must have shape \(batch, timesteps, channels\), got \(2, 6\)$"),
+        ({"x": (2, 3, 2)}, ValueError, "^x must have at least 4 timesteps"),
+        ({"bias": (5,)}, ValueError, r"^bias must have shape \(6,\), got \(5,\)$"),
+    ],
+)
+def test_bad_shapes(
+    gpu: Emulated | Real, change: dict[str, tuple[int, ...]], error: type[Exception], message: str
+) -> None:
+    case = make_case(2, 8, 2, 6, 4)
+    case.inputs.update({name: np.zeros(shape, np.float32) for name, shape in change.items()})
+    case = _on_gpu(case, gpu, "float32")
+    with pytest.raises(error, match=message):
+        functional.conv1d_forward(**case.arguments)
+    with pytest.raises(error, match=message):
+        functional.conv1d_backward(case.doutputs, case.doutputs, **case.arguments)
+
+
+def test_float64_is_the_cpus(gpu: Emulated | Real) -> None:
+    case = _on_gpu(make_case(2, 8, 2, 6, 4, "float64"), gpu, "float64")
+    for call in (
+        lambda: functional.conv1d_forward(**case.arguments),
+        lambda: functional.max_pool_forward(case.doutputs, 2),
+    ):
+        with pytest.raises(TypeError, match=r"^x must have dtype float32, float16 or bfloat16, got float64$"):
+            call()
