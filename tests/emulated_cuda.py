@@ -6,6 +6,7 @@ The sources are those of the real module, compiled for the CPU: tests/cuda_emula
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import importlib.util
 import shutil
 import subprocess
@@ -30,7 +31,7 @@ def missing() -> str | None:
 
 
 def build(folder: Path) -> ModuleType:
-    """Compiles the module into `folder` and loads it, under the real one's name."""
+    """Compiles the module into `folder`, unless it is there, and loads it under the real one's name."""
     import pybind11
 
     generator = ("-G", "Ninja") if shutil.which("ninja") else ()
@@ -40,8 +41,12 @@ def build(folder: Path) -> ModuleType:
         "pybind11_DIR": pybind11.get_cmake_dir(),
     }
     defines = [f"-D{name}={value}" for name, value in settings.items()]
-    _run("cmake", "-S", str(_SOURCE), "-B", str(folder), *generator, *defines)
-    _run("cmake", "--build", str(folder), "--parallel", "2")
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not list(folder.glob("_cuda.*.so")):
+            _run("cmake", "-S", str(_SOURCE), "-B", str(folder), *generator, *defines)
+            _run("cmake", "--build", str(folder), "--parallel", "2")
     [path] = folder.glob("_cuda.*.so")
     spec = importlib.util.spec_from_file_location("fastseq._cuda", path)
     assert spec is not None

@@ -8,103 +8,20 @@ from __future__ import annotations
 import ctypes
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import conv1d_cases
-import emulated_cuda
 import numpy as np
 import pytest
 import rnn_cases
 from emulated_cuda import DlpackArray, InterfaceArray, as_bfloat16
+from gpu_arrays import DTYPES, Emulated, Real, mapped, on_gpu, rounded
 from pool_cases import run_pool, small_integers
 from processes import run_python
 from tolerances import CUDA, assert_close
 
 from fastseq import cuda, functional, reference, runtime
-
-DTYPES = ("float32", "float16", "bfloat16")
-
-
-@pytest.fixture(scope="session")
-def emulation(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    missing = emulated_cuda.missing()
-    if missing:
-        pytest.skip(f"no emulated GPU: {missing}")
-    return emulated_cuda.build(tmp_path_factory.mktemp("emulation"))
-
-
-@pytest.fixture
-def emulated(emulation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Emulated:
-    monkeypatch.setitem(sys.modules, "fastseq._cuda", emulation)
-    return Emulated(emulation)
-
-
-@pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.cuda)])
-def gpu(request: pytest.FixtureRequest) -> Emulated | Real:
-    """Makes arrays on a GPU, and NumPy arrays of what comes back."""
-    if request.param == "emulated":
-        return request.getfixturevalue("emulated")  # type: ignore[no-any-return]
-    reason = cuda.unavailable_because()
-    if reason:
-        pytest.skip(f"no GPU: {reason}")
-    return Real(pytest.importorskip("torch", reason="arrays on a GPU are made with PyTorch"))
-
-
-class Emulated:
-    def __init__(self, extension: ModuleType) -> None:
-        self.extension = extension
-
-    def array(self, array: Any, dtype: str = "float32") -> Any:
-        """By one protocol after the other; what is not of floats keeps its dtype."""
-        if array.dtype.kind != "f":
-            return InterfaceArray(array)
-        if dtype == "bfloat16":
-            return DlpackArray(as_bfloat16(array), dtype)
-        return DlpackArray(array, versioned=False) if dtype == "float32" else InterfaceArray(array.astype(dtype))
-
-    def numpy(self, array: Any) -> Any:
-        return emulated_cuda.to_numpy(array)
-
-    def dtype(self, array: Any) -> str:
-        return str(array.dtype)
-
-
-class Real:
-    def __init__(self, torch: Any) -> None:
-        self.torch = torch
-
-    def array(self, array: Any, dtype: str = "float32") -> Any:
-        tensor = self.torch.from_numpy(np.ascontiguousarray(array))
-        return (tensor.to(getattr(self.torch, dtype)) if array.dtype.kind == "f" else tensor).cuda()
-
-    def numpy(self, array: Any) -> Any:
-        return (array.float() if array.dtype == self.torch.bfloat16 else array).cpu().numpy()
-
-    def dtype(self, array: Any) -> str:
-        return str(array.dtype).removeprefix("torch.")
-
-
-def _rounded(array: Any, dtype: str) -> Any:
-    """To what `dtype` can hold, as the array's own dtype."""
-    if array.dtype.kind != "f" or dtype == "float32":
-        return array
-    if dtype == "bfloat16":
-        return (as_bfloat16(array).astype(np.uint32) << 16).view(np.float32)
-    return array.astype(dtype).astype(array.dtype)
-
-
-def _mapped(arguments: dict[str, Any], change: Any) -> dict[str, Any]:
-    return {name: change(value) if isinstance(value, np.ndarray) else value for name, value in arguments.items()}
-
-
-def _rnn_case(cell: str, dtype: str, change: Any, **options: Any) -> rnn_cases.Case:
-    """A case whose arrays are `change`d, having been rounded to `dtype`."""
-    case = rnn_cases.make_case(cell, 3, 4, 5, 7, **options)
-    for group in ("weights", "states", "masks", "gradients"):
-        changed = _mapped(getattr(case, group), lambda array: change(_rounded(array, dtype)))
-        setattr(case, group, changed)
-    return case
 
 
 @rnn_cases.every_variant
@@ -114,8 +31,9 @@ def test_recurrent_matches_reference(
     gpu: Emulated | Real, cell: str, variant: dict[str, Any], dtype: str, masked: bool
 ) -> None:
     options = {**variant, "masked": masked, "dropout": int(masked), "recurrent_dropout": int(masked)}
-    got = rnn_cases.run_native(_rnn_case(cell, dtype, lambda array: gpu.array(array, dtype), **options))
-    expected = rnn_cases.run_reference(_rnn_case(cell, dtype, lambda array: array, **options))
+    case = rnn_cases.make_case(cell, 3, 4, 5, 7, **options)
+    got = rnn_cases.run_native(on_gpu(case, dtype, lambda array: gpu.array(array, dtype)))
+    expected = rnn_cases.run_reference(on_gpu(case, dtype, lambda array: array))
     for name, value in expected.items():
         assert gpu.dtype(got[name]) == dtype
         assert_close(gpu.numpy(got[name]), value, CUDA[dtype], name)
@@ -127,10 +45,10 @@ def test_recurrent_matches_reference(
 )
 def test_conv1d_matches_reference(gpu: Emulated | Real, dtype: str, options: dict[str, Any]) -> None:
     case = conv1d_cases.make_case(2, 9, 3, 4, 3, **options)
-    case.inputs = _mapped(case.inputs, lambda array: _rounded(array, dtype))
-    case.doutputs = _rounded(case.doutputs, dtype)
+    case.inputs = mapped(case.inputs, lambda array: rounded(array, dtype))
+    case.doutputs = rounded(case.doutputs, dtype)
     expected = conv1d_cases.run_reference(case)
-    case.inputs = _mapped(case.inputs, lambda array: gpu.array(array, dtype))
+    case.inputs = mapped(case.inputs, lambda array: gpu.array(array, dtype))
     case.doutputs = gpu.array(case.doutputs, dtype)
     got = conv1d_cases.run_native(case)
     for name, value in expected.items():
@@ -145,7 +63,7 @@ def test_conv1d_matches_reference(gpu: Emulated | Real, dtype: str, options: dic
 def test_conv1d_max_pool_matches_the_two_ops(gpu: Emulated | Real, window: Any) -> None:
     case = conv1d_cases.make_case(2, 12, 3, 4, 3, activation="relu")
     options = {**case.options, **dict(zip(("pool_size", "pool_strides", "pool_padding"), window, strict=True))}
-    inputs = _mapped(case.inputs, gpu.array)
+    inputs = mapped(case.inputs, gpu.array)
     convolved = conv1d_cases.reference_forward(case)
     pooled = reference.max_pool_forward(convolved, *window)
     got = functional.conv1d_max_pool_forward(**inputs, **options)
@@ -163,7 +81,7 @@ def test_conv1d_max_pool_matches_the_two_ops(gpu: Emulated | Real, window: Any) 
 def test_max_pool_matches_reference(gpu: Emulated | Real, window: Any, dtype: str) -> None:
     x = small_integers((2, 11, 3))
     expected = run_pool(reference, "max", x, window)
-    doutputs = _rounded(np.random.default_rng(1).standard_normal(expected.outputs.shape).astype(np.float32), dtype)
+    doutputs = rounded(np.random.default_rng(1).standard_normal(expected.outputs.shape).astype(np.float32), dtype)
     expected = run_pool(reference, "max", x, window, doutputs)
     got = functional.max_pool_forward(gpu.array(x, dtype), *window)
     dx = functional.max_pool_backward(got.argmax, gpu.array(doutputs, dtype), x.shape[1], *window)
@@ -241,7 +159,7 @@ def test_bfloat16_has_no_cuda_array_interface(emulated: Emulated) -> None:
 
 def test_mask_may_be_uint8(emulated: Emulated) -> None:
     case = rnn_cases.make_case("simple_rnn", 2, 3, 2, 3, masked=True)
-    weights = _mapped(case.weights, emulated.array)
+    weights = mapped(case.weights, emulated.array)
     results = [
         functional.simple_rnn_forward(**weights, mask=DlpackArray(case.masks["mask"].astype(dtype))).outputs
         for dtype in ("bool", "uint8")
