@@ -16,12 +16,14 @@ import sys
 
 import numpy as np
 
-from fastseq.bench.environment import add_options, header, positive, prepare
+from fastseq.bench.environment import add_options, prepare
 from fastseq.bench.layers import CASES, Case, make_arrays, make_layer_side
+from fastseq.bench.machine import header
 from fastseq.bench.problems import Results, error, make_problem
 from fastseq.bench.shapes import GATES, SHAPE_HELP, Shape, shapes_of
 from fastseq.bench.sides import make_side, packages
 from fastseq.bench.tables import table
+from fastseq.options import positive
 
 _SIDES = ["fast", "stock"]
 _LAYERS = ("conv1d", "conv1d-wide")  # those that sum; pools, dropout and embeddings give stock's own bits or nearly

@@ -13,7 +13,8 @@ import argparse
 import functools
 
 from fastseq.bench.attention import SCORES, SHAPE, make_attention_side
-from fastseq.bench.environment import add_options, header, prepare
+from fastseq.bench.environment import add_options, prepare
+from fastseq.bench.machine import header
 from fastseq.bench.problems import make_problem, verify
 from fastseq.bench.sides import make_side
 from fastseq.bench.tables import milliseconds, table

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from fastseq import runtime
-from fastseq.bench.environment import cpu_name, prepare
+from fastseq.bench.environment import prepare
 from fastseq.bench.layers import CASES, LAYER_PASSES, LAYER_SIDES, make_layer_side, passes_of, verify_layer
+from fastseq.bench.machine import cpu_name
 from fastseq.bench.sides import UnavailableError
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from fastseq import runtime
-from fastseq.bench.environment import cpu_name, prepare
+from fastseq.bench.environment import prepare
+from fastseq.bench.machine import cpu_name
 from fastseq.bench.peak import fma_peak
 from fastseq.bench.problems import make_problem, verify
 from fastseq.bench.shapes import DEFAULT_SHAPES, PASSES, SHAPES

@@ -20,7 +20,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fastseq.bench.environment import add_options, cpu_name
+from fastseq.bench.environment import add_options
+from fastseq.bench.machine import cpu_name
 from fastseq.bench.problems import Problem, make_problem, verify
 from fastseq.bench.processes import Worker
 from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, shapes_of

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 
-from fastseq.bench.environment import add_options, header, prepare
+from fastseq.bench.environment import add_options, prepare
 from fastseq.bench.layers import CASES, LAYER_PASSES, LAYER_SIDES, layer_comparison, passes_of
+from fastseq.bench.machine import header
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.tables import describe
 

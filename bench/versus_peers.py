@@ -18,7 +18,8 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq.bench.environment import add_options, header, prepare
+from fastseq.bench.environment import add_options, prepare
+from fastseq.bench.machine import header
 from fastseq.bench.measuring import Comparison, Measurement
 from fastseq.bench.problems import Problem, Results, make_problem
 from fastseq.bench.recurrent import recurrent_comparison

@@ -21,8 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fastseq.bench.environment import add_options, header, prepare
+from fastseq.bench.environment import add_options, prepare
 from fastseq.bench.layers import LAYER_SIDES
+from fastseq.bench.machine import header
 from fastseq.bench.measuring import Comparison, Measurement
 from fastseq.bench.tables import describe, milliseconds, table
 from fastseq.bench.timing import Samples, Turn, interleave, time_runs

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastseq.options import make_writable, positive
+from fastseq.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     from fastseq.models import Layers
@@ -90,16 +91,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "run":
         return _run(options.script, options.arguments)
-    # TensorFlow's notes on what it was compiled with are not the user's business.
+    # TensorFlow's notes on the machine are not the user's business, unless the user says so.
+    quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         if options.command == "info":
-            return _info()
+            return _info(quiet=quiet)
         if options.command == "bench":
             from fastseq.bench import command
 
-            return command.run(options, parser, _MODELS)
-        return _train(options, parser)
+            return command.run(options, parser, _MODELS, quiet=quiet)
+        return _train(options, parser, quiet=quiet)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
@@ -120,7 +122,7 @@ def _run(script: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def _train(options: argparse.Namespace, parser: argparse.ArgumentParser, *, quiet: bool) -> int:
     if options.compare and options.layers == "stock":
         parser.error("--compare trains both kinds of layers; leave out --layers stock")
     if options.jit and not options.compare and options.layers == "fast":
@@ -129,6 +131,7 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error(f"argument --seed: must be between 0 and {2**31 - 1}, got {options.seed}")
     out: Path = options.out or Path("runs") / options.model
     make_writable(out, parser)
+    start_tensorflow(quiet=quiet)
     if options.threads is not None:
         import tensorflow as tf
 
@@ -140,6 +143,7 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from fastseq import runtime
     from fastseq.data import DataError
     from fastseq.models import MODELS
+    from fastseq.results import save_forecast, save_result, save_training
     from fastseq.training import Trainer
 
     if options.threads is not None:
@@ -169,9 +173,9 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     try:
         trainer.train()
         # Before the evaluation, which takes its time and may be interrupted too.
-        files = trainer.save_training(out)
+        files = save_training(trainer, out)
         trainer.test()
-        files += [trainer.save_result(out), *trainer.save_forecast(out)]
+        files += [save_result(trainer, out), *save_forecast(trainer, out)]
     except OSError as error:
         print(f"fastseq: error: cannot write to {out}: {error}", file=sys.stderr)
         return 2
@@ -195,10 +199,11 @@ def _report(trainer: Trainer) -> None:
     print(f"Test {metric.title}: {trainer.runs[0].test_metric:.4f}{naive}{note}")
 
 
-def _info() -> int:
+def _info(*, quiet: bool) -> int:
+    start_tensorflow(quiet=quiet)
     from fastseq import runtime
     from fastseq.data import DataError, locate
-    from fastseq.training import versions
+    from fastseq.results import versions
 
     def describe_isa() -> str:
         try:

@@ -9,9 +9,12 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from processes import run_python
 
 from fastseq import cli, runtime
 from fastseq._libraries import core
-from fastseq.bench import command, drawing, environment, measuring, progress, sides, suite, verdicts
+from fastseq.bench import command, drawing, machine, measuring, page, progress, record, sides, suite, verdicts
 from fastseq.bench.charts import ratio_drawing
 from fastseq.bench.problems import Results, make_problem, verify
 from fastseq.bench.processes import Worker
@@ -127,7 +130,7 @@ class _Page(html.parser.HTMLParser):
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
     """Runs the command on made-up comparisons, in this process whatever it has imported."""
     monkeypatch.setattr(command, "prepare", lambda threads, isa: threads or 1)
-    monkeypatch.setattr(command, "start_tensorflow", lambda: None)
+    monkeypatch.setattr(command, "start_tensorflow", lambda **_: None)
     monkeypatch.setattr(command, "not_installed", lambda side: "jax is not installed" * (side == "keras-jax"))
 
     def run(*comparisons: measuring.Comparison, arguments: tuple[str, ...] = ()) -> int:
@@ -192,6 +195,47 @@ def test_whole_way(tmp_path: Path) -> None:
     written = {path.name for path in (tmp_path / "new" / "out").iterdir()}
     charts = {"ratios-models.png", "ratios-recurrent.png", "ratios-layers.png", "peak.png", "scaling.png"}
     assert written == {"report.html", "results.json", *charts}
+    _check_figures_of_documentation(tmp_path / "new" / "out" / "results.json", tmp_path)
+
+
+def _check_figures_of_documentation(results: Path, out: Path) -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    draw = [sys.executable, str(docs / "figures"), "--measured", str(results), "--out", str(out)]
+    subprocess.run(draw, check=True)
+    drawn = {file.name for file in out.glob("*.svg")}
+    assert drawn == {file.name for file in (docs / "figures").glob("bench-*.svg")}
+    shown = (docs / "benchmarks.md").read_text()
+    for name in drawn:
+        assert f"](figures/{name})" in shown
+        text = "".join(ElementTree.parse(out / name).getroot().itertext())
+        assert "2 threads" in text
+        assert "fastseq bench" in text
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    refused = _comparison(fast=_Side(), stock=_Side(0.002), torch=_Side(result=2.0))
+    sizes = dataclasses.replace(
+        _comparison(**{"1": _Side(), "8": _Side(0.004)}),
+        name="scaling/lstm/batch",
+        kind="scaling",
+        reference=None,
+        labels={"1": "batch 1", "8": "batch 8"},
+    )
+    made = record.Record("fastseq bench", "2020-01-01T00:00:00+00:00", 1, {"CPU": "one"}, {}, {})
+    made.measurements += [measuring.Measurement(one, 3) for one in (refused, sizes)]
+    for one in made.measurements:
+        one.run(one.comparison.sides)
+    file = tmp_path / "results.json"
+    record.save_json(made, file)
+    read = record.load_json(file)
+    assert read.as_json() == made.as_json()
+    assert page.page_of(read, page.drawings_of(read)) == page.page_of(made, page.drawings_of(made))
+    with pytest.raises(RuntimeError, match="was read from a file"):
+        read.measurements[0].comparison.make("fast")
+    for wrong in ("[]", "{}", "no JSON"):
+        file.write_text(wrong)
+        with pytest.raises(ValueError, match=r"results\.json is not a results\.json of this version"):
+            record.load_json(file)
 
 
 def test_reports_losses_as_wins(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -371,7 +415,7 @@ def test_environment_is_told_without_secrets_and_paths(monkeypatch: pytest.Monke
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/home/somebody/secret --xla_cpu_max_isa=AVX2")
-    told = environment.machine()["environment"]
+    told = machine.machine()["environment"]
     assert "secret" not in told
     assert "somebody" not in told
     assert "OMP_NUM_THREADS=2" in told
@@ -430,9 +474,14 @@ def test_without_matplotlib(
 def test_save_drawing(tmp_path: Path) -> None:
     made = ratio_drawing("A & B", [_measured(fast=_Side(), stock=_Side(0.5))])
     assert made is not None
+    assert "var(--ink" in drawing.to_svg(made)
+    made = drawing.framed(made, ["measured on <a machine>", "by a command"])
+    made.add(drawing.Polygon([(1, 1), (9, 1), (5, 9)], "win"))
     drawing.save_drawing(made, tmp_path / "a.svg")
-    assert "A &amp; B" in (tmp_path / "a.svg").read_text()
-    assert "500×" in (tmp_path / "a.svg").read_text()
+    written = (tmp_path / "a.svg").read_text()
+    for text in ("A &amp; B", "500×", "measured on &lt;a machine&gt;", "by a command", "1.0,1.0 9.0,1.0 5.0,9.0"):
+        assert text in written
+    assert "var(" not in written  # many programs that show SVG know no variables
     drawing.save_drawing(made, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"as \.svg or \.png, got a\.pdf"):

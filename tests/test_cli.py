@@ -6,16 +6,19 @@ import csv
 import dataclasses
 import functools
 import json
+import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import keras
+import matplotlib.figure
 import numpy as np
 import pytest
 from processes import run_python
 
-from fastseq import cli, models, training
+from fastseq import cli, models, plots, training
 from fastseq.data import TrainingData
 
 
@@ -383,6 +386,46 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
         "imdb data",
     ):
         assert word in shown
+
+
+def test_tensorflow_starts_without_notes() -> None:
+    done = run_python('from fastseq import cli; cli.main(["info"])', remove=("TF_CPP_MIN_LOG_LEVEL",))
+    assert done.returncode == 0, done.stderr
+    assert "tensorflow" in done.stdout
+    assert not re.search(r"^[IWE]\d{4} |oneDNN|cuda|absl", done.stderr, re.MULTILINE), done.stderr
+
+
+def test_only_notes_are_kept_from_stderr() -> None:
+    code = """
+import os
+from fastseq.tensorflow_start import _without_notes
+with _without_notes():
+    for line in (
+        "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
+        "I0000 00:00:1795272924.780974   17282 port.cc:153] oneDNN custom operations are on.",
+        "2024-05-01 12:00:00.123456: E external/local_xla/cuda_fft.cc:479] Unable to register cuFFT factory",
+        "F0000 00:00:1795272924.780974   17282 cpu_feature_guard.cc:97] AVX is not available",
+        "a warning of Python's",
+    ):
+        os.write(2, line.encode() + b"\\n")
+    os.abort()
+"""
+    done = run_python(code)
+    assert done.returncode == -signal.SIGABRT
+    (fatal, warning) = done.stderr.splitlines()
+    assert "AVX is not available" in fatal
+    assert warning == "a warning of Python's"
+
+
+def test_plot_of_losses_counts_whole_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    for epochs in (1, 3):
+        plots.plot_losses({"fast": dict.fromkeys(("loss", "val_loss"), [1.0] * epochs)}, "a model", tmp_path)
+        (axes,) = figures.pop().axes
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert ticks == list(range(1, epochs + 1))
 
 
 def test_the_classic_model_on_real_data(real_data: str) -> None:

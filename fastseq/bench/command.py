@@ -11,7 +11,8 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fastseq.bench.environment import busy, load, machine, prepare, start_tensorflow, versions
+from fastseq.bench.environment import prepare
+from fastseq.bench.machine import busy, load, machine, versions
 from fastseq.bench.measuring import Budget, Measurement
 from fastseq.bench.page import CHARTS, drawings_of, page_of
 from fastseq.bench.progress import Progress
@@ -20,6 +21,7 @@ from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
 from fastseq.bench.tables import glance
 from fastseq.options import make_writable, positive
+from fastseq.tensorflow_start import start_tensorflow
 
 _OUT = Path("runs/bench")
 _MODE_ROUNDS = {True: 5, False: 10}
@@ -44,13 +46,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help="default: %(default)s")
 
 
-def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Sequence[str]) -> int:
+def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Sequence[str], *, quiet: bool) -> int:
     """Runs the command.
 
     Args:
         options: As `add_options` has them.
         parser: Takes errors.
         models: The names of all models.
+        quiet: Whether TensorFlow is to start without its notes.
 
     Returns:
         0; 1 where a side computed something else, or failed; 130 after Ctrl-C.
@@ -81,7 +84,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
         warnings=[warning] if (warning := busy()) else [],
     )
     if "fast" not in record.missing and any("scaling" not in task.parts for task in tasks):
-        start_tensorflow()  # or its notes would come across the line that says how far this is
+        start_tensorflow(quiet=quiet)  # or its notes would come across the line that says how far this is
     asked = [peer for peer in options.peers or [] if peer not in record.missing]
     progress = Progress(len(tasks), budget.left(), sys.stderr)
     try:
@@ -187,7 +190,7 @@ def write(record: Record, out: Path) -> list[Path]:
     Raises:
         OSError: It cannot be written.
     """
-    from fastseq.bench.drawing import save_drawing
+    from fastseq.bench.drawing import framed, save_drawing
 
     drawings = drawings_of(record)
     for name in CHARTS:
@@ -200,5 +203,5 @@ def write(record: Record, out: Path) -> list[Path]:
         return written
     for name, drawing in drawings.items():
         written.append(out / f"{name}.png")
-        save_drawing(drawing, written[-1])
+        save_drawing(framed(drawing), written[-1])
     return written
