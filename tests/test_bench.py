@@ -489,6 +489,22 @@ def test_save_drawing(tmp_path: Path) -> None:
     assert ratio_drawing("nothing", [_measured(fast=_Side())]) is None
 
 
+def test_scripts_tell_their_options() -> None:
+    scripts = [path for path in (Path(__file__).parent.parent / "bench").glob("*.py") if "__main__" in path.read_text()]
+    assert scripts
+    code = f"""
+import contextlib, io, runpy, sys
+for script in {[str(path) for path in scripts]}:
+    sys.argv = [script, "--help"]
+    sys.path.insert(0, script.rpartition("/")[0])
+    with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
+        runpy.run_path(script, run_name="__main__")
+    assert "--threads" in told.getvalue(), script
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
 _WHOLE_MODELS = """
 import contextlib
 import runpy

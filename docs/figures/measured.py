@@ -57,4 +57,4 @@ def _caption(record: Record) -> list[str]:
         record.command,
         *record.warnings,
     )
-    return [line for sentence in sentences for line in textwrap.wrap(sentence, _LINE)]
+    return [line for sentence in sentences for line in textwrap.wrap(sentence, _LINE, break_on_hyphens=False)]
