@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastseq.options import make_writable, positive
-from fastseq.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     from fastseq.models import Layers
@@ -91,17 +90,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "run":
         return _run(options.script, options.arguments)
-    # TensorFlow's notes on the machine are not the user's business, unless the user says so.
-    quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+    # TensorFlow's notes on the machine are not the user's business. (2.21 writes some all the same.)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         if options.command == "info":
-            return _info(quiet=quiet)
+            return _info()
         if options.command == "bench":
             from fastseq.bench import command
 
-            return command.run(options, parser, _MODELS, quiet=quiet)
-        return _train(options, parser, quiet=quiet)
+            return command.run(options, parser, _MODELS)
+        return _train(options, parser)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
@@ -122,7 +120,7 @@ def _run(script: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace, parser: argparse.ArgumentParser, *, quiet: bool) -> int:
+def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if options.compare and options.layers == "stock":
         parser.error("--compare trains both kinds of layers; leave out --layers stock")
     if options.jit and not options.compare and options.layers == "fast":
@@ -131,7 +129,6 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser, *, quie
         parser.error(f"argument --seed: must be between 0 and {2**31 - 1}, got {options.seed}")
     out: Path = options.out or Path("runs") / options.model
     make_writable(out, parser)
-    start_tensorflow(quiet=quiet)
     if options.threads is not None:
         import tensorflow as tf
 
@@ -199,8 +196,7 @@ def _report(trainer: Trainer) -> None:
     print(f"Test {metric.title}: {trainer.runs[0].test_metric:.4f}{naive}{note}")
 
 
-def _info(*, quiet: bool) -> int:
-    start_tensorflow(quiet=quiet)
+def _info() -> int:
     from fastseq import runtime
     from fastseq.data import DataError, locate
     from fastseq.results import versions

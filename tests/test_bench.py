@@ -130,7 +130,6 @@ class _Page(html.parser.HTMLParser):
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
     """Runs the command on made-up comparisons, in this process whatever it has imported."""
     monkeypatch.setattr(command, "prepare", lambda threads, isa: threads or 1)
-    monkeypatch.setattr(command, "start_tensorflow", lambda **_: None)
     monkeypatch.setattr(command, "not_installed", lambda side: "jax is not installed" * (side == "keras-jax"))
 
     def run(*comparisons: measuring.Comparison, arguments: tuple[str, ...] = ()) -> int:

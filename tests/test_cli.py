@@ -6,8 +6,6 @@ import csv
 import dataclasses
 import functools
 import json
-import re
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -386,35 +384,6 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
         "imdb data",
     ):
         assert word in shown
-
-
-def test_tensorflow_starts_without_notes() -> None:
-    done = run_python('from fastseq import cli; cli.main(["info"])', remove=("TF_CPP_MIN_LOG_LEVEL",))
-    assert done.returncode == 0, done.stderr
-    assert "tensorflow" in done.stdout
-    assert not re.search(r"^[IWE]\d{4} |oneDNN|cuda|absl", done.stderr, re.MULTILINE), done.stderr
-
-
-def test_only_notes_are_kept_from_stderr() -> None:
-    code = """
-import os
-from fastseq.tensorflow_start import _without_notes
-with _without_notes():
-    for line in (
-        "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
-        "I0000 00:00:1795272924.780974   17282 port.cc:153] oneDNN custom operations are on.",
-        "2024-05-01 12:00:00.123456: E external/local_xla/cuda_fft.cc:479] Unable to register cuFFT factory",
-        "F0000 00:00:1795272924.780974   17282 cpu_feature_guard.cc:97] AVX is not available",
-        "a warning of Python's",
-    ):
-        os.write(2, line.encode() + b"\\n")
-    os.abort()
-"""
-    done = run_python(code)
-    assert done.returncode == -signal.SIGABRT
-    (fatal, warning) = done.stderr.splitlines()
-    assert "AVX is not available" in fatal
-    assert warning == "a warning of Python's"
 
 
 def test_plot_of_losses_counts_whole_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

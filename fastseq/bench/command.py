@@ -21,7 +21,6 @@ from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
 from fastseq.bench.tables import glance
 from fastseq.options import make_writable, positive
-from fastseq.tensorflow_start import start_tensorflow
 
 _OUT = Path("runs/bench")
 _MODE_ROUNDS = {True: 5, False: 10}
@@ -46,14 +45,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help="default: %(default)s")
 
 
-def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Sequence[str], *, quiet: bool) -> int:
+def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Sequence[str]) -> int:
     """Runs the command.
 
     Args:
         options: As `add_options` has them.
         parser: Takes errors.
         models: The names of all models.
-        quiet: Whether TensorFlow is to start without its notes.
 
     Returns:
         0; 1 where a side computed something else, or failed; 130 after Ctrl-C.
@@ -83,8 +81,6 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
         missing={side: reason for side in sides if (reason := not_installed(side))},
         warnings=[warning] if (warning := busy()) else [],
     )
-    if "fast" not in record.missing and any("scaling" not in task.parts for task in tasks):
-        start_tensorflow(quiet=quiet)  # or its notes would come across the line that says how far this is
     asked = [peer for peer in options.peers or [] if peer not in record.missing]
     progress = Progress(len(tasks), budget.left(), sys.stderr)
     try:
