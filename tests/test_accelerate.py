@@ -549,6 +549,20 @@ def test_flags_stay() -> None:
         assert model.metrics[0] is tracker
 
 
+@pytest.mark.skipif(not hasattr(layers.Layer, "_register_call_context_args"), reason="this Keras has none")
+def test_call_context_arguments_stay() -> None:
+    layer = layers.MaxPooling1D(2)
+    layer._register_call_context_args("mode")
+    model = keras.Sequential([keras.Input((4, 3)), layer])
+    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype("float32")
+    expected = layer(x, mode=True)
+    for change in (accelerate, to_stock):
+        change(model)
+        np.testing.assert_array_equal(layer(x, mode=True), expected)
+        assert set(layer._call_has_context_arg) == layer._call_context_args == {"mode", "training"}
+        assert layer._call_has_context_arg["training"] == (change is accelerate)  # an argument of FastMaxPooling1D
+
+
 def test_half_types() -> None:
     """Kernels compute in float32 there, and stock Keras in half: the same but for that."""
     results = []
