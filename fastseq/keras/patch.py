@@ -113,37 +113,49 @@ def _replace_constructors() -> None:
         _replace(stock, "__init__", _init(stock, STAND_INS[stock]))
 
 
-def _replace(stock: type, name: str, function: Callable[..., Any]) -> None:
-    """Sets a class's attribute until `_restore` is closed."""
-    if name in vars(stock):
-        _restore.callback(setattr, stock, name, vars(stock)[name])
-    else:
-        _restore.callback(delattr, stock, name)
-    setattr(stock, name, function)
+def _replace(stock: type, name: str, ours: Callable[..., Any]) -> None:
+    """Sets a class's attribute until `_restore` is closed, or until someone else sets another."""
+    before = vars(stock).get(name)
+
+    def restore() -> None:
+        if vars(stock).get(name) is not ours:
+            return  # what others have made of it since; ours, if they call it, does nothing without a patch
+        if before is None:
+            delattr(stock, name)
+        else:
+            setattr(stock, name, before)
+
+    _restore.callback(restore)
+    setattr(stock, name, ours)
 
 
 def _new(stock: Any, stand_in: type) -> Callable[..., Any]:
     """A layer's `__new__`."""
+    own = vars(stock).get("__new__")
 
     @functools.wraps(stock.__new__)
     def new(cls: type, *args: Any, **kwargs: Any) -> Any:
-        return super(stock, cls).__new__(stand_in if cls is stock else cls, *args, **kwargs)
+        original = super(stock, cls).__new__ if own is None else own.__get__(None, stock)
+        return original(stand_in if cls is stock and _in_force else cls, *args, **kwargs)
 
     # What `inspect.signature` says of the class.
     vars(new)["__signature__"] = inspect.signature(stock.__init__)
     return new
 
 
-def _init(stock: Any, stand_in: type) -> Callable[..., Any]:
+def _init(stock: Any, stand_in: Any) -> Callable[..., Any]:
     """An optimizer's `__init__`: a class that inherits its `__new__` from `object` cannot be rid of another one."""
     original = stock.__init__
 
     @functools.wraps(original)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        if type(self) is stock:
-            object.__setattr__(self, "__class__", stand_in)
-            self.__init__(*args, **kwargs)
-        else:
+        if type(self) is not stock or not _in_force:
             original(self, *args, **kwargs)
+            return
+        object.__setattr__(self, "__class__", stand_in)
+        # What the fast one's __init__ does, but that begins at the class, where others may have wrapped this.
+        use_native = kwargs.pop("use_native", stand_in.use_native)
+        original(self, *args, **kwargs)
+        self._set_use_native(use_native)
 
     return init
