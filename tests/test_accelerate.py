@@ -297,6 +297,17 @@ def test_branches_and_subclassed_models_take_two_passes() -> None:
         assert [name for name in _operations(accelerate(model), x) if "Conv" in name or "Pool" in name] == TWO_PASSES
 
 
+def test_only_what_is_traced_asks_for_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = accelerate(_seeded(_pooled))
+    asked: list[Any] = []
+    monkeypatch.setattr("fastseq.keras.pooling.in_one_pass", asked.append)
+    model(SIGNAL)
+    model.layers[1](SIGNAL)
+    assert asked == []
+    assert _operations(model, SIGNAL) == TWO_PASSES
+    assert asked == [model.layers[1]]
+
+
 @every_wrap
 def test_the_convolution_is_there_for_who_asks(wrap: Any) -> None:
     """Its values, and gradients by them: of a model that has them for an output, and of layers called one by one."""
@@ -534,6 +545,20 @@ def test_a_layer_of_two_models() -> None:
     to_stock(one)
     assert type(lstm) is layers.LSTM
     _assert_all_close([model.predict_on_batch(x) for model in (one, two)], expected, PREDICTIONS)
+
+
+def test_bound_methods_are_of_the_layer_as_it_was() -> None:
+    model, expected = _pooled(), layers.Conv1D.call
+    convolution = model.layers[0]
+    as_stock = convolution.call
+    accelerate(model, verbose=False)
+    as_fast = convolution.call
+    assert as_stock.__func__ is expected
+    assert_close(as_stock(SIGNAL), as_fast(SIGNAL), PREDICTIONS)
+    to_stock(model)
+    with pytest.raises(AttributeError, match="'Conv1D' object has no attribute"):
+        as_fast(SIGNAL)
+    assert_close(convolution.call(SIGNAL), as_stock(SIGNAL), PREDICTIONS)
 
 
 def test_flags_stay() -> None:

@@ -54,16 +54,18 @@ def patch() -> Patch:
     `from_config`, `keras.layers.deserialize`, `clone_model` and `load_model`, and for what Keras itself constructs.
 
     What is constructed is saved under the stock name: `.keras` files and configs open in any process, with fastseq or
-    without, and give fast layers where Keras is patched. What `model.export` writes holds fastseq's operations: a
-    SavedModel needs `fastseq.keras` imported, and formats without custom operations (ONNX, LiteRT) need the model
+    without, and give fast layers where Keras is patched. They have no arguments that only fast layers take, such as
+    `use_native`. A copy or pickle of a layer or an optimizer gives a fast one, patched or not; that of a model, or of a
+    layer of Keras's with layers in it, is made from such a file. What `model.export` writes holds fastseq's operations:
+    a SavedModel needs `fastseq.keras` imported, and formats without custom operations (ONNX, LiteRT) need the model
     loaded without the patch. `isinstance` takes a fast layer for a stock one, as ever.
 
     These stay stock: layers that exist already; subclasses, whose own methods may rely on how the stock ones work
     (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`). `type(layer) is keras.layers.LSTM` is false of a fast
     layer. What else differs from stock Keras is said of each twin: `FastEmbedding` refuses negative ids.
 
-    Patches nest: Keras is stock again when all of them are taken back. Not to be called while other threads construct
-    layers.
+    Patches nest: Keras is stock again when all of them are taken back, but for what others have changed meanwhile. Not
+    to be called while other threads construct layers.
 
     Returns:
         A context manager that takes the patch back at its end.
