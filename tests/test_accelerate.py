@@ -169,9 +169,10 @@ def _trained_as_stock(build: Build) -> None:
     expected = _variables(_train(_seeded(build), IDS, TARGETS, 4))
     for before, change in ((lambda model: model, accelerate), (accelerate, to_stock)):
         model = _train(before(_seeded(build)), IDS, TARGETS, 2)
-        iterations = int(model.optimizer.iterations)
+        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # Keras 3.5 counts in that one only
+        iterations = int(optimizer.iterations)
         _train(change(model), IDS, TARGETS, 2)
-        assert int(model.optimizer.iterations) > iterations
+        assert int(optimizer.iterations) > iterations
         _assert_all_close(_variables(model), expected, WEIGHTS)
 
 
