@@ -175,7 +175,7 @@ def idle(asked: Sequence[str], record: Record) -> list[str]:
     return [
         f"{peer} takes part in nothing that was chosen"
         for peer in asked
-        if not any(peer in one.comparison.sides for one in record.measurements)
+        if all(peer in one.absent or peer not in one.comparison.sides for one in record.measurements)
     ]
 
 

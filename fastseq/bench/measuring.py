@@ -42,6 +42,10 @@ class Comparison:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
 class Budget:
     """Some time to spend.
 
@@ -148,7 +152,7 @@ class Measurement:
                 self.refused[side] = f"failed, {type(error).__name__}: {message}"
             else:
                 if not necessary and seconds * (RUNS + 1) > budget.left():
-                    self._cut(f"without {side}, a run of which takes {seconds:.1f} s")
+                    self._cut(f"without {side}, a run of which takes {_duration(seconds)}")
                     continue
                 made[side] = one
         return {side: made[side] for side in sides if side in made}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fastseq.bench.attention import SCORES, attention_comparison
-from fastseq.bench.layers import CASES, layer_comparison, passes_of
+from fastseq.bench.layers import CASES, layer_comparison
 from fastseq.bench.measuring import Comparison
 from fastseq.bench.recurrent import recurrent_comparison
 from fastseq.bench.scaling import BASE, VARY, curve_comparison, sizes_of
@@ -66,7 +66,8 @@ def layer_tasks() -> list[Task]:
     tasks += [
         Task(f"{name}/{pass_}", functools.partial(_layer, name, pass_))
         for name, case in CASES.items()
-        for pass_ in passes_of(case, _LAYER_PASSES)
+        for pass_ in _LAYER_PASSES
+        if not case.lacks(pass_)
     ]
     tasks += [Task(f"attention/{score}/training", functools.partial(_attention, score)) for score in SCORES]
     tasks += [Task(f"scaling/{cell}/{vary}", functools.partial(_curve, cell, vary)) for cell in GATES for vary in VARY]

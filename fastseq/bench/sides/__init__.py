@@ -1,8 +1,9 @@
-"""The sides of a comparison: fastseq and what else computes the same layers.
+"""The sides of a comparison: fastseq and what else computes the same layers and models.
 
-A side lives in one module per framework, which is imported when the side is first asked for. It is a function of a
-problem that returns what to time and how to read its results; x lies ready in the layout that the framework prefers,
-and neither that nor reading is timed.
+Sides live in one module per framework, which is imported when one is first asked for. It has a function for each kind
+of problem that the framework can compute, `make_layers` and `make_models`; each takes the side's name, a problem and a
+pass, and returns what to time and how to read its results. x lies ready in the layout that the framework prefers, and
+neither that nor reading is timed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -71,7 +72,7 @@ _KINDS = {
     "onnxruntime": _Kind("onnx_runtime", ("onnxruntime", "onnx")),
     "stock-jit": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
     # A process has one Keras backend.
-    "keras-jax": _Kind("keras_jax", ("keras", "jax"), environment={"KERAS_BACKEND": "jax"}),
+    "keras-jax": _Kind("keras_jax", ("keras", "jax"), masked=True, environment={"KERAS_BACKEND": "jax"}),
     "tf-block": _Kind("block_lstm", ("tensorflow",)),
 }
 SIDES = tuple(_KINDS)
@@ -84,7 +85,7 @@ def limited_sides(isa: str) -> tuple[str, ...]:
     return ("fast", "functional", *(("stock", "tf-block", "torch") if isa == "avx2" else ()))
 
 
-def packages(names: list[str]) -> list[str]:
+def packages(names: Iterable[str]) -> list[str]:
     """The packages that some sides are made with."""
     return list(dict.fromkeys(package for name in names for package in _KINDS[name].packages))
 
@@ -95,38 +96,42 @@ def not_installed(name: str) -> str:
     return f"{missing[0]} is not installed" if missing else ""
 
 
-def make_side(name: str, problem: Problem, *, training: bool, threads: int) -> Side:
+def make_side(name: str, problem: Problem, pass_: str, *, threads: int) -> Side:
     """Makes the side of that name, in a process of its own where it needs one.
 
     Args:
         name: One of `SIDES`.
         problem: What to compute.
-        training: Outputs and gradients, rather than only outputs.
+        pass_: "forward", for the outputs in inference; "training", for the outputs and the gradients, or a step of a
+            model; of layers also one of `shapes.ADAM_PASSES`, for the outputs, the gradient by x, and the weights after
+            a step. There every run goes a step on, so that results are to be read of the first.
         threads: How many threads the side may use. A process keeps to the first number that it is given.
 
     Raises:
         UnavailableError: The side cannot take part.
     """
     kind = _KINDS[name]
-    if problem.mask is not None and not kind.masked:
+    if problem.masked and not kind.masked:
         raise UnavailableError("takes no mask of any pattern")
     if reason := not_installed(name):
         raise UnavailableError(reason)
     if kind.environment is None:
-        return make_local_side(name, problem, training=training, threads=threads)
-    return _worker(name).make_side(name, problem, training=training, threads=threads)
+        return make_local_side(name, problem, pass_, threads=threads)
+    return _worker(name).make_side(name, problem, pass_, threads=threads)
 
 
-def make_local_side(name: str, problem: Problem, *, training: bool, threads: int) -> LocalSide:
+def make_local_side(name: str, problem: Problem, pass_: str, *, threads: int) -> Side:
     """`make_side` in this process, which is then to be one that suits the side."""
-    module = _KINDS[name].module
     try:
-        make = getattr(importlib.import_module(f"{__name__}.{module}"), name.replace("-", "_"))
+        module = importlib.import_module(f"{__name__}.{_KINDS[name].module}")
     except ModuleNotFoundError as missing:  # that a package of the side needs
         if (missing.name or "").partition(".")[0] == "fastseq":
             raise
         raise UnavailableError(f"{missing.name} is not installed") from missing
-    side: LocalSide = make(problem, training=training, threads=threads)
+    make = getattr(module, f"make_{problem.kind}", None)
+    if make is None:
+        raise UnavailableError(f"has no {problem.kind}")
+    side: Side = make(name, problem, pass_, threads=threads)
     return side
 
 
