@@ -1,15 +1,15 @@
-"""The whole training step of the classic models, with fast layers and by others, interleaved in one run.
+"""The classic models' whole training step, or prediction, with fast layers and by others, interleaved in one run.
 
 All sides have the same weights and take the same batches in turns, real texts where they are found. Before anything is
-timed, the loss and its gradients by all weights, without dropout, are compared with the stock model's. In every
-round each side has a turn. Figures are medians; IQR is the distance between the quartiles.
+timed, the loss and its gradients by all weights, without dropout, or the predictions are compared with the stock
+model's. In every round each side has a turn. Figures are medians; IQR is the distance between the quartiles.
 
 With --breakdown, also every layer of Keras's models on TensorFlow by itself, forward and backward on what the layers
 before it made of a batch, and the optimizer's update. Each such row pays for a call of its own, some tenths of a
 millisecond, and has the machine to itself; the rest, losses and metrics mostly, is the whole step less these rows.
 
     python bench/whole_models.py --model imdb-cnn-lstm --breakdown
-    python bench/whole_models.py --model reuters-lstm --peers stock torch
+    python bench/whole_models.py --model reuters-lstm --peers stock torch onnxruntime --pass training forward
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fastseq.bench.problems import Batch
 from fastseq.bench.sides import FASTSEQ, PEERS, packages
 from fastseq.bench.tables import describe, milliseconds, table
 from fastseq.bench.timing import Samples, Turn, interleave, time_runs
-from fastseq.bench.whole_models import BATCHES, as_batch, model_comparison, takes_texts
+from fastseq.bench.whole_models import BATCHES, MODEL_PASSES, as_batch, model_comparison, takes_texts
 
 _WHOLE = "whole step"
 
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument(
         "--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="PEER", help=f"{', '.join(PEERS)}"
     )
+    parser.add_argument("--pass", dest="passes", nargs="+", choices=MODEL_PASSES, default=["training"])
     parser.add_argument("--breakdown", action="store_true", help="also the layers one by one, and the optimizer")
     parser.add_argument("--mask-zero", action="store_true", help="mask the padding")
     parser.add_argument(
@@ -68,17 +69,18 @@ def main() -> None:
     sides = [*FASTSEQ, *options.peers]
     print(header(packages(sides)))
     for name, (batches, source) in found.items():
-        try:
-            comparison = model_comparison(
-                name, threads=threads, mask_zero=options.mask_zero, batches=batches, sides=sides
-            )
-        except ValueError as wrong:
-            parser.error(str(wrong))
-        measurement = Measurement(comparison, options.rounds)
-        measurement.run(sides)
-        print(f"\n{describe(measurement)}\n{source}")
-        if options.breakdown:
-            print(breakdown(comparison, list(measurement.samples), options.rounds))
+        for pass_ in options.passes:
+            try:
+                comparison = model_comparison(
+                    name, pass_, threads=threads, mask_zero=options.mask_zero, batches=batches, sides=sides
+                )
+            except ValueError as wrong:
+                parser.error(str(wrong))
+            measurement = Measurement(comparison, options.rounds)
+            measurement.run(sides)
+            print(f"\n{describe(measurement)}\n{source}")
+            if options.breakdown and pass_ == "training":
+                print(breakdown(comparison, list(measurement.samples), options.rounds))
 
 
 def default_models(data: str, mask_zero: bool) -> list[str]:

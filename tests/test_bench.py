@@ -157,56 +157,54 @@ comparisons = [
     *(layers.layer_comparison(*name.split("/"), threads=2)
       for name in ("conv1d/forward", "conv1d-max-pooling/training", "max-pooling/forward", "average-pooling/training",
                    "dropout/training", "embedding/adam", "conv1d/keras-adam")),
-    attention.attention_comparison("luong", threads=2),
-    attention.attention_comparison("bahdanau", threads=2),
-    whole_models.model_comparison("price-forecast", threads=2),
-    whole_models.model_comparison("imdb-cnn-lstm", threads=2),
-    whole_models.model_comparison("imdb-lstm-attention", threads=2),
+    attention.attention_comparison("luong", "forward", threads=2),
+    attention.attention_comparison("bahdanau", "training", threads=2),
+    *(whole_models.model_comparison(*name.split("/"), threads=2)
+      for name in ("price-forecast/training", "price-forecast/forward", "imdb-cnn-lstm/training",
+                   "imdb-cnn-lstm/forward", "imdb-lstm-attention/training", "imdb-lstm-attention/forward",
+                   "reuters-bilstm/training", "reuters-bilstm/forward")),
     whole_models.model_comparison("imdb-rnn-embedding", threads=2, mask_zero=True),
 ]
 found = {}
 for one in comparisons:
     measurement = measuring.Measurement(one, 1)
-    compiled = one.kind != "model" or one.name == "price-forecast"  # others take XLA seconds
+    compiled = one.kind != "model" or one.name == "price-forecast/training"  # others take XLA seconds
     measurement.run([side for side in one.sides if compiled or side not in ("stock-jit", "keras-jax")])
     found[one.name] = {**dict.fromkeys(measurement.samples, ""), **measurement.absent}
     found[one.name] |= {side: f"REFUSED: {why}" for side, why in measurement.refused.items()}
 print("\\n" + json.dumps(found))
 """
 
-_OF_THE_PASS = "has no gradients"
-_NO_OPTIMIZER = "is measured without an optimizer"
-_NO_MODELS = "has no models"
-# By side and comparison, why it takes no part; to be so in no other comparison.
+_MODELS = ("price-forecast", "imdb-cnn-lstm", "imdb-lstm-attention", "reuters-bilstm")
+_TRAINING = {
+    name: "has no gradients"
+    for name in (
+        "lstm/tiny/training",
+        "gru/tiny/training",
+        "conv1d-max-pooling/training",
+        "average-pooling/training",
+        "dropout/training",
+        "embedding/adam",
+        "conv1d/keras-adam",
+        "attention/bahdanau/training",
+        *(f"{name}/training" for name in _MODELS),
+    )
+}
+_MASKED = "imdb-rnn-embedding/training"
+# By side and comparison, why it takes no part; in all others it does.
 _ABSENT = {
     "fast": {},
     "functional": {
-        "embedding/adam": _NO_OPTIMIZER,
-        "conv1d/keras-adam": _NO_OPTIMIZER,
-        "attention/luong/training": "has no Attention",
+        "embedding/adam": "is measured without an optimizer",
+        "conv1d/keras-adam": "is measured without an optimizer",
+        "attention/luong/forward": "has no Attention",
         "attention/bahdanau/training": "has no Attention",
-        "price-forecast": _NO_MODELS,
-        "imdb-cnn-lstm": _NO_MODELS,
-        "imdb-lstm-attention": _NO_MODELS,
-        "imdb-rnn-embedding": _NO_MODELS,
+        **{f"{name}/{pass_}": "has no models" for name in _MODELS for pass_ in ("training", "forward")},
+        _MASKED: "has no models",
     },
     "stock": {},
-    "torch": {"conv1d/keras-adam": "has its own Adam", "imdb-rnn-embedding": "takes no mask"},
-    "onnxruntime": {
-        "lstm/tiny/training": _OF_THE_PASS,
-        "gru/tiny/training": _OF_THE_PASS,
-        "conv1d-max-pooling/training": _OF_THE_PASS,
-        "average-pooling/training": _OF_THE_PASS,
-        "dropout/training": _OF_THE_PASS,
-        "embedding/adam": _OF_THE_PASS,
-        "conv1d/keras-adam": _OF_THE_PASS,
-        "attention/luong/training": _OF_THE_PASS,
-        "attention/bahdanau/training": _OF_THE_PASS,
-        "price-forecast": _NO_MODELS,
-        "imdb-cnn-lstm": _NO_MODELS,
-        "imdb-lstm-attention": _NO_MODELS,
-        "imdb-rnn-embedding": "takes no mask",
-    },
+    "torch": {"conv1d/keras-adam": "has its own Adam", _MASKED: "takes no mask"},
+    "onnxruntime": {**_TRAINING, _MASKED: "takes no mask"},
     "stock-jit": {},
     "keras-jax": {},
 }
@@ -244,7 +242,7 @@ shapes.DEFAULT_SHAPES.update(lstm=("tiny",))
 embedding = layers.Layer("Embedding", {"input_dim": 7, "output_dim": 3})
 layers.CASES["embedding"] = layers.Case([embedding], (2, 5), vocabulary=7)
 scaling.SIZES["units"] = (1, 3)
-chosen = ["--ops", "lstm/tiny", "embedding/adam", "scaling/gru/units", "--models", "imdb-rnn-embedding"]
+chosen = ["--ops", "lstm/tiny", "embedding/adam", "scaling/gru/units", "--models", "imdb-rnn-embedding/training"]
 status = cli.main(["bench", *chosen, "--peers", "stock", "--rounds", "2", "--threads", "2", "--out", sys.argv[0]])
 sys.exit(status)
 """
@@ -258,7 +256,7 @@ def test_whole_way(tmp_path: Path) -> None:
         "lstm/tiny/forward",
         "embedding/adam",
         "scaling/gru/units",
-        "imdb-rnn-embedding",
+        "imdb-rnn-embedding/training",
     ]
     result = json.loads((tmp_path / "new" / "out" / "results.json").read_text())
     assert sorted(one["name"] for one in result["measurements"]) == sorted(names)
@@ -486,7 +484,7 @@ def test_environment_is_told_without_secrets_and_paths(monkeypatch: pytest.Monke
     ("arguments", "message"),
     [
         (["--ops", "lstm/nonsense"], "argument --ops: choose names or parts of names"),
-        (["--models", "gpt"], "argument --models: choose from all, reuters-lstm"),
+        (["--models", "gpt"], "argument --models: choose names or parts of names"),
         (["--peers", "matlab"], "argument --peers: invalid choice: 'matlab'"),
         (["--threads", "0"], "argument --threads: must be at least 1, got 0"),
         (["--rounds", "few"], "argument --rounds: invalid positive value: 'few'"),

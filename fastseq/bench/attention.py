@@ -14,7 +14,7 @@ SCORES = ("luong", "bahdanau")
 _UNITS = 128
 
 
-def attention_comparison(score: str, pass_: str = "training", *, threads: int) -> Comparison:
+def attention_comparison(score: str, pass_: str, *, threads: int) -> Comparison:
     """FastAttention; "stock" is the formula, for Keras has no such layer.
 
     Args:

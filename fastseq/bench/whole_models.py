@@ -1,7 +1,7 @@
-"""Whole training steps of the models of `fastseq.models`, with fast layers, with stock ones, and by others.
+"""The models of `fastseq.models`, with fast layers, with stock ones, and by others: training steps and predictions.
 
 All sides have the same weights and take the same batches in turns. The loss and its gradients by all weights, without
-dropout, are to be the same.
+dropout, are to be the same, or the predictions.
 """
 
 from __future__ import annotations
@@ -14,27 +14,30 @@ import numpy as np
 
 from fastseq.bench.layers import make_texts
 from fastseq.bench.measuring import Comparison
-from fastseq.bench.problems import Batch, Layer, ModelProblem, Results
+from fastseq.bench.problems import Batch, Layer, ModelProblem, Results, verify
 from fastseq.bench.sides import SIDES, make_side
 
 BATCHES = 8
 # Of a gradient's norm. What is right differs by 1e-6, or, where rounding lets a relu or a maximum fall to the other
 # side, by the share of one of thousands of values; what is wrong, a term left out, by far more.
 _TOLERANCE = 0.03
+MODEL_PASSES = {"training": "a training step", "forward": "a prediction"}
 
 
 def model_comparison(
     name: str,
+    pass_: str = "training",
     *,
     threads: int,
     mask_zero: bool = False,
     batches: Sequence[Batch] | None = None,
     sides: Sequence[str] = SIDES,
 ) -> Comparison:
-    """A training step as `fit` does it; the loss and gradients are to be those of the stock model.
+    """A training step as `fit` does it, or the prediction of a batch; the results are to be those of the stock model.
 
     Args:
         name: A key of `fastseq.models.MODELS`.
+        pass_: A key of `MODEL_PASSES`.
         threads: For every side.
         mask_zero: Whether the Embedding masks the padding.
         batches: What to train on; None for `made_up_batches`.
@@ -60,21 +63,23 @@ def model_comparison(
     )
 
     def check(side: str, results: Results, expected: Results) -> None:
+        if pass_ == "forward":
+            return verify(results, expected, f"{side}, {name}")
         for result, array in expected.items():
             difference = float(np.linalg.norm(results[result] - array) / (np.linalg.norm(array) or 1.0))
             if not difference <= _TOLERANCE:  # also where it is NaN
                 raise AssertionError(f"{side}, {name}: {result} differs by {difference:.2g} of its norm")
 
     return Comparison(
-        name=name,
-        title=f"{name}, a training step on {spec.batch_size} samples" + ", padding masked" * mask_zero,
+        name=f"{name}/{pass_}",
+        title=f"{name}, {MODEL_PASSES[pass_]} of {spec.batch_size} samples" + ", padding masked" * mask_zero,
         kind="model",
         sides=sides,
-        make=lambda side: make_side(side, problem, "training", threads=threads),
+        make=lambda side: make_side(side, problem, pass_, threads=threads),
         reference="stock",
         verify=check,
         # What is masked needs no operations, and how many that is depends on the texts.
-        flops={} if mask_zero else dict.fromkeys(sides, flops_of(stock, spec.batch_size)),
+        flops={} if mask_zero else dict.fromkeys(sides, flops_of(stock, spec.batch_size, pass_)),
         threads=dict.fromkeys(sides, threads),
     )
 
@@ -113,12 +118,13 @@ def as_batch(spec: Any, samples: Any, targets: Any) -> Batch:
     return np.asarray(spec.encode(samples) if spec.encode else samples), np.asarray(targets)
 
 
-def flops_of(model: Any, batch_size: int) -> int:
-    """Floating-point operations of a step's products: 2 for each weight that meets an input, backward twice as many.
+def flops_of(model: Any, batch_size: int, pass_: str) -> int:
+    """Floating-point operations of the products: 2 for each weight that meets an input, backward twice as many.
 
     Args:
         model: Of stock layers.
         batch_size: Samples in a step.
+        pass_: A key of `MODEL_PASSES`.
     """
     import keras
 
@@ -131,4 +137,4 @@ def flops_of(model: Any, batch_size: int) -> int:
         met = layer.input.shape if recurrent else layer.output.shape
         matrices = sum(math.prod(weight.shape) for weight in layer.trainable_weights if len(weight.shape) > 1)
         multiply_adds += batch_size * math.prod(met[1:-1]) * matrices
-    return 2 * 3 * multiply_adds
+    return 2 * (3 if pass_ == "training" else 1) * multiply_adds

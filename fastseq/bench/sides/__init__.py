@@ -11,7 +11,8 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -53,6 +54,33 @@ class LocalSide:
     def turn(self, runs: int) -> list[float]:
         """See `timing.time_runs`."""
         return time_runs(self.run, runs)
+
+
+@dataclass(frozen=True)
+class BatchesSide:
+    """A side in this process that computes one batch after the other.
+
+    Attributes:
+        run: What is timed, of a batch.
+        batches: They come again when all have been.
+        read: Makes `Results` of what `run` returns.
+    """
+
+    run: Callable[[Any], Any]
+    batches: Sequence[Any]
+    read: Callable[[Any], Results]
+
+    def results(self) -> Results:
+        """Computes the first batch."""
+        return self.read(self.run(self.batches[0]))
+
+    def turn(self, runs: int) -> list[float]:
+        """Computes the next batches."""
+        return time_runs(lambda: self.run(next(self._endless)), runs)
+
+    @functools.cached_property
+    def _endless(self) -> Iterator[Any]:
+        return itertools.cycle(self.batches)
 
 
 class _Kind(NamedTuple):
@@ -102,9 +130,9 @@ def make_side(name: str, problem: Problem, pass_: str, *, threads: int) -> Side:
     Args:
         name: One of `SIDES`.
         problem: What to compute.
-        pass_: "forward", for the outputs in inference; "training", for the outputs and the gradients, or a step of a
-            model; of layers also one of `shapes.ADAM_PASSES`, for the outputs, the gradient by x, and the weights after
-            a step. There every run goes a step on, so that results are to be read of the first.
+        pass_: "forward", for the outputs in inference; "training", for the outputs and the gradients, or of a model for
+            a step; of layers also one of `shapes.ADAM_PASSES`, for the outputs, the gradient by x, and the weights
+            after a step. There every run goes a step on, so that results are to be read of the first.
         threads: How many threads the side may use. A process keeps to the first number that it is given.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastseq.bench.problems import LayerProblem, ModelProblem, Results
 from fastseq.bench.shapes import ADAM_PASSES
-from fastseq.bench.sides import LocalSide
+from fastseq.bench.sides import BatchesSide, LocalSide
 from fastseq.bench.sides._keras import one_layer
 from fastseq.bench.timing import time_runs
 
@@ -128,20 +128,37 @@ class _ModelSide:
         return run
 
 
-def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> _ModelSide:
-    """A training step as `fit` does it."""
+def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> _ModelSide | BatchesSide:
+    """A training step as `fit` does it, or a prediction of a batch."""
     _use_threads(threads)
     from fastseq.models import MODELS
 
     model = MODELS[problem.name].build("stock", mask_zero=problem.masked)
     model.set_weights(list(problem.weights.values()))
     batches = [(jax.numpy.asarray(x), jax.numpy.asarray(y)) for x, y in problem.batches]
+    if pass_ == "forward":
+        return _predicting(model, [x for x, _ in batches])
     x, y = batches[0]
     outputs = model(x)
     model.compute_loss(x=x, y=y, y_pred=outputs)  # these make the variables of metrics
     model.compute_metrics(x, y, outputs)
     model.optimizer.build(model.trainable_variables)
     return _ModelSide(model, batches, list(problem.weights))
+
+
+def _predicting(model: Any, batches: list[Any]) -> BatchesSide:
+    weights = [variable.value for variable in model.trainable_variables]
+    others = [variable.value for variable in model.non_trainable_variables]
+
+    @jax.jit
+    def predict(x: Any, weights: list[Any], others: list[Any]) -> Any:
+        return model.stateless_call(weights, others, x, training=False)[0]
+
+    return BatchesSide(
+        lambda x: jax.block_until_ready(predict(x, weights, others)),
+        batches,
+        lambda outputs: {"outputs": np.asarray(outputs)},
+    )
 
 
 def _use_threads(threads: int) -> None:

@@ -14,7 +14,7 @@ import tensorflow as tf
 import fastseq.keras
 from fastseq.bench.problems import Layer, LayerProblem, ModelProblem, Results
 from fastseq.bench.shapes import ADAM_PASSES
-from fastseq.bench.sides import LocalSide, UnavailableError
+from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
 from fastseq.bench.sides._keras import one_layer
 from fastseq.bench.sides._tensorflow import forward, forward_backward, set_threads
 from fastseq.bench.timing import time_runs
@@ -106,13 +106,20 @@ class ModelSide:
         return training_step(self.model, self.batches)
 
 
-def make_models(side: Any, problem: ModelProblem, pass_: str, *, threads: int) -> ModelSide:
-    """A training step as `fit` does it."""
+def make_models(side: Any, problem: ModelProblem, pass_: str, *, threads: int) -> ModelSide | BatchesSide:
+    """A training step as `fit` does it, or a prediction of a batch."""
     set_threads(threads)
     model = MODELS[problem.name].build(side, mask_zero=problem.masked)
     model.set_weights(list(problem.weights.values()))
     batches = [(tf.convert_to_tensor(x), tf.convert_to_tensor(y)) for x, y in problem.batches]
-    return ModelSide(model, batches, list(problem.weights))
+    if pass_ == "training":
+        return ModelSide(model, batches, list(problem.weights))
+
+    @tf.function(jit_compile=model.jit_compile)
+    def predict(x: Any) -> Any:
+        return model(x, training=False)
+
+    return BatchesSide(predict, [x for x, _ in batches], lambda outputs: {"outputs": outputs.numpy()})
 
 
 def training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[], Any]:

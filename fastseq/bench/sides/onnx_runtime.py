@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,8 +11,8 @@ import onnxruntime as runtime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from fastseq.bench.problems import Layer, LayerProblem
-from fastseq.bench.sides import LocalSide, UnavailableError
+from fastseq.bench.problems import Layer, LayerProblem, ModelProblem
+from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
 from fastseq.bench.sides._layouts import CONVOLUTION, RECURRENT, from_keras, permutation, reorder, to_keras
 from fastseq.bench.sides._settings import activation, check, number, window
 
@@ -25,21 +26,41 @@ _TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 
 def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
-    """A session with a node for each layer, and one for its activation."""
+    """A session with a node or two for each layer."""
+    predict, graph = _session(problem.layers, list(problem.weights.values()), problem.x, pass_, threads)
+    x = from_keras(problem.x, graph.takes)
+    return LocalSide(lambda: predict(x), lambda outputs: {"outputs": to_keras(outputs, graph.gives)})
+
+
+def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> BatchesSide:
+    """A session of the whole model."""
+    (first, _), *_ = problem.batches
+    predict, graph = _session(problem.layers, list(problem.weights.values()), first, pass_, threads)
+    batches = [from_keras(x, graph.takes) for x, _ in problem.batches]
+    return BatchesSide(predict, batches, lambda outputs: {"outputs": outputs})
+
+
+def _session(
+    layers: Sequence[Layer], weights: Sequence[NDArray[np.float32]], x: NDArray[Any], pass_: str, threads: int
+) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], _Graph]:
+    """A function of such an input, in the layout of the graph."""
     if pass_ != "forward":
         raise UnavailableError("has no gradients")
-    graph = _Graph(problem.layers, list(problem.weights.values()), problem.x.ndim)
+    graph = _Graph(layers, weights, x.ndim)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
-    x = from_keras(problem.x, graph.takes)
-    session = runtime.InferenceSession(graph.model(x), options, providers=["CPUExecutionProvider"])
-    return LocalSide(
-        lambda: session.run([graph.last], {"x": x}), lambda raw: {"outputs": to_keras(raw[0], graph.gives)}
-    )
+    model = graph.model(from_keras(x, graph.takes))
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def predict(x: NDArray[Any]) -> NDArray[Any]:
+        (outputs,) = session.run([graph.last], {"x": x})
+        return outputs  # type: ignore[no-any-return]
+
+    return predict, graph
 
 
 class _Graph:
-    """Nodes in a row.
+    """Nodes, each layer's after those of the layer before it.
 
     Args:
         layers: As Keras's, the first takes an input as Keras's.
@@ -49,7 +70,7 @@ class _Graph:
     Attributes:
         takes: The layout of inputs.
         gives: That of outputs.
-        last: The output's name.
+        last: The name of the last layer's outputs so far.
 
     Raises:
         UnavailableError: A layer is not written here.
@@ -63,8 +84,6 @@ class _Graph:
         self._weights: Iterator[NDArray[np.float32]] = iter(weights)
         for layer in layers:
             check(layer)
-            if layer.name not in _NODES:
-                raise UnavailableError(f"{layer.name} is not written for it")
             _NODES[layer.name](self, layer)
         self.takes = self.takes or self.gives
 
@@ -82,25 +101,31 @@ class _Graph:
         return model
 
     def arrange(self, layout: str) -> None:
-        """Puts the axes in this order; of the input, before anything is timed."""
+        """Puts the axes in this order; those of the input before anything is timed."""
         self.takes = self.takes or layout
         if self._nodes and layout != self.gives:
-            self.add("Transpose", perm=permutation(self.gives, layout))
+            self.then("Transpose", perm=permutation(self.gives, layout))
         self.gives = layout
 
-    def add(self, operator: str, *constants: NDArray[Any], before: bool = False, **attributes: Any) -> None:
-        """A node that takes what there is and constants, these first with `before`."""
-        names = []
-        for array in constants:
-            names.append(f"constant {len(self._constants)}")
-            self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), names[-1]))
-        inputs = [*names, self.last] if before else [self.last, *names]
-        self.last = f"value {len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, inputs, [self.last], **attributes))
+    def then(self, operator: str, *others: str | NDArray[Any], output: int = 0, **attributes: Any) -> None:
+        """A node whose first input is what there is, and which is what there is from then on."""
+        self.last = self.node(operator, self.last, *others, output=output, **attributes)
 
-    def weight(self) -> NDArray[np.float32]:
-        """The next one."""
-        return next(self._weights)
+    def node(self, operator: str, *inputs: str | NDArray[Any], output: int = 0, **attributes: Any) -> str:
+        """The name of an output, the first or another, of a node with these inputs, by name or constant."""
+        names = [one if isinstance(one, str) else self._constant(one) for one in inputs]
+        name = f"value {len(self._nodes)}"
+        self._nodes.append(helper.make_node(operator, names, [""] * output + [name], **attributes))
+        return name
+
+    def _constant(self, array: NDArray[Any]) -> str:
+        name = f"constant {len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.array(array, order="C"), name))
+        return name
+
+    def weights(self, count: int) -> list[NDArray[np.float32]]:
+        """The next ones."""
+        return list(itertools.islice(self._weights, count))
 
 
 def _activate(graph: _Graph, layer: Layer) -> None:
@@ -109,19 +134,31 @@ def _activate(graph: _Graph, layer: Layer) -> None:
         return
     if name not in _ACTIVATIONS:
         raise UnavailableError(f"the activation {name} is not written for it")
-    graph.add(_ACTIVATIONS[name])
+    graph.then(_ACTIVATIONS[name])
+
+
+def _dropout(graph: _Graph, layer: Layer) -> None:
+    """Nothing, in inference."""
+
+
+def _dense(graph: _Graph, layer: Layer) -> None:
+    kernel, bias = graph.weights(2)
+    graph.then("MatMul", kernel)
+    graph.then("Add", bias)
+    _activate(graph, layer)
 
 
 def _embedding(graph: _Graph, layer: Layer) -> None:
     graph.arrange("BT")
-    graph.add("Gather", graph.weight(), before=True)
+    (table,) = graph.weights(1)
+    graph.last = graph.node("Gather", table, graph.last)
     graph.gives = "BTC"
 
 
 def _convolution(graph: _Graph, layer: Layer) -> None:
     graph.arrange(CONVOLUTION)
-    kernel, bias = graph.weight(), graph.weight()
-    graph.add("Conv", kernel.T, bias)
+    kernel, bias = graph.weights(2)
+    graph.then("Conv", kernel.T, bias)
     _activate(graph, layer)
 
 
@@ -129,31 +166,66 @@ def _pooling(graph: _Graph, layer: Layer) -> None:
     graph.arrange(CONVOLUTION)
     size, strides = window(layer)
     operator = {"MaxPooling1D": "MaxPool", "AveragePooling1D": "AveragePool"}[layer.name]
-    graph.add(operator, kernel_shape=[size], strides=[strides])
+    graph.then(operator, kernel_shape=[size], strides=[strides])
 
 
 def _recurrent(graph: _Graph, layer: Layer) -> None:
-    if not layer.settings.get("return_sequences", False):
-        raise UnavailableError(f"{layer.name} without return_sequences is not written for it")
     graph.arrange(RECURRENT)
-    order, units = _ORDER[layer.name], number(layer, "units")
-    kernel, recurrent_kernel, bias = (graph.weight() for _ in range(3))
-    input_bias, recurrent_bias = bias if layer.name == "GRU" else (bias, np.zeros_like(bias))
-    attributes: dict[str, Any] = {"linear_before_reset": 1} if layer.name == "GRU" else {}
-    graph.add(
-        _RECURRENT[layer.name],
-        reorder(kernel, order).T[None],
-        reorder(recurrent_kernel, order).T[None],
-        np.concatenate([reorder(input_bias, order), reorder(recurrent_bias, order)])[None],
-        hidden_size=units,
-        **attributes,
-    )
-    graph.add("Squeeze", np.array([1]))  # (timesteps, directions, batch, units)
+    attributes: dict[str, Any] = {}
+    directions = 1
+    if layer.name == "Bidirectional":
+        directions, layer = 2, layer.settings["layer"]
+        check(layer)
+        attributes["direction"] = "bidirectional"
+    if layer.name == "GRU":
+        attributes["linear_before_reset"] = 1
+    order = _ORDER[layer.name]
+    arrays = []
+    for _ in range(directions):
+        kernel, recurrent_kernel, bias = graph.weights(3)
+        input_bias, recurrent_bias = bias if layer.name == "GRU" else (bias, np.zeros_like(bias))
+        biases = np.concatenate([reorder(input_bias, order), reorder(recurrent_bias, order)])
+        arrays.append((reorder(kernel, order).T, reorder(recurrent_kernel, order).T, biases))
+    stacked = [np.stack(of) for of in zip(*arrays, strict=True)]
+    sequences = bool(layer.settings.get("return_sequences", False))
+    operator, units = _RECURRENT[layer.name], number(layer, "units")
+    graph.then(operator, *stacked, output=0 if sequences else 1, hidden_size=units, **attributes)
+    if sequences:  # (timesteps, directions, batch, units)
+        graph.then("Transpose", perm=(0, 2, 1, 3))
+        graph.then("Reshape", np.array([0, 0, -1]))
+    else:  # (directions, batch, units)
+        graph.then("Transpose", perm=(1, 0, 2))
+        graph.then("Reshape", np.array([0, -1]))
+        graph.gives = "BC"
+
+
+def _attention(graph: _Graph, layer: Layer) -> None:
+    """The formula of the package `attention`."""
+    graph.arrange("BTC")
+    x, node = graph.last, graph.node
+    last = node("Gather", x, np.array(-1), axis=1)
+    if layer.settings.get("score", "luong") == "luong":
+        (w,) = graph.weights(1)
+        scores = node("MatMul", node("MatMul", x, w), node("Unsqueeze", last, np.array([2])))
+    else:
+        v, w1, w2 = graph.weights(3)
+        of_last = node("Unsqueeze", node("MatMul", last, w1), np.array([1]))
+        scores = node("MatMul", node("Tanh", node("Add", of_last, node("MatMul", x, w2))), v)
+    weights = node("Transpose", node("Softmax", scores, axis=1), perm=(0, 2, 1))
+    context = node("Squeeze", node("MatMul", weights, x), np.array([1]))
+    (of_outputs,) = graph.weights(1)
+    graph.last = node("Tanh", node("MatMul", node("Concat", context, last, axis=1), of_outputs))
+    graph.gives = "BC"
 
 
 _NODES: dict[str, Callable[[_Graph, Layer], None]] = {
+    "Activation": _activate,
+    "Attention": _attention,
     "AveragePooling1D": _pooling,
+    "Bidirectional": _recurrent,
     "Conv1D": _convolution,
+    "Dense": _dense,
+    "Dropout": _dropout,
     "Embedding": _embedding,
     "GRU": _recurrent,
     "LSTM": _recurrent,

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fastseq.bench.problems import Layer, LayerProblem, ModelProblem, Results
-from fastseq.bench.sides import LocalSide, UnavailableError
+from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
 from fastseq.bench.sides._layouts import from_keras, to_keras
 from fastseq.bench.sides._settings import activation
 from fastseq.bench.sides._torch_modules import Stack
@@ -107,12 +108,14 @@ class _ModelSide:
         self.optimizer.step()
 
 
-def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> _ModelSide:
-    """The model in torch.nn, whose loss takes logits, as torch's do."""
+def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> _ModelSide | BatchesSide:
+    """The model in torch.nn; to train it, with a loss of logits, as torch's are."""
     torch.set_num_threads(threads)
-    layers = _without_last_activation(problem.layers, problem.loss)
-    weights = list(problem.weights.values())
-    stack = Stack(layers, weights, problem.batches[0][0].ndim)
+    training = pass_ == "training"
+    layers = _without_last_activation(problem.layers, problem.loss) if training else problem.layers
+    stack = Stack(layers, list(problem.weights.values()), problem.batches[0][0].ndim)
+    if not training:
+        return _predicting(stack.eval(), [x for x, _ in problem.batches])
     name, settings = problem.optimizer
     batches = [
         (torch.from_numpy(from_keras(x, stack.takes)), torch.from_numpy(y.astype(np.float32)))
@@ -120,6 +123,15 @@ def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -
     ]
     optimizer = _OPTIMIZERS[name](list(stack.parameters()), settings)
     return _ModelSide(stack, batches, list(problem.weights), _LOSSES[problem.loss][1], optimizer)
+
+
+def _predicting(stack: Stack, inputs: Sequence[NDArray[Any]]) -> BatchesSide:
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return stack(x)
+
+    batches = [torch.from_numpy(from_keras(x, stack.takes)) for x in inputs]
+    return BatchesSide(predict, batches, lambda outputs: {"outputs": outputs.numpy()})
 
 
 def _binary_crossentropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
