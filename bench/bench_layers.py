@@ -31,13 +31,14 @@ def _threads() -> int:
 )
 def bench_layers(benchmark: Any, name: str, pass_: str, side: str) -> None:
     threads = _threads()
-    problem = layer_problem(CASES[name])
+    case = CASES[name]
+    problem = layer_problem(case)
     try:
         timed = make_side(side, problem, pass_, threads=threads)
     except UnavailableError as reason:
         pytest.skip(f"{side}: {reason}")
     expected = make_side("stock", problem, pass_, threads=threads).results()
-    verify_layer(problem, side, timed.results(), expected)
+    verify_layer(case, side, timed.results(), expected)
 
     assert isinstance(timed, LocalSide)
     benchmark.group = f"{name}, {LAYER_PASSES[pass_]}"

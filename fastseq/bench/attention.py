@@ -7,7 +7,7 @@ import numpy as np
 from fastseq.bench.measuring import Comparison
 from fastseq.bench.problems import Layer, LayerProblem, Results, verify
 from fastseq.bench.shapes import PASSES, SHAPES
-from fastseq.bench.sides import SIDES, make_side
+from fastseq.bench.sides import SIDES, absent, make_side
 
 SHAPE = SHAPES["imdb-attention"]  # of the LSTM before it
 SCORES = ("luong", "bahdanau")
@@ -37,6 +37,7 @@ def attention_comparison(score: str, pass_: str, *, threads: int) -> Comparison:
         verify=check,
         flops={},
         threads=dict.fromkeys(SIDES, threads),
+        absent=absent(SIDES, LayerProblem.kind, pass_),
         labels={"stock": "formula in TensorFlow", "stock-jit": "formula, XLA"},
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fastseq.bench.measuring import Comparison
 from fastseq.bench.problems import RecurrentProblem, Results, make_problem, verify
 from fastseq.bench.shapes import PASSES, TITLES, Shape
-from fastseq.bench.sides import SIDES, make_side
+from fastseq.bench.sides import SIDES, absent, make_side
 
 
 def recurrent_comparison(
@@ -47,4 +47,5 @@ def recurrent_comparison(
         verify=check,
         flops=dict.fromkeys(sides, flops),
         threads=dict.fromkeys(sides, threads),
+        absent=absent(sides, RecurrentProblem.kind, pass_),
     )

@@ -15,7 +15,7 @@ import numpy as np
 from fastseq.bench.layers import make_texts
 from fastseq.bench.measuring import Comparison
 from fastseq.bench.problems import Batch, Layer, ModelProblem, Results, verify
-from fastseq.bench.sides import SIDES, make_side
+from fastseq.bench.sides import SIDES, absent, make_side
 
 BATCHES = 8
 # Of a gradient's norm. What is right differs by 1e-6, or, where rounding lets a relu or a maximum fall to the other
@@ -81,6 +81,7 @@ def model_comparison(
         # What is masked needs no operations, and how many that is depends on the texts.
         flops={} if mask_zero else dict.fromkeys(sides, flops_of(stock, spec.batch_size, pass_)),
         threads=dict.fromkeys(sides, threads),
+        absent=absent(sides, ModelProblem.kind, pass_),
     )
 
 

@@ -12,12 +12,13 @@ import functools
 import importlib
 import importlib.util
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from fastseq.bench.problems import Problem, Results
 from fastseq.bench.processes import Worker
+from fastseq.bench.shapes import ADAM_PASSES
 from fastseq.bench.timing import time_runs
 
 
@@ -88,20 +89,36 @@ class _Kind(NamedTuple):
     packages: tuple[str, ...]  # whose versions tell what was measured
     masked: bool = False  # whether it takes a mask of any pattern
     environment: dict[str, str] | None = None  # of a process of its own, where it must have one
+    lacks: Mapping[str, str] = {}  # by pass or kind of problem, why there is none
 
 
 _KINDS = {
     "fast": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
-    "functional": _Kind("numpy_functions", ("numpy",), masked=True),
+    "functional": _Kind(
+        "numpy_functions",
+        ("numpy",),
+        masked=True,
+        lacks={"models": "has no models", **dict.fromkeys(ADAM_PASSES, "is measured without an optimizer")},
+    ),
     "stock": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
     # Beside fastseq, torch would be given the OpenMP runtime that fastseq has loaded so that idle threads sleep. Its
     # own spins: two threads at best took 5.6 ms for what they took 9.3 ms for with fastseq's.
-    "torch": _Kind("pytorch", ("torch",), environment={}),
-    "onnxruntime": _Kind("onnx_runtime", ("onnxruntime", "onnx")),
+    "torch": _Kind(
+        "pytorch", ("torch",), environment={}, lacks={"keras-adam": "has its own Adam, which is in the pass adam"}
+    ),
+    "onnxruntime": _Kind(
+        "onnx_runtime",
+        ("onnxruntime", "onnx"),
+        lacks=dict.fromkeys(("training", *ADAM_PASSES), "has no gradients"),
+    ),
     "stock-jit": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
     # A process has one Keras backend.
     "keras-jax": _Kind("keras_jax", ("keras", "jax"), masked=True, environment={"KERAS_BACKEND": "jax"}),
-    "tf-block": _Kind("block_lstm", ("tensorflow",)),
+    "tf-block": _Kind(
+        "block_lstm",
+        ("tensorflow",),
+        lacks={"models": "is an LSTM", **dict.fromkeys(ADAM_PASSES, "has no optimizer")},
+    ),
 }
 SIDES = tuple(_KINDS)
 FASTSEQ = ("fast", "functional")  # the others are peers
@@ -124,6 +141,12 @@ def not_installed(name: str) -> str:
     return f"{missing[0]} is not installed" if missing else ""
 
 
+def absent(names: Iterable[str], kind: str, pass_: str) -> dict[str, str]:
+    """Those of the sides that have no such pass or compute no such kind of problem, and why."""
+    reasons = {name: _KINDS[name].lacks.get(kind) or _KINDS[name].lacks.get(pass_) for name in names}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
 def make_side(name: str, problem: Problem, pass_: str, *, threads: int) -> Side:
     """Makes the side of that name, in a process of its own where it needs one.
 
@@ -139,6 +162,8 @@ def make_side(name: str, problem: Problem, pass_: str, *, threads: int) -> Side:
         UnavailableError: The side cannot take part.
     """
     kind = _KINDS[name]
+    if found := absent([name], problem.kind, pass_):
+        raise UnavailableError(found[name])
     if problem.masked and not kind.masked:
         raise UnavailableError("takes no mask of any pattern")
     if reason := not_installed(name):
@@ -156,10 +181,7 @@ def make_local_side(name: str, problem: Problem, pass_: str, *, threads: int) ->
         if (missing.name or "").partition(".")[0] == "fastseq":
             raise
         raise UnavailableError(f"{missing.name} is not installed") from missing
-    make = getattr(module, f"make_{problem.kind}", None)
-    if make is None:
-        raise UnavailableError(f"has no {problem.kind}")
-    side: Side = make(name, problem, pass_, threads=threads)
+    side: Side = getattr(module, f"make_{problem.kind}")(name, problem, pass_, threads=threads)
     return side
 
 

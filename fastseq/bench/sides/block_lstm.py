@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from fastseq.bench.problems import LayerProblem, Results
-from fastseq.bench.shapes import PASSES
 from fastseq.bench.sides import LocalSide, UnavailableError
 from fastseq.bench.sides._layouts import RECURRENT, from_keras, to_keras
 from fastseq.bench.sides._tensorflow import set_threads
@@ -18,8 +17,6 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
     """BlockLSTMV2 and, in training, BlockLSTMGradV2."""
     if [layer.name for layer in problem.layers] != ["LSTM"]:
         raise UnavailableError("is an LSTM")
-    if pass_ not in PASSES:
-        raise UnavailableError("has no optimizer")
     set_threads(threads)
     kernel, recurrent_kernel, bias = problem.weights.values()
     (batch, timesteps, inputs), units = problem.x.shape, len(recurrent_kernel)

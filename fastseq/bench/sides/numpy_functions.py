@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastseq import functional as f
 from fastseq.bench.problems import LayerProblem, Results
-from fastseq.bench.shapes import PASSES, TITLES
+from fastseq.bench.shapes import TITLES
 from fastseq.bench.sides import LocalSide, UnavailableError
 from fastseq.bench.sides._settings import activation, check, window
 
@@ -24,8 +24,6 @@ class _Op(NamedTuple):
 
 def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
     """Follows fastseq's setting of threads, not `threads`, from call to call."""
-    if pass_ not in PASSES:
-        raise UnavailableError("is measured without an optimizer")
     names = tuple(layer.name for layer in problem.layers)
     if names not in _OPS:
         raise UnavailableError(f"has no {' and '.join(names)}")

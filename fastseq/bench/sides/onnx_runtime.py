@@ -27,7 +27,7 @@ _TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
     """A session with a node or two for each layer."""
-    predict, graph = _session(problem.layers, list(problem.weights.values()), problem.x, pass_, threads)
+    predict, graph = _session(problem.layers, list(problem.weights.values()), problem.x, threads)
     x = from_keras(problem.x, graph.takes)
     return LocalSide(lambda: predict(x), lambda outputs: {"outputs": to_keras(outputs, graph.gives)})
 
@@ -35,17 +35,15 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
 def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> BatchesSide:
     """A session of the whole model."""
     (first, _), *_ = problem.batches
-    predict, graph = _session(problem.layers, list(problem.weights.values()), first, pass_, threads)
+    predict, graph = _session(problem.layers, list(problem.weights.values()), first, threads)
     batches = [from_keras(x, graph.takes) for x, _ in problem.batches]
     return BatchesSide(predict, batches, lambda outputs: {"outputs": outputs})
 
 
 def _session(
-    layers: Sequence[Layer], weights: Sequence[NDArray[np.float32]], x: NDArray[Any], pass_: str, threads: int
+    layers: Sequence[Layer], weights: Sequence[NDArray[np.float32]], x: NDArray[Any], threads: int
 ) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], _Graph]:
     """A function of such an input, in the layout of the graph."""
-    if pass_ != "forward":
-        raise UnavailableError("has no gradients")
     graph = _Graph(layers, weights, x.ndim)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads

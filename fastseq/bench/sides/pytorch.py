@@ -26,8 +26,6 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
     With Adam, torch.optim.Adam of Keras's settings, fused where torch has that on a CPU. An Embedding's gradient is
     dense: Adam for the sparse ones leaves the moments of other rows alone and computes something else.
     """
-    if pass_ == "keras-adam":
-        raise UnavailableError("has its own Adam, which is in the pass adam")
     torch.set_num_threads(threads)
     weights = {name: array.astype(np.float32) for name, array in problem.weights.items()}
     stack = Stack(problem.layers, list(weights.values()), problem.x.ndim)
