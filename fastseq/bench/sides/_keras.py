@@ -35,7 +35,8 @@ class AttentionAsWritten(keras.layers.Layer):  # type: ignore[misc]
         else:
             v, w1, w2 = self.of_scores
             scores = ops.matmul(ops.tanh(ops.matmul(last, w1)[:, None] + ops.matmul(x, w2)), v)
-        context = ops.squeeze(ops.matmul(ops.transpose(ops.softmax(scores, axis=1), (0, 2, 1)), x), 1)
+        weights = ops.softmax(ops.squeeze(scores, -1))
+        context = ops.squeeze(ops.matmul(weights[:, None], x), 1)
         return ops.tanh(ops.matmul(ops.concatenate([context, last], 1), self.of_outputs))
 
 

@@ -255,7 +255,8 @@ class _Attention(_Part):
             scores = torch.tanh((last @ w1)[:, None] + x @ w2) @ v
         else:
             scores = (x @ self.of_scores[0]) @ last[:, :, None]
-        context = (torch.softmax(scores, 1).transpose(1, 2) @ x)[:, 0]
+        weights = torch.softmax(scores[:, :, 0], -1)
+        context = (weights[:, None] @ x)[:, 0]
         return torch.tanh(torch.cat([context, last], 1) @ self.of_outputs)
 
     def to_keras(self, arrays: Iterator[NDArray[Any]]) -> Arrays:
