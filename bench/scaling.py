@@ -16,8 +16,9 @@ import sys
 from pathlib import Path
 
 from fastseq.bench.charts import scaling_drawing
-from fastseq.bench.drawing import save_drawing
-from fastseq.bench.environment import add_options, header, prepare
+from fastseq.bench.drawing import framed, save_drawing
+from fastseq.bench.environment import add_options, prepare
+from fastseq.bench.machine import header
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.scaling import BASE, VARY, curve_comparison, sizes_of
 from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, parse_shape
@@ -61,7 +62,7 @@ def main() -> None:
             curves.append(curve)
     drawing = scaling_drawing(f"fastseq.functional, {PASSES[options.pass_]}", curves, base)
     if options.out is not None and drawing is not None:
-        save_drawing(drawing, options.out)
+        save_drawing(framed(drawing), options.out)
         print(f"\nplot: {options.out}", file=sys.stderr)
 
 

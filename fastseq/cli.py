@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "run":
         return _run(options.script, options.arguments)
-    # TensorFlow's notes on what it was compiled with are not the user's business.
+    # TensorFlow's notes on the machine are not the user's business. (2.21 writes some all the same.)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         if options.command == "info":
@@ -140,6 +140,7 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from fastseq import runtime
     from fastseq.data import DataError
     from fastseq.models import MODELS
+    from fastseq.results import save_forecast, save_result, save_training
     from fastseq.training import Trainer
 
     if options.threads is not None:
@@ -169,9 +170,9 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     try:
         trainer.train()
         # Before the evaluation, which takes its time and may be interrupted too.
-        files = trainer.save_training(out)
+        files = save_training(trainer, out)
         trainer.test()
-        files += [trainer.save_result(out), *trainer.save_forecast(out)]
+        files += [save_result(trainer, out), *save_forecast(trainer, out)]
     except OSError as error:
         print(f"fastseq: error: cannot write to {out}: {error}", file=sys.stderr)
         return 2
@@ -198,7 +199,7 @@ def _report(trainer: Trainer) -> None:
 def _info() -> int:
     from fastseq import cuda, runtime
     from fastseq.data import DataError, locate
-    from fastseq.training import versions
+    from fastseq.results import versions
 
     def describe_isa() -> str:
         try:

@@ -25,12 +25,15 @@ def plot_losses(
         ImportError: matplotlib is not installed.
         OSError: The file cannot be written.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure(title, xlabel="epoch", ylabel="loss")
     for (name, history), style in zip(histories.items(), ("-", "--"), strict=False):
         suffix = f", {name}" if len(histories) > 1 else ""
         for key, label, colour in (("val_loss", f"{validation} loss", "red"), ("loss", "training loss", "blue")):
             epochs = range(1, len(history[key]) + 1)
             axes.plot(epochs, history[key], style, color=colour, marker=".", label=label + suffix)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend()
     figure.savefig(path, dpi=120)
 

@@ -1,43 +1,23 @@
-"""Trains one of `fastseq.models`, alone or interleaved with its stock twin, and writes down what came of it."""
+"""Trains one of `fastseq.models`, alone or interleaved with its stock twin."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from fastseq import runtime
 from fastseq.data import TrainingData
 from fastseq.models import Layers, ModelSpec
-from fastseq.plots import plot_forecast, plot_losses
-from fastseq.prices import PriceData
 
-__all__ = ["Run", "Trainer", "versions"]
-
-
-def versions() -> dict[str, str]:
-    """Of everything that a result depends on."""
-    import tensorflow as tf
-
-    return {
-        "fastseq": runtime.__version__,
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
+__all__ = ["Run", "Trainer"]
 
 
 class _Progress(keras.callbacks.ProgbarLogger):  # type: ignore[misc]
@@ -243,114 +223,3 @@ class Trainer:
             return None
         fast, stock = self.runs
         return stock.ms_per_step / fast.ms_per_step
-
-    def result(self) -> dict[str, Any]:
-        """What `result.json` holds: of the first model, and of the twin under `stock`."""
-        fast = self._record(self.runs[0])
-        shared = {
-            "model": self.spec.name,
-            "data": "synthetic" if self.data.synthetic else "real",
-            "seed": self.seed,
-            "mask_zero": self.mask_zero,
-            "batch_size": self.batch_size,
-            "interrupted": self.interrupted,
-            "versions": versions(),
-            "isa": runtime.isa(),
-            "threads": runtime.get_num_threads(),
-        }
-        twin = {} if len(self.runs) < 2 else {"stock": self._record(self.runs[1]), "speedup": self.speedup}
-        naive = {} if self.data.naive is None else {f"naive_{self.spec.metric.key}": self.data.naive}
-        return {**shared, **fast, **naive, **twin}
-
-    def _record(self, run: Run) -> dict[str, Any]:
-        return {
-            "layers": run.layers,
-            "epochs": run.epochs,
-            "ms_per_step": run.ms_per_step,
-            "epoch_seconds": run.epoch_seconds,
-            f"test_{self.spec.metric.key}": run.test_metric,
-            "test_loss": run.test_loss,
-        }
-
-    def save_training(self, out: Path) -> list[Path]:
-        """Writes model.keras, history.csv and, where matplotlib is installed, loss.png into a folder.
-
-        Returns:
-            The files written, the checkpoint too.
-
-        Raises:
-            OSError: The folder cannot be written to.
-        """
-        out.mkdir(parents=True, exist_ok=True)
-        written = [out / "model.keras", out / "history.csv"]
-        self.runs[0].model.save(written[0])
-        with written[1].open("w", newline="") as file:
-            writer = csv.writer(file)
-            keys = list(self.runs[0].history)
-            writer.writerow(["layers", "epoch", *keys])
-            for run in filter(lambda run: run.history, self.runs):
-                for epoch, values in enumerate(zip(*(run.history[key] for key in keys), strict=True), 1):
-                    writer.writerow([run.layers, epoch, *values])
-        if self.runs[0].history:
-            if self.checkpoint:
-                written.append(self.checkpoint)
-            histories: dict[str, Any] = {run.layers: run.history for run in self.runs if run.history}
-            validation = "test" if self.spec.validation_split is None else "validation"
-            written += _drawn(out / "loss.png", partial(plot_losses, histories, self._title, validation=validation))
-        return written
-
-    def save_forecast(self, out: Path) -> list[Path]:
-        """Writes forecast.csv and, where matplotlib is installed, forecast.png into a folder, if the data are prices.
-
-        Returns:
-            The files written.
-
-        Raises:
-            OSError: The folder cannot be written to.
-        """
-        data = self.data
-        if not isinstance(data, PriceData):
-            return []
-        forecasts: dict[str, Any] = {
-            run.layers: data.to_prices(run.model.predict(data.x_test, batch_size=self.batch_size, verbose=0)[:, 0])
-            for run in self.runs
-        }
-        path = out / "forecast.csv"
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["date", "price", "naive", *forecasts])
-            writer.writerows(zip(data.dates, data.prices, data.last_prices, *forecasts.values(), strict=True))
-        plot = partial(plot_forecast, data.dates, data.prices.tolist(), forecasts, self._title)
-        return [path, *_drawn(out / "forecast.png", plot)]
-
-    @property
-    def _title(self) -> str:
-        """Of plots."""
-        return self.spec.name + (" (synthetic data)" if self.data.synthetic else "")
-
-    def save_result(self, out: Path) -> Path:
-        """Writes result.json into a folder and returns its path.
-
-        Raises:
-            OSError: The folder cannot be written to.
-        """
-        path = out / "result.json"
-        # Strict JSON has no NaN: an interrupt may leave figures out.
-        path.write_text(json.dumps(_without_nan(self.result()), indent=2, allow_nan=False) + "\n")
-        return path
-
-
-def _drawn(path: Path, plot: Callable[..., None]) -> list[Path]:
-    """Plots into a file and returns it, or nothing where matplotlib is missing."""
-    try:
-        plot(path=path)
-    except ImportError:
-        print(f"No {path.name}: it needs matplotlib (pip install 'fastseq[plots]').", file=sys.stderr)
-        return []
-    return [path]
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and np.isnan(value) else value

@@ -9,9 +9,12 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from processes import run_python
 
 from fastseq import cli, runtime
 from fastseq._libraries import core
-from fastseq.bench import command, drawing, environment, measuring, progress, sides, suite, verdicts
+from fastseq.bench import command, drawing, machine, measuring, page, progress, record, sides, suite, verdicts
 from fastseq.bench.charts import ratio_drawing
 from fastseq.bench.problems import Results, make_problem, verify
 from fastseq.bench.processes import Worker
@@ -127,7 +130,6 @@ class _Page(html.parser.HTMLParser):
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
     """Runs the command on made-up comparisons, in this process whatever it has imported."""
     monkeypatch.setattr(command, "prepare", lambda threads, isa: threads or 1)
-    monkeypatch.setattr(command, "start_tensorflow", lambda: None)
     monkeypatch.setattr(command, "not_installed", lambda side: "jax is not installed" * (side == "keras-jax"))
 
     def run(*comparisons: measuring.Comparison, arguments: tuple[str, ...] = ()) -> int:
@@ -138,15 +140,110 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]
     return run
 
 
+_EVERY_SIDE = """
+import dataclasses
+import json
+from fastseq.bench.environment import prepare
+prepare(2, None)
+from fastseq.bench import attention, layers, measuring, recurrent, sides, whole_models
+from fastseq.bench.shapes import Shape
+from fastseq.models import MODELS
+attention.SHAPE = Shape(2, 7, 5, 5)
+for name, case in layers.CASES.items():
+    layers.CASES[name] = dataclasses.replace(case, shape=(2, 11, 5)[: len(case.shape)])
+for name, spec in MODELS.items():
+    MODELS[name] = dataclasses.replace(spec, batch_size=3)
+comparisons = [
+    *(recurrent.recurrent_comparison(cell, "tiny", Shape(2, 3, 4, 5), pass_, threads=2)
+      for cell, pass_ in (("lstm", "training"), ("gru", "training"), ("simple_rnn", "forward"))),
+    *(layers.layer_comparison(*name.split("/"), threads=2)
+      for name in ("conv1d/forward", "conv1d-max-pooling/training", "max-pooling/forward", "average-pooling/training",
+                   "dropout/training", "embedding/adam", "conv1d/keras-adam")),
+    attention.attention_comparison("luong", "forward", threads=2),
+    attention.attention_comparison("bahdanau", "training", threads=2),
+    *(whole_models.model_comparison(*name.split("/"), threads=2)
+      for name in ("price-forecast/training", "price-forecast/forward", "imdb-cnn-lstm/training",
+                   "imdb-cnn-lstm/forward", "imdb-lstm-attention/forward", "reuters-bilstm/training",
+                   "reuters-bilstm/forward")),
+    whole_models.model_comparison("imdb-rnn-embedding", threads=2, mask_zero=True),
+]
+found = {}
+for one in comparisons:
+    measurement = measuring.Measurement(one, 1)
+    compiled = one.kind != "model" or one.name.startswith("price-forecast")  # others take XLA seconds
+    measurement.run([side for side in one.sides if compiled or side not in ("stock-jit", "keras-jax")])
+    found[one.name] = {**dict.fromkeys(measurement.samples, ""), **measurement.absent}
+    found[one.name] |= {side: f"REFUSED: {why}" for side, why in measurement.refused.items()}
+print("\\n" + json.dumps(found))
+"""
+
+_MODELS = ("price-forecast", "imdb-cnn-lstm", "reuters-bilstm")
+_MASKED = "imdb-rnn-embedding/training"
+_WITH_GRADIENTS = (
+    "lstm/tiny/training",
+    "gru/tiny/training",
+    "conv1d-max-pooling/training",
+    "average-pooling/training",
+    "dropout/training",
+    "embedding/adam",
+    "conv1d/keras-adam",
+    "attention/bahdanau/training",
+    *(f"{name}/training" for name in _MODELS),
+    _MASKED,
+)
+# By side and comparison, why it takes no part; in all others it does.
+_ABSENT: dict[str, dict[str, str]] = {
+    "fast": {},
+    "functional": {
+        "embedding/adam": "is measured without an optimizer",
+        "conv1d/keras-adam": "is measured without an optimizer",
+        "attention/luong/forward": "has no Attention",
+        "attention/bahdanau/training": "has no Attention",
+        **{f"{name}/{pass_}": "has no models" for name in _MODELS for pass_ in ("training", "forward")},
+        "imdb-lstm-attention/forward": "has no models",
+        _MASKED: "has no models",
+    },
+    "stock": {},
+    "torch": {"conv1d/keras-adam": "has its own Adam", _MASKED: "takes no mask"},
+    "onnxruntime": dict.fromkeys(_WITH_GRADIENTS, "has no gradients"),
+    "stock-jit": {},
+    "keras-jax": {},
+}
+
+
+@pytest.fixture(scope="module")
+def every_side() -> dict[str, dict[str, str]]:
+    """By comparison and side, why it has not been timed, or ""."""
+    ran = run_python(_EVERY_SIDE)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, dict[str, str]] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("side", _ABSENT)
+def test_every_side_computes_the_same(every_side: dict[str, dict[str, str]], side: str) -> None:
+    if reason := sides.not_installed(side):
+        pytest.skip(reason)
+    for comparison, of in every_side.items():
+        if side in of:
+            expected = _ABSENT[side].get(comparison, "")
+            assert of[side].startswith(expected) if expected else of[side] == "", (comparison, of[side])
+
+
+def test_tf_block_is_an_lstm(every_side: dict[str, dict[str, str]]) -> None:
+    assert [name for name, of in every_side.items() if of.get("tf-block") == ""] == ["lstm/tiny/training"]
+
+
 _TINY = """
 import sys
 from fastseq import cli
 from fastseq.bench import layers, scaling, shapes
 shapes.SHAPES["tiny"] = shapes.Shape(2, 3, 4, 5)
 shapes.DEFAULT_SHAPES.update(lstm=("tiny",))
-layers.CASES["embedding"] = layers.Case("Embedding", {"input_dim": 7, "output_dim": 3}, (2, 5), vocabulary=7)
+embedding = layers.Layer("Embedding", {"input_dim": 7, "output_dim": 3})
+layers.CASES["embedding"] = layers.Case([embedding], (2, 5), vocabulary=7)
 scaling.SIZES["units"] = (1, 3)
-chosen = ["--ops", "lstm/tiny", "embedding/adam", "scaling/gru/units", "--models", "imdb-rnn-embedding"]
+chosen = ["--ops", "lstm/tiny", "embedding/adam", "scaling/gru/units", "--models", "imdb-rnn-embedding/training"]
 status = cli.main(["bench", *chosen, "--peers", "stock", "--rounds", "2", "--threads", "2", "--out", sys.argv[0]])
 sys.exit(status)
 """
@@ -160,7 +257,7 @@ def test_whole_way(tmp_path: Path) -> None:
         "lstm/tiny/forward",
         "embedding/adam",
         "scaling/gru/units",
-        "imdb-rnn-embedding",
+        "imdb-rnn-embedding/training",
     ]
     result = json.loads((tmp_path / "new" / "out" / "results.json").read_text())
     assert sorted(one["name"] for one in result["measurements"]) == sorted(names)
@@ -192,6 +289,47 @@ def test_whole_way(tmp_path: Path) -> None:
     written = {path.name for path in (tmp_path / "new" / "out").iterdir()}
     charts = {"ratios-models.png", "ratios-recurrent.png", "ratios-layers.png", "peak.png", "scaling.png"}
     assert written == {"report.html", "results.json", *charts}
+    _check_figures_of_documentation(tmp_path / "new" / "out" / "results.json", tmp_path)
+
+
+def _check_figures_of_documentation(results: Path, out: Path) -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    draw = [sys.executable, str(docs / "figures"), "--measured", str(results), "--out", str(out)]
+    subprocess.run(draw, check=True)
+    drawn = {file.name for file in out.glob("*.svg")}
+    assert drawn == {file.name for file in (docs / "figures").glob("bench-*.svg")}
+    shown = (docs / "benchmarks.md").read_text()
+    for name in drawn:
+        assert f"](figures/{name})" in shown
+        text = "".join(ElementTree.parse(out / name).getroot().itertext())
+        assert "2 threads" in text
+        assert "fastseq bench" in text
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    refused = _comparison(fast=_Side(), stock=_Side(0.002), torch=_Side(result=2.0))
+    sizes = dataclasses.replace(
+        _comparison(**{"1": _Side(), "8": _Side(0.004)}),
+        name="scaling/lstm/batch",
+        kind="scaling",
+        reference=None,
+        labels={"1": "batch 1", "8": "batch 8"},
+    )
+    made = record.Record("fastseq bench", "2020-01-01T00:00:00+00:00", 1, {"CPU": "one"}, {}, {})
+    made.measurements += [measuring.Measurement(one, 3) for one in (refused, sizes)]
+    for one in made.measurements:
+        one.run(one.comparison.sides)
+    file = tmp_path / "results.json"
+    record.save_json(made, file)
+    read = record.load_json(file)
+    assert read.as_json() == made.as_json()
+    assert page.page_of(read, page.drawings_of(read)) == page.page_of(made, page.drawings_of(made))
+    with pytest.raises(RuntimeError, match="was read from a file"):
+        read.measurements[0].comparison.make("fast")
+    for wrong in ("[]", "{}", "no JSON"):
+        file.write_text(wrong)
+        with pytest.raises(ValueError, match=r"results\.json is not a results\.json of this version"):
+            record.load_json(file)
 
 
 def test_reports_losses_as_wins(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,7 +423,7 @@ def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sides.not_installed("torch") == "torch is not installed"
     assert sides.not_installed("stock") == ""
     with pytest.raises(sides.UnavailableError, match="torch is not installed"):
-        sides.make_side("torch", make_problem("lstm", Shape(1, 1, 1, 1)), training=True, threads=1)
+        sides.make_side("torch", make_problem("lstm", Shape(1, 1, 1, 1)), "training", threads=1)
 
 
 def test_an_interrupt_keeps_whole_rounds(
@@ -313,11 +451,26 @@ def test_budget_cuts_rounds_and_sides() -> None:
     measurement = _measured(1, measuring.Budget(45, clock), fast=cheap, stock=dear, torch=_Side(10.0, clock=clock))
     assert set(measurement.samples) == {"fast", "stock"}
     assert measurement.cut == "without torch, a run of which takes 10.0 s"
+    # What takes no second is not said to take none.
+    measurement = _measured(
+        1, measuring.Budget(1.003, clock), fast=_Side(0.1), stock=_Side(0.1), torch=_Side(0.5, clock=clock)
+    )
+    assert measurement.cut == "without torch, a run of which takes 500 ms"
     # Two sides and a round are necessary.
     measurement = _measured(2, measuring.Budget(0, clock), fast=cheap, stock=dear, torch=cheap)
     assert set(measurement.samples) == {"fast", "stock"}
     assert measurement.rounds_done == 1
     assert measurement.cut == "without torch, 1 of 2 rounds"
+
+
+def test_known_absence_costs_no_time_and_is_no_cut() -> None:
+    comparison = dataclasses.replace(
+        _comparison(fast=_Side(), stock=_Side(), torch=_Side()), absent={"torch": "is out"}
+    )
+    measurement = measuring.Measurement(comparison, 1)
+    measurement.run(comparison.sides, measuring.Budget(0))
+    assert measurement.absent == {"torch": "is out"}
+    assert measurement.cut == ""
 
 
 def test_rounds_are_told() -> None:
@@ -371,7 +524,7 @@ def test_environment_is_told_without_secrets_and_paths(monkeypatch: pytest.Monke
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/home/somebody/secret --xla_cpu_max_isa=AVX2")
-    told = environment.machine()["environment"]
+    told = machine.machine()["environment"]
     assert "secret" not in told
     assert "somebody" not in told
     assert "OMP_NUM_THREADS=2" in told
@@ -383,7 +536,7 @@ def test_environment_is_told_without_secrets_and_paths(monkeypatch: pytest.Monke
     ("arguments", "message"),
     [
         (["--ops", "lstm/nonsense"], "argument --ops: choose names or parts of names"),
-        (["--models", "gpt"], "argument --models: choose from all, reuters-lstm"),
+        (["--models", "gpt"], "argument --models: choose names or parts of names"),
         (["--peers", "matlab"], "argument --peers: invalid choice: 'matlab'"),
         (["--threads", "0"], "argument --threads: must be at least 1, got 0"),
         (["--rounds", "few"], "argument --rounds: invalid positive value: 'few'"),
@@ -430,14 +583,35 @@ def test_without_matplotlib(
 def test_save_drawing(tmp_path: Path) -> None:
     made = ratio_drawing("A & B", [_measured(fast=_Side(), stock=_Side(0.5))])
     assert made is not None
+    assert "var(--ink" in drawing.to_svg(made)
+    made = drawing.framed(made, ["measured on <a machine>", "by a command"])
+    made.add(drawing.Polygon([(1, 1), (9, 1), (5, 9)], "win"))
     drawing.save_drawing(made, tmp_path / "a.svg")
-    assert "A &amp; B" in (tmp_path / "a.svg").read_text()
-    assert "500×" in (tmp_path / "a.svg").read_text()
+    written = (tmp_path / "a.svg").read_text()
+    for text in ("A &amp; B", "500×", "measured on &lt;a machine&gt;", "by a command", "1.0,1.0 9.0,1.0 5.0,9.0"):
+        assert text in written
+    assert "var(" not in written  # many programs that show SVG know no variables
     drawing.save_drawing(made, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"as \.svg or \.png, got a\.pdf"):
         drawing.save_drawing(made, tmp_path / "a.pdf")
     assert ratio_drawing("nothing", [_measured(fast=_Side())]) is None
+
+
+def test_scripts_tell_their_options() -> None:
+    scripts = [path for path in (Path(__file__).parent.parent / "bench").glob("*.py") if "__main__" in path.read_text()]
+    assert scripts
+    code = f"""
+import contextlib, io, runpy, sys
+for script in {[str(path) for path in scripts]}:
+    sys.argv = [script, "--help"]
+    sys.path.insert(0, script.rpartition("/")[0])
+    with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
+        runpy.run_path(script, run_name="__main__")
+    assert "--threads" in told.getvalue(), script
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
 
 
 _WHOLE_MODELS = """
@@ -515,4 +689,4 @@ def test_a_worker_measures_another_fastseq(tmp_path: Path) -> None:
         Worker({"PYTHONPATH": str(tmp_path)}) as worker,
         pytest.raises(sides.UnavailableError, match="this revision has no gru_forward"),
     ):
-        worker.make_side("functional", problem, training=False, threads=1)
+        worker.make_side("functional", problem, "forward", threads=1)

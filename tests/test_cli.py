@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import matplotlib.figure
 import numpy as np
 import pytest
 from processes import run_python
 
-from fastseq import cli, models, training
+from fastseq import cli, models, plots, training
 from fastseq.data import TrainingData
 
 
@@ -384,6 +385,17 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
         "imdb data",
     ):
         assert word in shown
+
+
+def test_plot_of_losses_counts_whole_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    for epochs in (1, 3):
+        plots.plot_losses({"fast": dict.fromkeys(("loss", "val_loss"), [1.0] * epochs)}, "a model", tmp_path)
+        (axes,) = figures.pop().axes
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert ticks == list(range(1, epochs + 1))
 
 
 def test_the_classic_model_on_real_data(real_data: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tolerances import STOCK, assert_close
 
 import fastseq.keras
+from fastseq.keras.native import NativeChoice
 from fastseq.keras.twins import FAST_LAYERS
 
 FOLDER = Path(__file__).parent.parent / "examples"
@@ -88,6 +89,8 @@ def test_is_the_same_with_stock_layers(name: str, monkeypatch: pytest.MonkeyPatc
     for stock_layer, fast_layer in FAST_LAYERS.items():
         monkeypatch.setattr(fastseq.keras, f"Fast{fast_layer.__name__}", stock_layer)
     stock = _models(_load(name))
+    assert _fast_layers(fast)
+    assert not _fast_layers(stock)
     rng = np.random.default_rng(0)
     stock[0].set_weights(fast[0].get_weights())
     for one, other in zip(fast, stock, strict=True):
@@ -95,6 +98,10 @@ def test_is_the_same_with_stock_layers(name: str, monkeypatch: pytest.MonkeyPatc
         outputs, expected = (model(inputs if len(inputs) > 1 else inputs[0]) for model in (one, other))
         for got, wanted in zip(keras.tree.flatten(outputs), keras.tree.flatten(expected), strict=True):
             assert_close(got, wanted, STOCK["float32"])
+
+
+def _fast_layers(models: list[Any]) -> list[Any]:
+    return [layer for model in models for layer in model._flatten_layers() if isinstance(layer, NativeChoice)]
 
 
 def _models(script: ModuleType) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import pickle
@@ -21,7 +22,7 @@ from tolerances import STOCK, assert_close
 import fastseq.keras
 from fastseq.keras import FastAdam, FastLSTM, FastRNN, NativeFallbackWarning, backend
 from fastseq.keras.native import NativeChoice
-from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS
+from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS, STAND_INS
 
 TWINS = {**FAST_LAYERS, **FAST_OPTIMIZERS}
 NAMESPACES = (
@@ -199,11 +200,48 @@ def test_files_are_stock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stock", TWINS)
-def test_pickles_are_stock(stock: type) -> None:
+def test_copies_are_fast_as_well(stock: type) -> None:
+    """Patched or not; and those of stock layers are what Keras is."""
+    ordinary = construct(stock)
     with fastseq.keras.patch():
-        pickled = pickle.dumps(construct(stock))
-        assert isinstance(pickle.loads(pickled), TWINS[stock])
-    assert type(pickle.loads(pickled)) is stock
+        made = construct(stock)
+        made.use_native = False
+        pickled = pickle.dumps(made)
+        assert type(pickle.loads(pickled)) is type(made)
+        assert isinstance(pickle.loads(pickle.dumps(ordinary)), TWINS[stock])
+    for again in (pickle.loads(pickled), pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
+        assert type(again) is type(made)
+        assert again.get_config() == made.get_config()
+        assert again.use_native is False
+    assert type(copy.deepcopy(ordinary)) is stock
+
+
+def test_copies_have_the_weights() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 7, 3)).astype("float32")
+    with fastseq.keras.patch():
+        layer = keras.layers.Conv1D(4, 3)
+    expected = layer(x)
+    np.testing.assert_array_equal(copy.deepcopy(layer)(x), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(layer))(x), expected)
+
+
+def test_copies_of_models_are_what_their_files_are() -> None:
+    with fastseq.keras.patch():
+        model = sequential()
+        assert isinstance(copy.deepcopy(model).layers[5], TWINS[keras.layers.GRU])
+    assert type(copy.deepcopy(model).layers[5]) is keras.layers.GRU
+
+
+class _MyConvolution(STAND_INS[keras.layers.Conv1D]):  # type: ignore[misc]
+    """A subclass of what a patch constructs."""
+
+
+@pytest.mark.parametrize("stock", TWINS)
+def test_classes_pickle(stock: type) -> None:
+    with fastseq.keras.patch():
+        cls = type(construct(stock))
+    assert pickle.loads(pickle.dumps(cls)) is cls
+    assert pickle.loads(pickle.dumps(_MyConvolution)) is _MyConvolution
 
 
 def test_files_need_no_fastseq(tmp_path: Path) -> None:
@@ -280,10 +318,77 @@ def test_ends_with_an_error() -> None:
         keras.layers.LSTM(3, unit=3)
 
 
-def test_takes_the_twins_arguments() -> None:
+def test_takes_the_twins_arguments(tmp_path: Path) -> None:
+    """Which are in no file of a stock layer: that opens anywhere."""
     with fastseq.keras.patch():
-        assert keras.layers.LSTM(3, use_native=False).use_native is False
-        assert keras.layers.Embedding(10, 3, dense_gradient=True).dense_gradient is True
+        lstm, embedding = keras.layers.LSTM(3, use_native=False), keras.layers.Embedding(10, 3, dense_gradient=True)
+        assert lstm.use_native is False
+        assert embedding.dense_gradient is True
+        model = keras.Sequential([keras.Input((5,), dtype="int32"), embedding, lstm])
+        model.compile(keras.optimizers.Adam(0.01, use_native=True), "mse")
+        assert model.optimizer.use_native is True
+        model.optimizer.build(model.trainable_variables)
+        model.save(tmp_path / "model.keras")
+    stock = keras.models.load_model(tmp_path / "model.keras")
+    assert [type(layer) for layer in stock.layers] == [keras.layers.Embedding, keras.layers.LSTM]
+    assert type(stock.optimizer) is keras.optimizers.Adam
+    for fast, ordinary in zip(model.layers, stock.layers, strict=True):
+        assert fast.get_config() == ordinary.get_config()
+    assert FastLSTM.from_config(FastLSTM(3, use_native=False).get_config()).use_native is False
+
+
+def test_what_others_change_meanwhile_stays() -> None:
+    """Called once for a construction, patched or not, and taken away by who put it there."""
+    calls = []
+
+    def also_told(cls: Any, name: str) -> None:
+        before = vars(cls)[name]
+
+        def told(self: Any, *args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            return before(self, *args, **kwargs)
+
+        setattr(cls, name, told)
+
+    twins = {keras.layers.GRU: "__new__", keras.optimizers.Adam: "__init__"}
+    before = {stock: vars(stock).get(name) for stock, name in twins.items()}
+    with fastseq.keras.patch():
+        ours = {stock: vars(stock)[name] for stock, name in twins.items()}
+        for stock, name in twins.items():
+            also_told(stock, name)
+        theirs = {stock: vars(stock)[name] for stock, name in twins.items()}
+        assert patched()
+        assert sorted(calls) == ["__init__", "__new__"]
+    try:
+        calls.clear()
+        assert {stock: vars(stock)[name] for stock, name in twins.items()} == theirs
+        assert not patched()
+        assert sorted(calls) == ["__init__", "__new__"]
+        with fastseq.keras.patch():
+            calls.clear()
+            assert patched()
+            assert sorted(calls) == ["__init__", "__new__"]
+        for stock, name in twins.items():  # they end what they began, and put back what they found
+            setattr(stock, name, ours[stock])
+        assert not patched()
+        with fastseq.keras.patch():
+            assert patched()
+        assert not patched()
+    finally:
+        for stock, name in twins.items():
+            delattr(stock, name) if before[stock] is None else setattr(stock, name, before[stock])
+
+
+def test_what_others_put_back_meanwhile_stays() -> None:
+    """Who changes something before the patch, and undoes it during the patch."""
+    original = keras.optimizers.Adam.__init__
+    with pytest.MonkeyPatch.context() as change:
+        change.setattr(keras.optimizers.Adam, "__init__", lambda self, *_, **__: original(self, 0.5))
+        fastseq.keras.patch()
+        assert isinstance(keras.optimizers.Adam(), FastAdam)
+        assert float(keras.optimizers.Adam().learning_rate) == 0.5
+    fastseq.keras.unpatch()
+    assert keras.optimizers.Adam.__init__ is original
 
 
 def test_quantizes_as_stock() -> None:

@@ -103,3 +103,20 @@ import fastseq.runtime
 def test_the_environment_is_left_as_it_was() -> None:
     code = "import os; before = dict(os.environ); import fastseq.runtime; assert dict(os.environ) == before"
     assert run_python(code).returncode == 0
+
+
+def test_a_process_ends_while_its_daemons_compute() -> None:
+    code = """
+import threading, time
+import numpy as np
+from fastseq.functional import max_pool_forward
+x = np.zeros((32, 4000, 64), "float32")
+def compute():
+    while True:
+        max_pool_forward(x, 2)
+for _ in range(3):
+    threading.Thread(target=compute, daemon=True).start()
+time.sleep(0.2)
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr

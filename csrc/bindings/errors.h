@@ -1,7 +1,8 @@
-// The core's errors as Python's.
+// The core's errors as Python's, and calls of it without Python's lock.
 #pragma once
 
 #include <pybind11/pybind11.h>
+#include <unistd.h>
 
 #include <stdexcept>
 
@@ -27,12 +28,32 @@ inline void raise_if_error(const Status& status) {
   }
 }
 
+// Gives the GIL away while alive. Before 3.14 Python ends a thread that wants it back when the interpreter has finished,
+// such as a daemon's: that would unwind frames which may not be left so, and abort the process. It sleeps instead until
+// the process has ended.
+class Unlocked {
+ public:
+  Unlocked() : state_(PyEval_SaveThread()) {}
+  ~Unlocked() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      for (;;) ::pause();
+    }
+  }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
 // Runs an op, which touches no Python object, and raises what it returns.
 template <class Op>
 void without_gil(const Op& op) {
   Status status;
   {
-    const py::gil_scoped_release release;
+    const Unlocked unlocked;
     status = op();
   }
   raise_if_error(status);

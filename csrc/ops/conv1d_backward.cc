@@ -142,7 +142,7 @@ class Backward : Conv1dOperands<T> {
     const auto section = scratch_.sections.at(team.section());
     const auto add = [&](const auto& weights) { add_sequences(team, own, section, share, sequences, weights, dbias); };
     if (conv1d_sparse(plan))
-      add(SparseWeights<T>(*this, share, own.nonzeros, section.sparse, {outputs_, doutputs_, argmax_}, dkernel));
+      add(SparseWeights<T>(*this, share, own.nonzeros, section.sparse, argmax_, dkernel));
     else
       add(DenseWeights<T>(*this, share, own.dense, dkernel));
   }

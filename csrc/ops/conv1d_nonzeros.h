@@ -17,14 +17,6 @@ inline bool conv1d_sparse(const Conv1dPlan& plan) {
          plan.dims.timesteps <= INT32_MAX;
 }
 
-// What the gradient comes from: the pooled outputs, each (N, T'', F).
-template <class T>
-struct PooledGradient {
-  const T* outputs;
-  const T* doutputs;
-  const void* argmax;
-};
-
 // The elements of one sequence's dz that are not zero, of some of its filters, filter by filter and in order.
 template <class T>
 class Nonzeros {
@@ -32,20 +24,19 @@ class Nonzeros {
   Nonzeros(const Conv1dPlan& plan, Scratch& scratch) : blocks_(plan.dims.convolved) {
     const int64_t filters = conv1d_sparse(plan) ? plan.dims.filters : 0;
     most_ = plan.dims.outputs;
-    dpooled_ = scratch.take<T>(filters);
     counts_ = scratch.take<int64_t>(filters);
     ends_ = scratch.take<int64_t>(filters * blocks_.count);
     found_ = scratch.take<WeightedRow<T>>(filters * most_);
   }
 
-  // Of the filters [f.begin, f.end) of sequence b.
-  void find(const Conv1dOperands<T>& operands, const PooledGradient<T>& gradient, int64_t b, Range f) const {
+  // Of the filters [f.begin, f.end) of sequence b, whose positions of maxima are in `argmax`.
+  void find(const Conv1dOperands<T>& operands, const void* argmax, int64_t b, Range f, const T* dz) const {
     if (operands.index_bytes == 1)
-      find(operands, gradient, b, f, static_cast<const uint8_t*>(gradient.argmax));
+      find(operands, static_cast<const uint8_t*>(argmax), b, f, dz);
     else if (operands.index_bytes == 2)
-      find(operands, gradient, b, f, static_cast<const uint16_t*>(gradient.argmax));
+      find(operands, static_cast<const uint16_t*>(argmax), b, f, dz);
     else
-      find(operands, gradient, b, f, static_cast<const int32_t*>(gradient.argmax));
+      find(operands, static_cast<const int32_t*>(argmax), b, f, dz);
   }
 
   // Adds the rows of all steps, weighted, to the sums of the filters in `filters`, counted from the first that was looked
@@ -68,22 +59,21 @@ class Nonzeros {
  private:
   // A position outside of its window counts for none of it.
   template <class Index>
-  void find(const Conv1dOperands<T>& operands, const PooledGradient<T>& gradient, int64_t b, Range f,
-            const Index* argmax) const {
+  void find(const Conv1dOperands<T>& operands, const Index* argmax, int64_t b, Range f, const T* dz) const {
     const int64_t count = f.end - f.begin;
     std::fill_n(counts_, count, 0);
     for (int64_t p = 0; p < operands.outputs; ++p) {
       const int64_t at = (b * operands.outputs + p) * operands.filters + f.begin;
-      operands.kernels.activation_gradient(operands.plan.options.activation, count, gradient.outputs + at,
-                                           gradient.doutputs + at, dpooled_);
       const int64_t begin = operands.windows.whole(p).begin;
       const Range inside = operands.windows.inside(p);
       WeightedRow<T>* found = found_;
       for (int64_t i = 0; i < count; ++i, found += most_) {
         const int64_t step = begin + static_cast<int64_t>(argmax[at + i]);
-        found[counts_[i]] = {static_cast<int32_t>(step), dpooled_[i]};
+        const bool within = (step >= inside.begin) & (step < inside.end);
+        const T element = dz[(within ? step : inside.begin) * operands.filters + f.begin + i];
+        found[counts_[i]] = {static_cast<int32_t>(step), element};
         // No branch: it would be taken at random.
-        counts_[i] += static_cast<int64_t>(dpooled_[i] != 0) & (step >= inside.begin) & (step < inside.end);
+        counts_[i] += static_cast<int64_t>(within) & (element != 0);
       }
     }
     for (int64_t i = 0; i < count; ++i) find_ends(i);
@@ -103,7 +93,6 @@ class Nonzeros {
 
   DepthBlocks blocks_;     // of the steps
   int64_t most_;           // of a filter
-  T* dpooled_;             // (F): dz of one window
   int64_t* counts_;        // (F)
   int64_t* ends_;          // (F, blocks)
   WeightedRow<T>* found_;  // (F, most)

@@ -146,14 +146,14 @@ class SparseWeights {
   };
 
   SparseWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Nonzeros<T>& nonzeros,
-                const Section& section, const PooledGradient<T>& gradient, T* dkernel)
+                const Section& section, const void* argmax, T* dkernel)
       : o_(operands),
         panels_(o_.plan),
         steps_(share.of(o_.timesteps)),
         filters_(share.of(o_.filters)),
         nonzeros_(nonzeros),
         section_(section),
-        gradient_(gradient),
+        argmax_(argmax),
         dkernel_(dkernel) {}
 
   void start() const {
@@ -177,8 +177,8 @@ class SparseWeights {
       }
   }
 
-  void add(int64_t b, const T*) const {
-    nonzeros_.find(o_, gradient_, b, filters_);
+  void add(int64_t b, const T* dz) const {
+    nonzeros_.find(o_, argmax_, b, filters_, dz);
     WeightedRowsArgs<T> args = {};
     for (int64_t f = filters_.begin, end; f < filters_.end; f = end) {
       const int64_t g = f / o_.group_filters;
@@ -221,7 +221,7 @@ class SparseWeights {
   const Range filters_;
   const Nonzeros<T> nonzeros_;
   const Section section_;
-  const PooledGradient<T> gradient_;
+  const void* const argmax_;
   T* const dkernel_;
 };
 

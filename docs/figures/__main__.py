@@ -1,24 +1,38 @@
-"""Draws all figures of the documentation: `python docs/figures`, again after a change of what they show.
+"""Draws the figures of the documentation.
 
-With a folder as argument, they go there.
+`python docs/figures` draws the diagrams and the bars of docs/whole-models.md. The figures of docs/benchmarks.md are
+drawn by `fastseq bench && python docs/figures --measured runs/bench/results.json`.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from diagrams import DIAGRAMS
+from measured import measured
 from speedups import speedups
+
+from fastseq.bench.drawing import save_drawing
+from fastseq.bench.record import load_json
 
 _HERE = Path(__file__).parent
 
 
 def main() -> None:
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else _HERE
-    figures = {"speedups": speedups(_HERE.parent / "whole-models.md"), **{d.__name__: d() for d in DIAGRAMS}}
-    for name, canvas in figures.items():
-        (out / f"{name}.svg").write_text(canvas.svg(), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--measured", type=Path, metavar="FILE", help="the results.json of a run, to draw only that")
+    parser.add_argument("--out", type=Path, default=_HERE, metavar="DIR", help="default: %(default)s")
+    options = parser.parse_args()
+    if options.measured is None:
+        figures = {"speedups": speedups(_HERE.parent / "whole-models.md"), **{d.__name__: d() for d in DIAGRAMS}}
+    else:
+        try:
+            figures = measured(load_json(options.measured))
+        except (OSError, ValueError) as error:
+            parser.error(f"argument --measured: {error}")
+    for name, figure in figures.items():
+        save_drawing(figure, options.out / f"{name}.svg")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from canvas import BLUE, GREY, Canvas
+from diagram import BLUE, Diagram
 
-_LEFT, _WIDTH, _TOP, _ROW = 232, 340, 62, 34
+from fastseq.bench.drawing import Rectangle
+
+_LEFT, _WIDTH, _TOP, _ROW = 242, 332, 62, 34
 
 
 class _Model(NamedTuple):
@@ -20,28 +22,28 @@ class _Model(NamedTuple):
     most: float
 
 
-def speedups(page: Path) -> Canvas:
+def speedups(page: Path) -> Diagram:
     """A bar for every model of the page's first table: how many times as fast as stock Keras."""
     models = _read(page)
     scale = _WIDTH / max(model.most for model in models)
     height = _TOP + _ROW * len(models) + 34
     in_words = ", ".join(f"{model.name} {model.times}" for model in models)
-    canvas = Canvas(760, height, f"A whole training step, times as fast as stock Keras: {in_words}")
-    canvas.text(20, 28, "A whole training step: how many times as fast as stock Keras", size=16, bold=True)
-    canvas.text(20, 47, "2 CPU cores; a bar's lighter end is the range over processes", size=12)
+    diagram = Diagram(f"A whole training step, times as fast as stock Keras: {in_words}", 760, height)
+    diagram.text(20, 28, "A whole training step: how many times as fast as stock Keras", size=16, bold=True)
+    diagram.text(20, 47, "2 CPU cores; a bar's lighter end is the range over processes", size=12)
     for index, model in enumerate(models):
         y = _TOP + index * _ROW
-        canvas.text(_LEFT - 10, y + 20, model.name, anchor="end")
-        canvas.rect(_LEFT, y + 6, model.most * scale, 20, BLUE)
-        canvas.rect(_LEFT, y + 6, model.least * scale, 20, (BLUE[1], BLUE[1]))
+        diagram.text(_LEFT - 10, y + 20, model.name, anchor="end")
+        diagram.rect(_LEFT, y + 6, model.most * scale, 20, BLUE)
+        diagram.add(Rectangle(_LEFT, y + 6, model.least * scale, 20, BLUE))
         end = _LEFT + model.most * scale + 8
-        canvas.text(end, y + 20, f"{model.times}×", bold=True)
-        canvas.text(748, y + 20, f"{model.fast}, was {model.stock}", anchor="end", size=11)
+        diagram.text(end, y + 20, f"{model.times}×", bold=True)
+        diagram.text(748, y + 20, f"{model.fast}, was {model.stock}", anchor="end", size=11)
     bottom = _TOP + _ROW * len(models)
-    canvas.line(_LEFT + scale, _TOP, _LEFT + scale, bottom + 4, dashed=True)
-    canvas.text(_LEFT + scale, bottom + 20, "stock Keras", anchor="middle", size=12)
-    canvas.rect(_LEFT, _TOP, 0.5, bottom - _TOP, GREY)
-    return canvas
+    diagram.line(_LEFT + scale, _TOP, _LEFT + scale, bottom + 4, dashed=True)
+    diagram.text(_LEFT + scale, bottom + 20, "stock Keras", anchor="middle", size=12)
+    diagram.line(_LEFT, _TOP, _LEFT, bottom)
+    return diagram
 
 
 def _read(page: Path) -> list[_Model]:

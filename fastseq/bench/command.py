@@ -11,7 +11,8 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fastseq.bench.environment import busy, load, machine, prepare, start_tensorflow, versions
+from fastseq.bench.environment import prepare
+from fastseq.bench.machine import busy, load, machine, versions
 from fastseq.bench.measuring import Budget, Measurement
 from fastseq.bench.page import CHARTS, drawings_of, page_of
 from fastseq.bench.progress import Progress
@@ -80,8 +81,6 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
         missing={side: reason for side in sides if (reason := not_installed(side))},
         warnings=[warning] if (warning := busy()) else [],
     )
-    if "fast" not in record.missing and any("scaling" not in task.parts for task in tasks):
-        start_tensorflow()  # or its notes would come across the line that says how far this is
     asked = [peer for peer in options.peers or [] if peer not in record.missing]
     progress = Progress(len(tasks), budget.left(), sys.stderr)
     try:
@@ -115,16 +114,18 @@ def _tasks(options: argparse.Namespace, models: Sequence[str]) -> list[Task]:
         return quick(everything) if options.quick else everything
     chosen = []
     if options.models is not None:
-        unknown = [name for name in options.models if name not in (*models, "all")]
-        if unknown:
-            raise ValueError(f"argument --models: choose from all, {', '.join(models)}; got {unknown[0]!r}")
-        chosen += [task for task in whole if "all" in options.models or task.name in options.models]
+        meant = _selected("--models", whole, [name for name in options.models if name != "all"])
+        chosen += whole if "all" in options.models else meant
     if options.ops is not None:
-        try:
-            chosen += select(layers, options.ops)
-        except ValueError as error:
-            raise ValueError(f"argument --ops: {error}") from None
+        chosen += _selected("--ops", layers, options.ops)
     return chosen
+
+
+def _selected(option: str, tasks: Sequence[Task], names: Sequence[str]) -> list[Task]:
+    try:
+        return select(tasks, names)
+    except ValueError as error:
+        raise ValueError(f"argument {option}: {error}") from None
 
 
 def command_line(options: argparse.Namespace) -> str:
@@ -175,7 +176,7 @@ def idle(asked: Sequence[str], record: Record) -> list[str]:
     return [
         f"{peer} takes part in nothing that was chosen"
         for peer in asked
-        if not any(peer in one.comparison.sides for one in record.measurements)
+        if all(peer in one.absent or peer not in one.comparison.sides for one in record.measurements)
     ]
 
 
@@ -187,7 +188,7 @@ def write(record: Record, out: Path) -> list[Path]:
     Raises:
         OSError: It cannot be written.
     """
-    from fastseq.bench.drawing import save_drawing
+    from fastseq.bench.drawing import framed, save_drawing
 
     drawings = drawings_of(record)
     for name in CHARTS:
@@ -200,5 +201,5 @@ def write(record: Record, out: Path) -> list[Path]:
         return written
     for name, drawing in drawings.items():
         written.append(out / f"{name}.png")
-        save_drawing(drawing, written[-1])
+        save_drawing(framed(drawing), written[-1])
     return written

@@ -1,14 +1,15 @@
-"""A drawing of a few kinds of marks, as inline SVG or, by matplotlib, as PNG.
+"""A drawing of a few kinds of marks: a part of a page, as SVG, or a file of its own, as SVG or, by matplotlib, as PNG.
 
-Colours have names. In SVG each is a CSS variable with the light colour to fall back to, so that a page may have others
-in the dark; coordinates are pixels from the upper left corner.
+Colours have names. In a page each is a CSS variable with the light colour to fall back to, so that the page may have
+others in the dark. A file does not know what it is shown on: it has the light colours, on a ground of its own.
+Coordinates are pixels from the upper left corner.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +36,7 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif
 
 @dataclass(frozen=True)
 class Rectangle:
-    """Filled."""
+    """Filled, more or less opaquely, with a line around it where it has a rim."""
 
     x: float
     y: float
@@ -43,6 +44,15 @@ class Rectangle:
     height: float
     colour: str
     opacity: float = 1.0
+    rim: str | None = None
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """Filled."""
+
+    points: Sequence[tuple[float, float]]
+    colour: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ class Text:
     bold: bool = False
 
 
-Mark = Rectangle | Line | Dot | Text
+Mark = Rectangle | Polygon | Line | Dot | Text
 
 
 @dataclass
@@ -103,110 +113,140 @@ class Drawing:
         self.marks += marks
 
 
+def framed(drawing: Drawing, caption: Sequence[str] = ()) -> Drawing:
+    """The drawing within a margin, its title above it and the lines of a caption below."""
+    top, margin, line = 40.0, 10.0, 15.0
+    bottom = top + drawing.height
+    made = Drawing(drawing.title, drawing.width + 2 * margin, bottom + margin + line * len(caption))
+    made.add(Text(made.width / 2, 22, drawing.title, size=14, anchor="middle", bold=True))
+    made.add(*(_moved(mark, margin, top) for mark in drawing.marks))
+    made.add(*(Text(margin, bottom + line * i, words, "muted", size=11) for i, words in enumerate(caption, 1)))
+    return made
+
+
 def to_svg(drawing: Drawing) -> str:
-    """An element to stand in a page, or in a file of its own."""
-    body = "\n".join(_element(mark) for mark in drawing.marks)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawing.width:g} {drawing.height:g}" role="img" '
-        f'font-family="{_FONT}">\n<title>{html.escape(drawing.title)}</title>\n{body}\n</svg>'
-    )
+    """An element to stand in a page, in the page's colours."""
+    return _svg(drawing, lambda name: f"var(--{name}, {COLOURS[name][0]})")
 
 
 def save_drawing(drawing: Drawing, path: Path) -> None:
-    """Writes a file, PNG or, without matplotlib, SVG, by its suffix.
+    """Writes a drawing to a file that ends in .svg or .png.
 
     Raises:
-        ValueError: The suffix is neither.
-        ImportError: A PNG needs matplotlib, which is not installed.
+        ImportError: It is a .png, and matplotlib is not installed.
         OSError: The file cannot be written.
+        ValueError: The file ends in something else.
     """
+    ground = Rectangle(0.5, 0.5, drawing.width - 1, drawing.height - 1, "ground", rim="grid")
+    drawing = replace(drawing, marks=[ground, *drawing.marks])
     if path.suffix == ".svg":
-        path.write_text(to_svg(drawing) + "\n")
+        path.write_text(_svg(drawing, _light) + "\n", encoding="utf-8")
     elif path.suffix == ".png":
         _save_png(drawing, path)
     else:
         raise ValueError(f"a drawing is written as .svg or .png, got {path.name}")
 
 
-def _colour(name: str) -> str:
-    return f"var(--{name}, {COLOURS[name][0]})"
+def _moved(mark: Mark, right: float, down: float) -> Mark:
+    if isinstance(mark, (Polygon, Line)):
+        return replace(mark, points=[(x + right, y + down) for x, y in mark.points])
+    return replace(mark, x=mark.x + right, y=mark.y + down)
+
+
+def _light(name: str) -> str:
+    return COLOURS[name][0]
 
 
 def _fill_and_rim(dot: Dot) -> tuple[str, str]:
     return ("ground", dot.colour) if dot.hollow else (dot.colour, "ground")
 
 
-def _element(mark: Mark) -> str:
+def _svg(drawing: Drawing, colour: Callable[[str], str]) -> str:
+    body = "\n".join(_element(mark, colour) for mark in drawing.marks)
+    size = f"{drawing.width:g}", f"{drawing.height:g}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" '
+        f'height="{size[1]}" role="img" font-family="{_FONT}">\n'
+        f"<title>{html.escape(drawing.title)}</title>\n{body}\n</svg>"
+    )
+
+
+def _element(mark: Mark, colour: Callable[[str], str]) -> str:
     if isinstance(mark, Rectangle):
+        rim = f";stroke:{colour(mark.rim)}" if mark.rim else ""
         return (
             f'<rect x="{mark.x:.1f}" y="{mark.y:.1f}" width="{mark.width:.1f}" height="{mark.height:.1f}" '
-            f'style="fill:{_colour(mark.colour)};opacity:{mark.opacity:g}"/>'
+            f'style="fill:{colour(mark.colour)};fill-opacity:{mark.opacity:g}{rim}"/>'
         )
+    if isinstance(mark, Polygon):
+        return f'<polygon points="{_points(mark.points)}" style="fill:{colour(mark.colour)}"/>'
     if isinstance(mark, Line):
-        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in mark.points)
         dashes = ";stroke-dasharray:5 4" if mark.dashed else ""
         return (
-            f'<polyline points="{points}" '
-            f'style="fill:none;stroke:{_colour(mark.colour)};stroke-width:{mark.width:g}{dashes}"/>'
+            f'<polyline points="{_points(mark.points)}" '
+            f'style="fill:none;stroke:{colour(mark.colour)};stroke-width:{mark.width:g}{dashes}"/>'
         )
     if isinstance(mark, Dot):
         fill, rim = _fill_and_rim(mark)
         return (
             f'<circle cx="{mark.x:.1f}" cy="{mark.y:.1f}" r="{mark.radius:g}" '
-            f'style="fill:{_colour(fill)};stroke:{_colour(rim)};stroke-width:1.5"/>'
+            f'style="fill:{colour(fill)};stroke:{colour(rim)};stroke-width:1.5"/>'
         )
     weight = ' font-weight="700"' if mark.bold else ""
     return (
         f'<text x="{mark.x:.1f}" y="{mark.y:.1f}" font-size="{mark.size:g}" text-anchor="{mark.anchor}"{weight} '
-        f'style="fill:{_colour(mark.colour)}">{html.escape(mark.text)}</text>'
+        f'style="fill:{colour(mark.colour)}">{html.escape(mark.text)}</text>'
     )
 
 
+def _points(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
 def _save_png(drawing: Drawing, path: Path) -> None:
+    from matplotlib import patches
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import to_rgba
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from matplotlib.patches import Circle
-    from matplotlib.patches import Rectangle as Patch
 
     points = 0.72  # in a pixel, at 100 pixels an inch
-    title, margin = 40.0, 10.0
-    width, height = drawing.width + 2 * margin, drawing.height + title + margin
-    figure = Figure(figsize=(width / 100, height / 100), facecolor=COLOURS["ground"][0])
+    figure = Figure(figsize=(drawing.width / 100, drawing.height / 100))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-margin, drawing.width + margin), ylim=(drawing.height + margin, -title))
+    axes.set(xlim=(0, drawing.width), ylim=(drawing.height, 0))
     axes.set_axis_off()
-    heading = Text(drawing.width / 2, -18, drawing.title, size=14, anchor="middle", bold=True)
-    for order, mark in enumerate([heading, *drawing.marks]):
-        colour = COLOURS[mark.colour][0]
+    for order, mark in enumerate(drawing.marks):
         if isinstance(mark, Rectangle):
             axes.add_patch(
-                Patch(
+                patches.Rectangle(
                     (mark.x, mark.y),
                     mark.width,
                     mark.height,
-                    facecolor=colour,
-                    edgecolor="none",
-                    alpha=mark.opacity,
+                    facecolor=to_rgba(_light(mark.colour), mark.opacity),
+                    edgecolor=_light(mark.rim) if mark.rim else "none",
+                    linewidth=points,
                     zorder=order,
                 )
             )
+        elif isinstance(mark, Polygon):
+            axes.add_patch(patches.Polygon(mark.points, facecolor=_light(mark.colour), edgecolor="none", zorder=order))
         elif isinstance(mark, Line):
             x, y = zip(*mark.points, strict=True)
             style: Literal["--", "-"] = "--" if mark.dashed else "-"
+            colour = _light(mark.colour)
             axes.add_line(Line2D(x, y, color=colour, linewidth=mark.width * points, linestyle=style, zorder=order))
         elif isinstance(mark, Dot):
-            fill, rim = (COLOURS[name][0] for name in _fill_and_rim(mark))
+            fill, rim = (_light(name) for name in _fill_and_rim(mark))
             axes.add_patch(
-                Circle((mark.x, mark.y), mark.radius, facecolor=fill, edgecolor=rim, linewidth=1, zorder=order)
+                patches.Circle((mark.x, mark.y), mark.radius, facecolor=fill, edgecolor=rim, linewidth=1, zorder=order)
             )
         else:
             axes.text(
                 mark.x,
                 mark.y,
                 mark.text,
-                color=colour,
+                color=_light(mark.colour),
                 fontsize=mark.size * points,
                 ha={"start": "left", "middle": "center", "end": "right"}[mark.anchor],
                 va="baseline",

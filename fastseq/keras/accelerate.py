@@ -40,7 +40,8 @@ def accelerate(model: Any, *, optimizer: bool = True, verbose: bool = True, retu
     what a model makes when it is built is found only then.
 
     Call it on the outermost model. Whatever else shares a layer shares the fast one, but functions that TensorFlow has
-    traced already go on as before.
+    traced already go on as before. So does a bound method that has been taken already (`call = layer.call`): it goes on
+    on stock Keras.
 
     An accelerated model differs in this: an id out of range is an error in FastEmbedding, a model compiled anew with
     `jit_compile=True` is not compiled by XLA, which Keras says in a warning, and a file that it is saved to opens only
@@ -88,7 +89,8 @@ def to_stock(model: Any, *, optimizer: bool = True, verbose: bool = False, retur
     The model has the class, config and weights that it would have without fastseq, and a file that it is saved to opens
     without fastseq. What only fast layers have, `use_native` and FastEmbedding's `dense_gradient`, is gone.
 
-    FastAttention and FastConv1DMaxPooling1D stay, for which Keras has no layer.
+    FastAttention and FastConv1DMaxPooling1D stay, for which Keras has no layer. A bound method that has been taken
+    before (`call = layer.call`) is the fast layer's, and no method of the stock one: take it anew.
 
     Args:
         model: A `keras.Model`.
@@ -159,6 +161,9 @@ def _change_class(part: Any, cls: type) -> None:
     object.__setattr__(part, "__class__", cls)
     if isinstance(part, keras.layers.Layer):
         vars(part).update(copy.deepcopy(_notes_on_call(cls)))
+        # Newer versions of Keras have these, which are the object's own and not its class's.
+        for name in vars(part).get("_call_context_args", ()):
+            part._call_has_context_arg[name] = name in part.call_signature_parameters
 
 
 @functools.cache
@@ -166,7 +171,9 @@ def _notes_on_call(layer_class: Any) -> dict[str, Any]:
     """What an instance has noted about its method `call`: the attributes that follow from the class."""
     newborn = keras.layers.Layer.__new__(layer_class)  # which no patch changes
     keras.layers.Layer.__init__(newborn, name="newborn")
-    return {name: value for name, value in vars(newborn).items() if name.startswith(("_call_", "call_"))}
+    notes = {name: value for name, value in vars(newborn).items() if name.startswith(("_call_", "call_"))}
+    notes.pop("_call_context_args", None)  # what the user registers
+    return notes
 
 
 def _convert(

@@ -54,16 +54,18 @@ def patch() -> Patch:
     `from_config`, `keras.layers.deserialize`, `clone_model` and `load_model`, and for what Keras itself constructs.
 
     What is constructed is saved under the stock name: `.keras` files and configs open in any process, with fastseq or
-    without, and give fast layers where Keras is patched. What `model.export` writes holds fastseq's operations: a
-    SavedModel needs `fastseq.keras` imported, and formats without custom operations (ONNX, LiteRT) need the model
+    without, and give fast layers where Keras is patched. They have no arguments that only fast layers take, such as
+    `use_native`. A copy or pickle of a layer or an optimizer gives a fast one, patched or not; that of a model, or of a
+    layer of Keras's with layers in it, is made from such a file. What `model.export` writes holds fastseq's operations:
+    a SavedModel needs `fastseq.keras` imported, and formats without custom operations (ONNX, LiteRT) need the model
     loaded without the patch. `isinstance` takes a fast layer for a stock one, as ever.
 
     These stay stock: layers that exist already; subclasses, whose own methods may rely on how the stock ones work
     (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`). `type(layer) is keras.layers.LSTM` is false of a fast
     layer. What else differs from stock Keras is said of each twin: `FastEmbedding` refuses negative ids.
 
-    Patches nest: Keras is stock again when all of them are taken back. Not to be called while other threads construct
-    layers.
+    Patches nest: Keras is stock again when all of them are taken back, but for what others have changed meanwhile. Not
+    to be called while other threads construct layers.
 
     Returns:
         A context manager that takes the patch back at its end.
@@ -113,37 +115,49 @@ def _replace_constructors() -> None:
         _replace(stock, "__init__", _init(stock, STAND_INS[stock]))
 
 
-def _replace(stock: type, name: str, function: Callable[..., Any]) -> None:
-    """Sets a class's attribute until `_restore` is closed."""
-    if name in vars(stock):
-        _restore.callback(setattr, stock, name, vars(stock)[name])
-    else:
-        _restore.callback(delattr, stock, name)
-    setattr(stock, name, function)
+def _replace(stock: type, name: str, ours: Callable[..., Any]) -> None:
+    """Sets a class's attribute until `_restore` is closed, or until someone else sets another."""
+    before = vars(stock).get(name)
+
+    def restore() -> None:
+        if vars(stock).get(name) is not ours:
+            return  # what others have made of it since; ours, if they call it, does nothing without a patch
+        if before is None:
+            delattr(stock, name)
+        else:
+            setattr(stock, name, before)
+
+    _restore.callback(restore)
+    setattr(stock, name, ours)
 
 
 def _new(stock: Any, stand_in: type) -> Callable[..., Any]:
     """A layer's `__new__`."""
+    own = vars(stock).get("__new__")
 
     @functools.wraps(stock.__new__)
     def new(cls: type, *args: Any, **kwargs: Any) -> Any:
-        return super(stock, cls).__new__(stand_in if cls is stock else cls, *args, **kwargs)
+        original = super(stock, cls).__new__ if own is None else own.__get__(None, stock)
+        return original(stand_in if cls is stock and _in_force else cls, *args, **kwargs)
 
     # What `inspect.signature` says of the class.
     vars(new)["__signature__"] = inspect.signature(stock.__init__)
     return new
 
 
-def _init(stock: Any, stand_in: type) -> Callable[..., Any]:
+def _init(stock: Any, stand_in: Any) -> Callable[..., Any]:
     """An optimizer's `__init__`: a class that inherits its `__new__` from `object` cannot be rid of another one."""
     original = stock.__init__
 
     @functools.wraps(original)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        if type(self) is stock:
-            object.__setattr__(self, "__class__", stand_in)
-            self.__init__(*args, **kwargs)
-        else:
+        if type(self) is not stock or not _in_force:
             original(self, *args, **kwargs)
+            return
+        object.__setattr__(self, "__class__", stand_in)
+        # What the fast one's __init__ does, but that begins at the class, where others may have wrapped this.
+        use_native = kwargs.pop("use_native", stand_in.use_native)
+        original(self, *args, **kwargs)
+        self._set_use_native(use_native)
 
     return init

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -90,7 +91,7 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
         self._set_use_native(use_native)
 
     def _options(self) -> dict[str, Any]:
-        return {"with_convolution": in_one_pass(self)}
+        return {"in_one_pass": functools.partial(in_one_pass, self)}
 
 
 @drop_in_for(keras.layers.AveragePooling1D)

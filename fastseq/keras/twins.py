@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copyreg
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -34,19 +36,43 @@ FAST_LAYERS: dict[type, type] = {
 FAST_OPTIMIZERS: dict[type, type] = {keras.optimizers.Adam: FastAdam}
 
 
-def _stand_in(stock: type, fast: Any, module: str) -> type:
+class _StandInClass(type(keras.layers.Layer)):  # type: ignore[misc]
+    """The class of stand-ins, by which `pickle` tells that their names do not lead to them."""
+
+
+def _stand_in(stock: type, fast: Any, module: str) -> Any:
+    def get_config(self: Any) -> dict[str, Any]:
+        """The stock config: its reader has no use for what only fast layers take."""
+        return {name: value for name, value in fast.get_config(self).items() if name not in fast.own_settings}
+
     def reduce(self: Any) -> tuple[Any, ...]:
-        function, *arguments = fast.__reduce__(self)
-        return getattr(stock, function.__name__), *arguments
+        settings = {name: vars(self)[name] for name in fast.own_settings if name in vars(self)}
+        return _read_stand_in, (stock, *fast.__reduce__(self)), settings
 
     names = {"__module__": module, "__qualname__": fast.__qualname__, "__doc__": fast.__doc__}
-    return type(stock.__name__, (fast,), {**names, "__reduce__": reduce})
+    return _StandInClass(stock.__name__, (fast,), {**names, "get_config": get_config, "__reduce__": reduce})
+
+
+def _stand_in_for(stock: type) -> Any:
+    return STAND_INS[stock]
+
+
+def _reduce_class(cls: type) -> Any:
+    """A stand-in by the stock class that it stands for; a subclass of one by its own name."""
+    return (_stand_in_for, (_STOCK[cls],)) if cls in _STOCK else cls.__qualname__
+
+
+def _read_stand_in(stock: type, read: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """What `read` makes of a pickled stand-in: one, whether Keras is patched or not."""
+    with keras.saving.custom_object_scope({stock.__name__: STAND_INS[stock]}):
+        return read(*arguments)
 
 
 # A stock class, and the fast one under the stock one's full name. Keras writes that name into files and configs, which
-# therefore need no fastseq to be read; registered names, such as `fastseq>FastLSTM`, belong to one class only. Pickles
-# are such a file, and the class's method that reads it: the stock class's.
+# therefore need no fastseq to be read; registered names, such as `fastseq>FastLSTM`, belong to one class only.
 STAND_INS: dict[type, type] = {
     **{stock: _stand_in(stock, fast, "keras.layers") for stock, fast in FAST_LAYERS.items()},
     **{stock: _stand_in(stock, fast, "keras.optimizers") for stock, fast in FAST_OPTIMIZERS.items()},
 }
+_STOCK = {stand_in: stock for stock, stand_in in STAND_INS.items()}
+copyreg.pickle(_StandInClass, _reduce_class)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from fastseq.functional import pooled_timesteps
-from fastseq.keras.backend.tensorflow.library import native_dtype, no_second_gradient, ops, or_absent, wants_gradient
+from fastseq.keras.backend.tensorflow.library import (
+    native_dtype,
+    no_second_gradient,
+    ops,
+    or_absent,
+    pooled_shape,
+    wants_gradient,
+)
 
 
 def conv1d(
@@ -51,10 +59,14 @@ def conv1d(
     """
     dtype = native_dtype(x)
     native = tf.cast(x, dtype)
-    outputs, _ = ops.fastseq_conv1d_forward(
-        tf.transpose(native, (0, 2, 1)) if channels_first else native,
-        tf.cast(kernel, dtype),
-        or_absent(None if bias is None else tf.cast(bias, dtype), 1, dtype),
+    batch, *rest = convolved_shape
+    outputs = _convolve(
+        (
+            tf.transpose(native, (0, 2, 1)) if channels_first else native,
+            tf.cast(kernel, dtype),
+            or_absent(None if bias is None else tf.cast(bias, dtype), 1, dtype),
+        ),
+        (batch, *(reversed(rest) if channels_first else rest)),
         activation=activation,
         strides=strides,
         padding=padding,
@@ -67,15 +79,21 @@ def conv1d(
     )
     if channels_first:
         outputs = tf.transpose(outputs, (0, 2, 1))
-    # Shape inference does not see attributes, so it cannot know how many steps there are.
-    shape, axis = list(convolved_shape), 2 if channels_first else 1
-    if pool_size and (timesteps := shape[axis]) is not None:
-        shape[axis] = pooled_timesteps(timesteps, pool_size, pool_strides, pool_padding)
-    return tf.cast(tf.ensure_shape(outputs, shape), x.dtype)
+    return tf.cast(outputs, x.dtype)
 
 
 _CONVOLUTION = ("activation", "strides", "padding", "dilation_rate", "groups")
 _POOLING = ("pool_size", "pool_strides", "pool_padding")
+
+
+def _convolve(inputs: Iterable[Any], convolved_shape: Any, **options: Any) -> Any:
+    """The operation's outputs; `convolved_shape` is (batch, timesteps, filters) before they are pooled."""
+    outputs, _ = ops.fastseq_conv1d_forward(*inputs, **options)
+    pooling = [options[name] for name in _POOLING]
+    # Shape inference does not see attributes, so it cannot know how many steps there are.
+    return tf.ensure_shape(
+        outputs, pooled_shape(convolved_shape, *pooling) if options["pool_size"] else convolved_shape
+    )
 
 
 @tf.RegisterGradient("FastseqConv1dForward")  # type: ignore[untyped-decorator]
@@ -95,20 +113,29 @@ no_second_gradient("FastseqConv1dBackward")
 _ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
 
 
-def max_pool_of_convolution(x: Any, *, pool_size: int, strides: int, padding: str, training: bool) -> Any | None:
-    """The max pooling of a tensor that is traced to come from `conv1d`, in one pass with it.
+@dataclass(frozen=True)
+class TracedConvolution:
+    """A `conv1d` in the graph that is being traced.
 
-    The convolution is computed once more, pooled; the first one is not computed, unless something else needs it.
+    Attributes:
+        inputs: Of its operation.
+        shape: (batch, timesteps, filters) of what it gives.
+        options: Of the convolution, with the activation that is applied to it.
+    """
+
+    inputs: tuple[Any, ...]
+    shape: Any
+    options: dict[str, Any]
+
+
+def traced_convolution(x: Any) -> TracedConvolution | None:
+    """The `conv1d` that a tensor comes from, maybe with an activation applied to it.
 
     Args:
-        x: (batch, timesteps, filters): what `conv1d` returned, maybe with an activation applied to it.
-        pool_size: See `max_pool`; so are those that follow.
-        strides: See there.
-        padding: See there.
-        training: See there.
+        x: (batch, timesteps, filters).
 
     Returns:
-        What `max_pool` returns; None if x comes from anything else, or is not of the graph that is being traced.
+        None if x comes from anything else, or is not of the graph that is being traced.
     """
     if not tf.is_symbolic_tensor(x) or x.graph is not tf.compat.v1.get_default_graph():
         return None
@@ -120,14 +147,28 @@ def max_pool_of_convolution(x: Any, *, pool_size: int, strides: int, padding: st
     options = {name: op.get_attr(name) for name in _CONVOLUTION}
     if op.get_attr("pool_size") or (activation and options["activation"] != b"linear"):
         return None
-    if activation:
-        options["activation"] = activation
-    outputs, _ = ops.fastseq_conv1d_forward(
-        *op.inputs, pool_size=pool_size, pool_strides=strides, pool_padding=padding, save_argmax=training, **options
-    )
-    batch, timesteps, filters = x.shape
-    pooled = None if timesteps is None else pooled_timesteps(timesteps, pool_size, strides, padding)
-    return tf.ensure_shape(outputs, (batch, pooled, filters))
+    return TracedConvolution(tuple(op.inputs), x.shape, options | ({"activation": activation} if activation else {}))
+
+
+def max_pool_of_convolution(
+    convolution: TracedConvolution, *, pool_size: int, strides: int, padding: str, training: bool
+) -> Any:
+    """The max pooling of what a convolution gives, in one pass with it.
+
+    The convolution is computed once more, pooled; the first one is not computed, unless something else needs it.
+
+    Args:
+        convolution: The convolution.
+        pool_size: See `max_pool`; so are those that follow.
+        strides: See there.
+        padding: See there.
+        training: See there.
+
+    Returns:
+        What `max_pool` returns.
+    """
+    pooling = {"pool_size": pool_size, "pool_strides": strides, "pool_padding": padding}
+    return _convolve(convolution.inputs, convolution.shape, save_argmax=training, **pooling, **convolution.options)
 
 
 def _what_computes(x: Any) -> Any:

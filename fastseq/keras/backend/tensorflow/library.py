@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from fastseq._libraries import tensorflow_library
+from fastseq.functional import pooled_timesteps
 
 ops = tf.load_op_library(str(tensorflow_library()))
 
@@ -22,6 +23,12 @@ def native_dtype(x: Any) -> tf.DType:
 def or_absent(tensor: Any | None, rank: int, dtype: tf.DType) -> Any:
     """The tensor, or what stands for an optional one that is not there: nothing along any dimension."""
     return tf.zeros([0] * rank, dtype) if tensor is None else tensor
+
+
+def pooled_shape(shape: Any, pool_size: int, strides: int, padding: str) -> tuple[int | None, ...]:
+    """The (batch, timesteps, channels) that a pooling gives, as far as they are known: shape inference is not told."""
+    batch, timesteps, channels = shape
+    return batch, None if timesteps is None else pooled_timesteps(timesteps, pool_size, strides, padding), channels
 
 
 def wants_gradient(op: Any, index: int) -> bool:

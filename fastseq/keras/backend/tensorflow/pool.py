@@ -7,9 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq.functional import pooled_timesteps
-from fastseq.keras.backend.tensorflow.conv1d import max_pool_of_convolution
-from fastseq.keras.backend.tensorflow.library import native_dtype, no_second_gradient, ops
+from fastseq.keras.backend.tensorflow.conv1d import max_pool_of_convolution, traced_convolution
+from fastseq.keras.backend.tensorflow.library import native_dtype, no_second_gradient, ops, pooled_shape
 
 _ATTRIBUTES = ("pool_size", "strides", "padding")
 
@@ -20,9 +19,7 @@ def _pool(forward: Callable[..., Any], x: Any, data_format: str, window: dict[st
     if data_format == "channels_first":
         x = tf.transpose(x, (0, 2, 1))
     outputs = forward(x, **window)
-    # Shape inference does not see attributes.
-    batch, timesteps, channels = x.shape
-    outputs.set_shape((batch, None if timesteps is None else pooled_timesteps(timesteps, **window), channels))
+    outputs.set_shape(pooled_shape(x.shape, **window))
     if data_format == "channels_first":
         outputs = tf.transpose(outputs, (0, 2, 1))
     return tf.cast(outputs, given)
@@ -36,7 +33,7 @@ def max_pool(
     padding: str,
     data_format: str = "channels_last",
     training: bool = False,
-    with_convolution: bool = False,
+    in_one_pass: Callable[[], bool] | None = None,
 ) -> Any:
     """The greatest value of every window of timesteps: see `fastseq.functional.max_pool_forward`.
 
@@ -48,21 +45,20 @@ def max_pool(
         data_format: "channels_last" or "channels_first".
         training: Whether a gradient is likely to be asked for. It can be either way: what it needs is saved or, if
             this was false, computed again.
-        with_convolution: Whether to compute it in one pass with the `conv1d` before it, where x is traced to come from
-            one. This asks for `"channels_last"`.
+        in_one_pass: Says whether to compute it in one pass with the `conv1d` before it. Asked only where x is traced to
+            come from one; yes asks for `"channels_last"`.
 
     Returns:
         A tensor as x, with the timesteps that are left.
     """
-    if with_convolution:
-        pooled = max_pool_of_convolution(x, pool_size=pool_size, strides=strides, padding=padding, training=training)
-        if pooled is not None:
-            return pooled
+    window: dict[str, Any] = {"pool_size": pool_size, "strides": strides, "padding": padding}
+    if in_one_pass and (convolution := traced_convolution(x)) and in_one_pass():
+        return max_pool_of_convolution(convolution, training=training, **window)
 
     def forward(inputs: Any, **window: Any) -> Any:
         return ops.fastseq_max_pool_forward(inputs, save_argmax=training, **window)[0]
 
-    return _pool(forward, x, data_format, {"pool_size": pool_size, "strides": strides, "padding": padding})
+    return _pool(forward, x, data_format, window)
 
 
 def average_pool(

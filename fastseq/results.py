@@ -1,0 +1,151 @@
+"""Writes down what came of a training: the model, its losses, its results, plots."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from fastseq import runtime
+from fastseq.plots import plot_forecast, plot_losses
+from fastseq.prices import PriceData
+from fastseq.training import Run, Trainer
+
+__all__ = ["save_forecast", "save_result", "save_training", "versions"]
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a result depends on."""
+    import tensorflow as tf
+
+    return {
+        "fastseq": runtime.__version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _result(trainer: Trainer) -> dict[str, Any]:
+    """What `result.json` holds: of the first model, and of the twin under `stock`."""
+    fast = _record(trainer, trainer.runs[0])
+    shared = {
+        "model": trainer.spec.name,
+        "data": "synthetic" if trainer.data.synthetic else "real",
+        "seed": trainer.seed,
+        "mask_zero": trainer.mask_zero,
+        "batch_size": trainer.batch_size,
+        "interrupted": trainer.interrupted,
+        "versions": versions(),
+        "isa": runtime.isa(),
+        "threads": runtime.get_num_threads(),
+    }
+    twin = {} if len(trainer.runs) < 2 else {"stock": _record(trainer, trainer.runs[1]), "speedup": trainer.speedup}
+    naive = {} if trainer.data.naive is None else {f"naive_{trainer.spec.metric.key}": trainer.data.naive}
+    return {**shared, **fast, **naive, **twin}
+
+
+def _record(trainer: Trainer, run: Run) -> dict[str, Any]:
+    return {
+        "layers": run.layers,
+        "epochs": run.epochs,
+        "ms_per_step": run.ms_per_step,
+        "epoch_seconds": run.epoch_seconds,
+        f"test_{trainer.spec.metric.key}": run.test_metric,
+        "test_loss": run.test_loss,
+    }
+
+
+def save_training(trainer: Trainer, out: Path) -> list[Path]:
+    """Writes model.keras, history.csv and, where matplotlib is installed, loss.png into a folder.
+
+    Returns:
+        The files written, the checkpoint too.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    written = [out / "model.keras", out / "history.csv"]
+    trainer.runs[0].model.save(written[0])
+    with written[1].open("w", newline="") as file:
+        writer = csv.writer(file)
+        keys = list(trainer.runs[0].history)
+        writer.writerow(["layers", "epoch", *keys])
+        for run in filter(lambda run: run.history, trainer.runs):
+            for epoch, values in enumerate(zip(*(run.history[key] for key in keys), strict=True), 1):
+                writer.writerow([run.layers, epoch, *values])
+    if trainer.runs[0].history:
+        if trainer.checkpoint:
+            written.append(trainer.checkpoint)
+        histories: dict[str, Any] = {run.layers: run.history for run in trainer.runs if run.history}
+        validation = "test" if trainer.spec.validation_split is None else "validation"
+        written += _drawn(out / "loss.png", partial(plot_losses, histories, _title(trainer), validation=validation))
+    return written
+
+
+def save_forecast(trainer: Trainer, out: Path) -> list[Path]:
+    """Writes forecast.csv and, where matplotlib is installed, forecast.png into a folder, if the data are prices.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    data = trainer.data
+    if not isinstance(data, PriceData):
+        return []
+    forecasts: dict[str, Any] = {
+        run.layers: data.to_prices(run.model.predict(data.x_test, batch_size=trainer.batch_size, verbose=0)[:, 0])
+        for run in trainer.runs
+    }
+    path = out / "forecast.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["date", "price", "naive", *forecasts])
+        writer.writerows(zip(data.dates, data.prices, data.last_prices, *forecasts.values(), strict=True))
+    plot = partial(plot_forecast, data.dates, data.prices.tolist(), forecasts, _title(trainer))
+    return [path, *_drawn(out / "forecast.png", plot)]
+
+
+def save_result(trainer: Trainer, out: Path) -> Path:
+    """Writes result.json into a folder and returns its path.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    path = out / "result.json"
+    # Strict JSON has no NaN: an interrupt may leave figures out.
+    path.write_text(json.dumps(_without_nan(_result(trainer)), indent=2, allow_nan=False) + "\n")
+    return path
+
+
+def _title(trainer: Trainer) -> str:
+    """Of plots."""
+    return trainer.spec.name + (" (synthetic data)" if trainer.data.synthetic else "")
+
+
+def _drawn(path: Path, plot: Callable[..., None]) -> list[Path]:
+    """Plots into a file and returns it, or nothing where matplotlib is missing."""
+    try:
+        plot(path=path)
+    except ImportError:
+        print(f"No {path.name}: it needs matplotlib (pip install 'fastseq[plots]').", file=sys.stderr)
+        return []
+    return [path]
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value
