@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from equality import assert_equal, assert_same_bits, finite, flushed
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import Run, all_values, booleans, draw, other_run, run, sizes
 
@@ -62,6 +62,9 @@ def _cases(draw: st.DrawFn) -> AdamCase:
     )
 
 
+# A NaN in velocity_hat was lost.
+@example(case=AdamCase(shape=(20,), amsgrad=True, velocity="nan"))
+@example(case=AdamCase(shape=(20,), amsgrad=True, velocity="any", isa="avx512", dtype="float64"))
 @given(_cases())
 def test_adam(case: AdamCase) -> None:
     rng = case.enter()

@@ -209,8 +209,8 @@ def test_conv1d_max_pool(case: ConvPoolCase) -> None:
     doutputs = draw(case.doutputs, rng, got.outputs.shape, case.dtype)
     gradients = functional.conv1d_max_pool_backward(got, doutputs, **inputs, **dict(_named(case)), **case.options)
     # The activation's slope is taken where the maximum is, and is that of the lowest number where all were NaN.
-    slope = reference.ACTIVATIONS[case.activation].derivative(got.outputs.astype(np.float64))
-    dpooled = flushed(np.asarray(flushed(doutputs) * slope, case.dtype))
+    slope = np.asarray(reference.ACTIVATIONS[case.activation].derivative(got.outputs.astype(np.float64)), case.dtype)
+    dpooled = flushed(flushed(doutputs) * slope)
     dconvolved = reference.max_pool_backward(got.argmax, dpooled, case.convolved, *case.window)
     linear = replace(case, activation="linear")
     _assert_gradients(linear, gradients, convolved, np.asarray(dconvolved, case.dtype), inputs, with_zeros=False)

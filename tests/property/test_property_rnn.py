@@ -2,7 +2,8 @@
 
 Errors go from step to step through every product, so that no magnitude of single elements bounds them: they are measured
 against the largest number of the array, as everywhere in the suite. Numbers beyond a dtype's square root are left out,
-since sums of their products overflow; what NaN and infinities become is compared as in `equality`.
+since sums of their products overflow, and so are those that products make denormal, since what is flushed may be a
+factor of an infinity, or decide on which side of its kink a relu is; what NaN and infinities become is compared as in `equality`.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ _MASKS: dict[str, Any] = {
 }
 _UNBOUNDED = {"relu", "linear"}
 _values = st.sampled_from(
-    ("normal",) * 6 + ("zero", "sparse", "integer", "denormal", "tiny", "large", "nan", "infinite")
+    ("normal",) * 6 + ("zero", "sparse", "integer", "denormal", "large", "nan", "infinite")
 )
 _weights = st.sampled_from(("normal",) * 8 + ("zero", "sparse", "denormal", "nan", "infinite"))
 _groups = st.sampled_from(("none", "none", "one", "each"))
