@@ -14,7 +14,7 @@ _always = {
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
 # The same cases each time, in a few seconds a property.
-settings.register_profile("ci", derandomize=True, database=None, max_examples=150, **_always)
+settings.register_profile("ci", derandomize=True, database=None, max_examples=100, **_always)
 # A piece of tests/fuzz.py.
 settings.register_profile("long", max_examples=500, print_blob=True, **_always)
 settings.load_profile("ci")

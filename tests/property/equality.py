@@ -5,19 +5,21 @@ beside it, the *magnitude*: the sum of the absolute values of all finite terms t
 
 1. Rounding. Where both are finite they differ by at most `rounding * eps * magnitude`, eps being 2^-23 or 2^-52. So a
    sum that cancels may be off by what its terms are good to, and a sum that does not must have all its digits.
-2. Denormals. The kernels flush them: a denormal number in an input, a result or on the way may count as zero. So results
-   may differ by `rounding * tiny` too, tiny being the smallest normal number; and the definition is given inputs in which
-   denormals are zero already, lest a huge factor make much of them. What only copies numbers (the lookup of an embedding)
-   or compares them (the maxima of a pooling) may hand denormals on as they are.
-3. Overflow. Where the value is beyond the largest number of the dtype, the result is infinite, with its sign. Where only
-   the magnitude is, partial sums may overflow: the result may be anything, NaN included.
+2. Denormals. The kernels flush them: a denormal number in an input, a result or on the way may count as zero. So
+   results may differ by `rounding * tiny` too, tiny being the smallest normal number; and the definition is given
+   inputs in which denormals are zero already, lest a huge factor make much of them. What only copies numbers (the
+   lookup of an embedding) or compares them (the maxima of a pooling) may hand denormals on as they are.
+3. Overflow. Where the value is beyond the largest number of the dtype, the result is infinite, with its sign. Where
+   only the magnitude is, partial sums may overflow: the result may be anything, NaN included.
 4. Infinities. Where the value is infinite, the result is the same infinity.
 5. NaN. A result is NaN exactly where the value is. Signs and payloads of NaNs do not matter.
-6. Padding of a convolution takes no part in the definition. A kernel may multiply it, as zeros, by what it meets: where
-   that is infinite or NaN, a result may be NaN.
+6. Zeros that take no part. The padding of a convolution takes no part in its definition. A kernel may multiply it, as
+   zeros, by what it meets: where that is infinite or NaN, a result may be NaN. In the convolution with max pooling the
+   gradient is zero at steps that are no maximum: a kernel may leave them out, or multiply by an infinite or NaN x.
 
-A property may allow a larger error where it derives it from a function's slope. What is documented otherwise (the maxima
-of a pooling are never NaN, what a mask hides is never used) is in the definition.
+A property may allow a larger error where it derives it from a function's slope. What is documented otherwise (the
+maxima of a pooling are never NaN, what a mask hides is never used) is in the definition. Of the recurrent layers only
+the largest error is bounded: see test_property_rnn.py.
 
 Against itself, whatever the number of threads and the instruction set, a kernel has the same bits (`assert_same_bits`).
 """
@@ -45,7 +47,9 @@ def allowed_error(magnitude: Any, dtype: Any, rounding: float) -> Any:
     return rounding * (float(info.eps) * magnitude + float(info.tiny))
 
 
-def assert_equal(what: str, got: Any, value: Any, magnitude: Any, rounding: float, error: Any = None, padded: Any = False) -> None:
+def assert_equal(
+    what: str, got: Any, value: Any, magnitude: Any, rounding: float, error: Any = None, padded: Any = False
+) -> None:
     """As above.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conv1d_cases import ACTIVATIONS, output_timesteps
 from equality import allowed_error, assert_equal, assert_same_bits, finite, flushed
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import Run, all_values, booleans, draw, few, other_run, run, sizes
 
@@ -130,7 +130,9 @@ def _assert_outputs(case: ConvCase, outputs: Any, inputs: dict[str, Any]) -> Non
     assert_equal("outputs", outputs, value, magnitude, case.terms, error=error, padded=padded)
 
 
-def _assert_gradients(case: ConvCase, got: Any, outputs: Any, doutputs: Any, inputs: dict[str, Any], with_zeros: bool = True) -> None:
+def _assert_gradients(
+    case: ConvCase, got: Any, outputs: Any, doutputs: Any, inputs: dict[str, Any], with_zeros: bool = True
+) -> None:
     """`with_zeros`: whether a gradient of zero times an infinite or NaN x must be NaN."""
     expected = reference.conv1d_backward(flushed(outputs), flushed(doutputs), **_flushed(inputs), **case.options)
     # No slope is greater than 1. A flushed gradient of a sum counts as the smallest number before a factor.
@@ -155,6 +157,9 @@ def _assert_gradients(case: ConvCase, got: Any, outputs: Any, doutputs: Any, inp
             assert_equal(name, array, value, getattr(magnitude, name), case.terms, padded=padded[name])
 
 
+# The definition multiplied the zeros of padding by NaN.
+@example(case=ConvCase(width=17, padding="same", doutputs="nan"))
+@example(case=ConvCase(width=17, padding="causal", kernel="nan"))
 @given(cases)
 def test_conv1d(case: ConvCase) -> None:
     rng = case.enter()
@@ -184,6 +189,8 @@ def test_conv1d(case: ConvCase) -> None:
             assert_same_bits(name, getattr(again, name), getattr(gradients, name))
 
 
+# Slopes where all of a window was NaN.
+@example(case=ConvPoolCase(activation="tanh", kernel="nan", doutputs="zero"))
 @given(pool_cases)
 def test_conv1d_max_pool(case: ConvPoolCase) -> None:
     """Beside the two one after the other, which `test_conv1d` and `test_max_pool` are about."""

@@ -49,7 +49,7 @@ class LayerCase:
 def cases(
     shape: st.SearchStrategy[Any],
     options: dict[str, st.SearchStrategy[Any]],
-    arguments: st.SearchStrategy[Any] = st.just(()),
+    arguments: st.SearchStrategy[Any],
     call: dict[str, st.SearchStrategy[Any]] | None = None,
 ) -> st.SearchStrategy[LayerCase]:
     """Each option is given in some cases, and left to its default in others."""
@@ -338,7 +338,9 @@ def test_adam(case: LayerCase, slices: str | None) -> None:
         if slices is None:
             return tf.constant(_numbers(case, case.shape, number))
         indices = tf.constant(np.random.default_rng(number).integers(0, case.shape[0], 9), slices)
-        return tf.IndexedSlices(tf.constant(_numbers(case, (9, *case.shape[1:]), number)), indices, tf.constant(case.shape))
+        return tf.IndexedSlices(
+            tf.constant(_numbers(case, (9, *case.shape[1:]), number)), indices, tf.constant(case.shape)
+        )
 
     def train(kind: Any, **more: Any) -> list[Any]:
         optimizer = kind(*case.arguments, **options, **more)
@@ -353,7 +355,5 @@ def test_adam(case: LayerCase, slices: str | None) -> None:
             compute(gradient(number))
         return [variable, *optimizer.variables]
 
-    for one, two in zip(
-        train(keras.optimizers.Adam), train(fast_keras.FastAdam, use_native=True), strict=True
-    ):
+    for one, two in zip(train(keras.optimizers.Adam), train(fast_keras.FastAdam, use_native=True), strict=True):
         assert_close(tf.cast(two.value, tf.float64), tf.cast(one.value, tf.float64), STOCK[case.options["dtype"]])

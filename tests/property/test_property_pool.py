@@ -96,9 +96,7 @@ def test_max_pool(case: PoolCase) -> None:
     again = functional.max_pool_forward(x, *case.window)
     assert_same_bits("outputs", again.outputs, got.outputs)
     assert_same_bits("argmax", again.argmax, got.argmax)
-    assert_same_bits(
-        "dx", functional.max_pool_backward(again.argmax, doutputs, case.timesteps, *case.window), dx
-    )
+    assert_same_bits("dx", functional.max_pool_backward(again.argmax, doutputs, case.timesteps, *case.window), dx)
 
 
 @given(cases)
