@@ -18,8 +18,8 @@ class Conv1DGradients(NamedTuple):
     dbias: Float64 | None
 
 
-def _padding(timesteps: int, reach: int, strides: int, padding: str) -> tuple[int, int]:
-    """How many steps of padding come before the sequence, and how many outputs there are.
+def _padding(timesteps: int, reach: int, strides: int, padding: str) -> tuple[int, int, int]:
+    """How many zeros come before and after the sequence, and how many outputs there are.
 
     Args:
         timesteps: Of the sequence.
@@ -28,25 +28,21 @@ def _padding(timesteps: int, reach: int, strides: int, padding: str) -> tuple[in
         padding: "valid", "same" or "causal".
     """
     if padding == "valid":
-        return 0, max(0, -(-(timesteps - reach) // strides))
+        return 0, 0, max(0, -(-(timesteps - reach) // strides))
     outputs = -(-timesteps // strides)
     if padding == "causal":
-        return reach, outputs
-    return max((outputs - 1) * strides + reach + 1 - timesteps, 0) // 2, outputs
+        return reach, 0, outputs
+    total = max((outputs - 1) * strides + reach + 1 - timesteps, 0)
+    return total // 2, total - total // 2, outputs
 
 
 class _Taps:
-    """For every tap of the kernel, the outputs at which it meets a step of the sequence, and those steps.
+    """For every tap of the kernel, the steps of the padded sequence that it meets, one for each output."""
 
-    What it meets in the padding takes no part, even where the kernel or a gradient is infinite or NaN there.
-    """
-
-    def __init__(self, timesteps: int, width: int, strides: int, padding: str, dilation_rate: int):
-        before, self.outputs = _padding(timesteps, dilation_rate * (width - 1), strides, padding)
-        outputs = np.arange(self.outputs)
-        met = [strides * outputs + k * dilation_rate - before for k in range(width)]
-        inside = [(steps >= 0) & (steps < timesteps) for steps in met]
-        self.places = [(outputs[on], steps[on]) for on, steps in zip(inside, met, strict=True)]
+    def __init__(self, x: Float64, width: int, strides: int, padding: str, dilation_rate: int):
+        self.before, after, self.outputs = _padding(x.shape[1], dilation_rate * (width - 1), strides, padding)
+        self.padded = np.pad(x, ((0, 0), (self.before, after), (0, 0)))
+        self.steps = [k * dilation_rate + strides * np.arange(self.outputs) for k in range(width)]
 
 
 def conv1d_forward(
@@ -66,12 +62,11 @@ def conv1d_forward(
         (batch, output timesteps, filters).
     """
     x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
-    taps = _Taps(x.shape[1], len(kernel), strides, padding, dilation_rate)
+    taps = _Taps(x, len(kernel), strides, padding, dilation_rate)
     z = np.zeros((len(x), taps.outputs, kernel.shape[2]))
-    for (outputs, steps), weights in zip(taps.places, kernel, strict=True):
-        inputs = np.split(x[:, steps], groups, axis=2)
-        products = [a @ w for a, w in zip(inputs, np.split(weights, groups, axis=1), strict=True)]
-        z[:, outputs] += np.concatenate(products, axis=2)
+    for steps, weights in zip(taps.steps, kernel, strict=True):
+        inputs = np.split(taps.padded[:, steps], groups, axis=2)
+        z += np.concatenate([a @ w for a, w in zip(inputs, np.split(weights, groups, axis=1), strict=True)], axis=2)
     if bias is not None:
         z += np.asarray(bias, np.float64)
     return np.asarray(ACTIVATIONS[activation].function(z))
@@ -92,16 +87,17 @@ def conv1d_backward(
 ) -> Conv1DGradients:
     """See `fastseq.functional.conv1d_backward` for the arguments."""
     x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
-    taps = _Taps(x.shape[1], len(kernel), strides, padding, dilation_rate)
+    taps = _Taps(x, len(kernel), strides, padding, dilation_rate)
     dz = np.asarray(doutputs, np.float64) * ACTIVATIONS[activation].derivative(np.asarray(outputs, np.float64))
-    dx = np.zeros_like(x)
+    dz_groups = np.split(dz, groups, axis=2)
+    dpadded = np.zeros_like(taps.padded)
     dkernel = np.zeros_like(kernel)
-    for k, (places, steps) in enumerate(taps.places):
+    for k, steps in enumerate(taps.steps):
         weights = np.split(kernel[k], groups, axis=1)
-        inputs = np.split(x[:, steps], groups, axis=2)
-        dproducts = np.split(dz[:, places], groups, axis=2)
-        dx[:, steps] += np.concatenate([d @ w.T for d, w in zip(dproducts, weights, strict=True)], axis=2)
+        inputs = np.split(taps.padded[:, steps], groups, axis=2)
+        dpadded[:, steps] += np.concatenate([d @ w.T for d, w in zip(dz_groups, weights, strict=True)], axis=2)
         dkernel[k] = np.concatenate(
-            [np.einsum("btc,btf->cf", a, d) for a, d in zip(inputs, dproducts, strict=True)], axis=1
+            [np.einsum("btc,btf->cf", a, d) for a, d in zip(inputs, dz_groups, strict=True)], axis=1
         )
+    dx = dpadded[:, taps.before : taps.before + x.shape[1]]
     return Conv1DGradients(dx, dkernel, None if bias is None else dz.sum((0, 1)))

@@ -13,9 +13,10 @@ beside it, the *magnitude*: the sum of the absolute values of all finite terms t
    only the magnitude is, partial sums may overflow: the result may be anything, NaN included.
 4. Infinities. Where the value is infinite, the result is the same infinity.
 5. NaN. A result is NaN exactly where the value is. Signs and payloads of NaNs do not matter.
-6. Zeros that take no part. The padding of a convolution takes no part in its definition. A kernel may multiply it, as
-   zeros, by what it meets: where that is infinite or NaN, a result may be NaN. In the convolution with max pooling the
-   gradient is zero at steps that are no maximum: a kernel may leave them out, or multiply by an infinite or NaN x.
+6. Zeros of padding. The definition multiplies a convolution's padding, as zeros, by the kernel and the gradient that
+   meet it. A kernel may leave such products out, or have more of them: where the other factor is infinite or NaN, the
+   result or the value may be NaN alone. In the convolution with max pooling the same holds for the gradient, which is
+   zero at steps that are no maximum, and an infinite or NaN x.
 
 A property may allow a larger error where it derives it from a function's slope. What is documented otherwise (the
 maxima of a pooling are never NaN, what a mask hides is never used) is in the definition. Of the recurrent layers only
@@ -74,7 +75,11 @@ def assert_equal(
     in_range = np.where(np.isfinite(value) & (np.abs(value) > largest), np.copysign(np.inf, value), value)
     with np.errstate(invalid="ignore"):
         close = np.abs(got.astype(np.float64) - in_range) <= allowed
-    right = anything | (np.isnan(got) & padded) | np.where(np.isfinite(in_range), close, same(got, in_range))
+    right = (
+        anything
+        | (padded & (np.isnan(got) | np.isnan(value)))
+        | np.where(np.isfinite(in_range), close, same(got, in_range))
+    )
     if right.all():
         return
     at = tuple(int(i) for i in np.argwhere(~right)[0])

@@ -89,14 +89,15 @@ class Random(random.Random):
     def __init__(self, seed: int, number: int, tensorflow: bool):
         super().__init__(f"{seed} {number}")
         self.dtype = self.choice(["f4", "f8"])
-        # TensorFlow's own wrappers copy arrays, and fail on memoryviews and halves of surrogate pairs.
+        # TensorFlow's own wrappers copy arrays, and fail on memoryviews, halves of surrogate pairs and large numbers.
         self.most_repeats = 1 if tensorflow else 2**33
         self.strings = [text for text in _STRINGS if not (tensorflow and "\ud800" in text)]
+        self.integers = [number for number in _INTEGERS if not tensorflow or -(2**63) <= number < 2**63]
         self.view = np.asarray if tensorflow else memoryview
 
 
 def junk(rng: Random) -> Any:
-    return rng.choice(rng.choice([_INTEGERS, _FLOATS, rng.strings, _OTHERS]))
+    return rng.choice(rng.choice([rng.integers, _FLOATS, rng.strings, _OTHERS]))
 
 
 def other_shape(rng: Random, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -189,7 +190,7 @@ def other(rng: Random, value: Any) -> Any:
     if isinstance(value, bool):
         return rng.choice([not value, junk(rng)])
     if isinstance(value, int):
-        return rng.choice(_INTEGERS)
+        return rng.choice(rng.integers)
     if isinstance(value, float):
         return rng.choice(_FLOATS)
     if isinstance(value, str):

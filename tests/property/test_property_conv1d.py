@@ -157,7 +157,7 @@ def _assert_gradients(
             assert_equal(name, array, value, getattr(magnitude, name), case.terms, padded=padded[name])
 
 
-# The definition multiplied the zeros of padding by NaN.
+# Zeros of padding beside NaN.
 @example(case=ConvCase(width=17, padding="same", doutputs="nan"))
 @example(case=ConvCase(width=17, padding="causal", kernel="nan"))
 @given(cases)

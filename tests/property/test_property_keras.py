@@ -75,13 +75,18 @@ def _wrap(case: LayerCase) -> Callable[[Any], Any]:
     return tf.function if case.graph else lambda function: function
 
 
-def _stock_results(case: LayerCase, make: Callable[[], Any], x: Any, **call: Any) -> tuple[Any, list[Any]]:
-    """The layer and what it computes, where stock Keras can."""
+def _results(case: LayerCase, layer: Any, x: Any, **call: Any) -> list[Any]:
+    """What it computes in its second call: a stateful layer has a state then."""
+    layer.build(case.shape)
+    _set_weights(case, layer)
+    layer(x, **call)
+    return run(layer, x, _wrap(case), **call)
+
+
+def _stock_results(case: LayerCase, make: Callable[[], Any], x: Any, **call: Any) -> list[Any]:
+    """What the layer computes, where stock Keras can."""
     try:
-        layer = make()
-        layer(x, **call)
-        _set_weights(case, layer)
-        return layer, run(layer, x, _wrap(case), **call)
+        return _results(case, make(), x, **call)
     except (ValueError, NotImplementedError, tf.errors.OpError):
         assume(False)
         raise
@@ -99,11 +104,8 @@ def _assert_same(case: LayerCase, stock: Callable[[], Any], fast: Callable[[], A
     call = {**case.call, **call}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        _, expected = _stock_results(case, stock, x, **call)
-    layer = fast()
-    layer(x, **call)
-    _set_weights(case, layer)
-    for one, two in zip(expected, run(layer, x, _wrap(case), **call), strict=True):
+        expected = _stock_results(case, stock, x, **call)
+    for one, two in zip(expected, _results(case, fast(), x, **call), strict=True):
         assert (one is None) == (two is None)
         if one is not None:
             assert_close(two, one, STOCK[case.options["dtype"]])
