@@ -315,9 +315,11 @@ def adam_arguments(rng: Random) -> Arguments:
 
 
 def core_calls(rng: Random) -> Call:
-    """One of `fastseq.functional` or `fastseq._core`."""
+    """One of `fastseq.functional`, or of the core beneath it."""
     from fastseq import functional
-    from fastseq._libraries import core as _core
+    from fastseq._libraries import core
+
+    cpu = core.cpu
 
     def adam(variable: Any, momentum: Any, velocity: Any, velocity_hat: Any = None, **arguments: Any) -> Any:
         return functional.adam(functional.AdamState(variable, momentum, velocity, velocity_hat), **arguments)
@@ -344,7 +346,7 @@ def core_calls(rng: Random) -> Call:
         name = f"{cell}_{'backward' if backward else 'forward'}"
         if raw:
             names = {*arguments, "c0", "recurrent_activation", "reset_after"}
-            return f"_core.{name}", through(_core.RnnArguments, names, getattr(_core, name)), {**arguments, **more}
+            return f"core.cpu.{name}", through(cpu.RnnArguments, names, getattr(cpu, name)), {**arguments, **more}
         return name, getattr(functional, name), {**arguments, **more}
     if kind == "conv1d":
         arguments = conv1d_arguments(rng)
@@ -359,8 +361,8 @@ def core_calls(rng: Random) -> Call:
         more = {"outputs": outputs, "argmax": argmax, "doutputs": np.ones_like(outputs)} if backward else {}
         name = f"conv1d_{'backward' if backward else 'forward'}"
         if raw:
-            function = through(_core.Conv1dArguments, {*arguments, *window}, getattr(_core, name))
-            return f"_core.{name}", function, {**arguments, **window, **(more or {"save_argmax": True})}
+            function = through(cpu.Conv1dArguments, {*arguments, *window}, getattr(cpu, name))
+            return f"core.cpu.{name}", function, {**arguments, **window, **(more or {"save_argmax": True})}
         if not pooled:
             more.pop("argmax", None)
             return name, getattr(functional, name), {**arguments, **more}
@@ -372,7 +374,7 @@ def core_calls(rng: Random) -> Call:
         return name, max_pool_backward if backward else getattr(functional, name), {**arguments, **window, **more}
     if kind == "pool":
         arguments = pool_arguments(rng)
-        module: Any = _core if raw else functional
+        module: Any = cpu if raw else functional
         of_max = rng.random() < 0.5
         name = "max_pool" if of_max else "average_pool"
         if rng.random() < 0.5:
@@ -392,7 +394,7 @@ def core_calls(rng: Random) -> Call:
         return f"{name}_backward", getattr(module, f"{name}_backward"), more
     if kind == "embedding":
         arguments = embedding_arguments(rng)
-        module = _core if raw else functional
+        module = cpu if raw else functional
         if rng.random() < 0.5:
             return "embedding_forward", module.embedding_forward, arguments
         table = arguments.pop("embeddings")
@@ -400,12 +402,12 @@ def core_calls(rng: Random) -> Call:
         more = {"doutputs": doutputs, "input_dim": len(table), "squared": rng.random() < 0.5}
         return "embedding_backward", module.embedding_backward, {**arguments, **more}
     if kind == "adam":
-        return ("_core.adam", _core.adam, adam_arguments(rng)) if raw else ("adam", adam, adam_arguments(rng))
+        return ("core.cpu.adam", cpu.adam, adam_arguments(rng)) if raw else ("adam", adam, adam_arguments(rng))
     if kind == "dropout":
         x = _floats(rng, rng.randint(0, 3), 5, 3)
         if raw:
             noise: Any = rng.choice([[], [-1, 1, -1], [1, 1], [5, 1], [1] * 9, [-5, 0, 3], [2**62, 2, 2**62]])
-            return "_core.dropout", _core.dropout, {"x": x, "rate": 0.5, "seed": (1, 2), "noise_shape": noise}
+            return "core.cpu.dropout", cpu.dropout, {"x": x, "rate": 0.5, "seed": (1, 2), "noise_shape": noise}
         noise = rng.choice([None, (None, 1, None), (), (1,), (5, 1), [0, -1], "ab", (2**70,), (None,) * 40])
         seed = rng.choice([(1, 2), [2**63 - 1, -(2**63)], (2**63, 0), (1,), (1, 2, 3), "12", (1.0, 2)])
         return "dropout", functional.dropout, {"x": x, "rate": 0.5, "seed": seed, "noise_shape": noise}
@@ -418,7 +420,7 @@ def core_calls(rng: Random) -> Call:
             ("available_isas", {}),
         ]
     )  # and fma_peak, which takes as long as it is told
-    return f"_core.{name}", getattr(_core, name), arguments
+    return f"core.{name}", getattr(core, name), arguments
 
 
 # --- the TensorFlow operations ----------------------------------------------------------------------------------------
