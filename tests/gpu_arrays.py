@@ -42,6 +42,9 @@ class Real:
     def __init__(self, torch: Any) -> None:
         self.torch = torch
 
+    def multiprocessors(self) -> int:
+        return int(self.torch.cuda.get_device_properties(0).multi_processor_count)
+
     def array(self, array: Any, dtype: str = "float32") -> Any:
         tensor = self.torch.from_numpy(np.ascontiguousarray(array))
         return (tensor.to(getattr(self.torch, dtype)) if array.dtype.kind == "f" else tensor).cuda()

@@ -58,6 +58,16 @@ def test_matches_reference(
     _check(gpu, rnn_cases.make_case(cell, *size, **{**variant, **OPTIONS[options](cell)}))
 
 
+@rnn_cases.every_cell
+@pytest.mark.parametrize("units", [20, 64, 100, 200])
+def test_many_rows_match_reference(gpu: Emulated | Real, cell: str, units: int) -> None:
+    """More than there are multiprocessors, so that a cluster has several, and the last one fewer."""
+    if isinstance(gpu, Emulated) and units > 20:
+        pytest.skip("takes minutes on an emulated GPU")
+    batch = 11 if isinstance(gpu, Emulated) else 2 * gpu.multiprocessors() + 3
+    _check(gpu, rnn_cases.make_case(cell, batch, 4, 3, units, masked=True))
+
+
 @rnn_cases.every_variant
 @pytest.mark.parametrize("options", OPTIONS)
 def test_matches_reference_without_clusters(
@@ -104,9 +114,9 @@ def test_same_bits_from_run_to_run(gpu: Emulated | Real, cell: str, variant: dic
             np.testing.assert_array_equal(value, first[name], err_msg=name)
 
 
-@rnn_cases.every_cell
-def test_masked_inputs_are_never_used(gpu: Emulated | Real, cell: str) -> None:
-    case = rnn_cases.make_case(cell, 3, 5, 2, 6, masked=True)
+@rnn_cases.every_variant
+def test_masked_inputs_are_never_used(gpu: Emulated | Real, cell: str, variant: dict[str, Any]) -> None:
+    case = rnn_cases.make_case(cell, 3, 5, 2, 6, masked=True, **variant)
     expected = _run(gpu, case)
     case.weights["x"][~case.masks["mask"]] = np.nan
     for name, value in _run(gpu, case).items():

@@ -77,8 +77,10 @@ class Gpu {
       Status status = cuda::take_memory(scratch_bytes, stream_, &scratch);
       if (status.ok()) status = op(scratch, stream_);
       cuda::give_memory_back(scratch, stream_);
-      if (status.ok() && wait_) status = cuda::synchronize(stream_);
-      return status;
+      if (!wait_) return status;
+      // After a failure too: what is queued already reads the arguments.
+      const Status done = cuda::synchronize(stream_);
+      return status.ok() ? done : status;
     });
   }
 

@@ -1,6 +1,7 @@
 // Devices, the memory of each, and CUDA's errors in our words.
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string>
@@ -24,12 +25,19 @@ Status attribute(cudaDeviceAttr which, int device, int* value) {
   return cuda_status("device attribute", cudaDeviceGetAttribute(value, which, device));
 }
 
-bool has_code_for(int device) {
+// 860 for 8.6.
+Status capability_of(int device, int* capability) {
   int major = 0;
   int minor = 0;
-  return attribute(cudaDevAttrComputeCapabilityMajor, device, &major).ok() &&
-         attribute(cudaDevAttrComputeCapabilityMinor, device, &minor).ok() &&
-         100 * major + 10 * minor >= kArchitectures[0];
+  FASTSEQ_RETURN_IF_ERROR(attribute(cudaDevAttrComputeCapabilityMajor, device, &major));
+  FASTSEQ_RETURN_IF_ERROR(attribute(cudaDevAttrComputeCapabilityMinor, device, &minor));
+  *capability = 100 * major + 10 * minor;
+  return {};
+}
+
+bool has_code_for(int device) {
+  int capability = 0;
+  return capability_of(device, &capability).ok() && capability >= kArchitectures[0];
 }
 
 // Why CUDA sees no device.
@@ -83,6 +91,17 @@ unsigned blocks_for(int64_t count, unsigned threads) {
   return static_cast<unsigned>(std::clamp<int64_t>((count + threads - 1) / threads, 1, kMostBlocks));
 }
 
+Status has_clusters(int device, bool* has) {
+  constexpr int kFirstWithClusters = 900;
+  int capability = 0;
+  FASTSEQ_RETURN_IF_ERROR(capability_of(device, &capability));
+  // The newest code that the device can run is what it runs.
+  *has = std::any_of(std::begin(kArchitectures), std::end(kArchitectures), [&](int architecture) {
+    return architecture >= kFirstWithClusters && architecture <= capability;
+  });
+  return {};
+}
+
 int device_count(std::string* reason) {
   int visible = 0;
   const cudaError_t error = cudaGetDeviceCount(&visible);
@@ -125,10 +144,13 @@ Status device_of(const void* data, int* device) {
 
 CurrentDevice::CurrentDevice(int device) {
   cudaGetDevice(&previous_);
-  cudaSetDevice(device);
+  changed_ = previous_ != device;
+  if (changed_) cudaSetDevice(device);
 }
 
-CurrentDevice::~CurrentDevice() { cudaSetDevice(previous_); }
+CurrentDevice::~CurrentDevice() {
+  if (changed_) cudaSetDevice(previous_);
+}
 
 Status synchronize(Stream stream) {
   return cuda_status("stream", cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
@@ -152,6 +174,10 @@ Status take_memory(size_t bytes, Stream stream, void** memory) {
   FASTSEQ_RETURN_IF_ERROR(cuda_status("current device", cudaGetDevice(&device)));
   FASTSEQ_RETURN_IF_ERROR(pool_of(device, &pool));
   const auto queue = static_cast<cudaStream_t>(stream);
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  FASTSEQ_RETURN_IF_ERROR(cuda_status("stream", cudaStreamIsCapturing(queue, &capture)));
+  if (capture != cudaStreamCaptureStatusNone)
+    return Status::unavailable("a call of fastseq cannot be captured in a CUDA graph: it takes memory of its own");
   const cudaError_t error = cudaMallocFromPoolAsync(memory, bytes, pool, queue);
   if (error != cudaSuccess) return cuda_status(("device memory, " + std::to_string(bytes) + " bytes").c_str(), error);
   if (!fresh_memory_is_poisoned()) return {};

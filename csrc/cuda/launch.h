@@ -14,6 +14,9 @@ namespace fastseq::cuda {
 // "recurrent kernel: too many resources requested for launch"
 Status cuda_status(const char* what, cudaError_t error);
 
+// Whether kernels run as code that knows clusters of blocks: from compute capability 9.0 on, if this build has such code.
+Status has_clusters(int device, bool* has);
+
 struct LaunchShape {
   dim3 grid = 1;
   unsigned threads = 1;  // of a block
@@ -29,8 +32,13 @@ Status launch(const char* what, void (*kernel)(Parameters...), const LaunchShape
               const Arguments&... arguments) {
   constexpr size_t kSharedWithoutAsking = 48 * 1024;
   if (shape.shared_bytes > kSharedWithoutAsking) {
-    const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                   static_cast<int>(shape.shared_bytes));
+    // All that there is: another thread may be launching the same kernel with more.
+    int device = 0;
+    int most = 0;
+    cudaError_t error = cudaGetDevice(&device);
+    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    if (error == cudaSuccess)
+      error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
     if (error != cudaSuccess) return cuda_status(what, error);
   }
   cudaLaunchAttribute attribute = {};

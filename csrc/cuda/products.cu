@@ -58,13 +58,17 @@ Status Products::begin(Stream stream, Precision precision, void* workspace, std:
   CublasHandle handle = idle_handles().take(device);
   if (!handle) FASTSEQ_RETURN_IF_ERROR(cublas_status("creating a handle", cublas->create(&handle)));
   products->reset(new Products(*cublas, device, handle, stream));
-  const CublasMath math = precision == Precision::kTf32 ? kCublasTf32Math : kCublasDefaultMath;
   // In this order: a new stream comes with cuBLAS's own workspace.
   FASTSEQ_RETURN_IF_ERROR(
       cublas_status("setting the stream", cublas->set_stream(handle, static_cast<CublasStream>(stream))));
   FASTSEQ_RETURN_IF_ERROR(
       cublas_status("setting the workspace", cublas->set_workspace(handle, workspace, kProductsWorkspace)));
-  return cublas_status("setting the precision", cublas->set_math_mode(handle, math));
+  return (*products)->set_precision(precision);
+}
+
+Status Products::set_precision(Precision precision) {
+  const CublasMath math = precision == Precision::kTf32 ? kCublasTf32Math : kCublasDefaultMath;
+  return cublas_status("setting the precision", cublas_.set_math_mode(handle_, math));
 }
 
 Products::~Products() { idle_handles().give_back(device_, handle_); }

@@ -30,6 +30,9 @@ class Products {
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
 
+  // Of the products from here on.
+  Status set_precision(Precision precision);
+
   // Row-major c (m, n) = a (m, k) b (k, n) + beta c, where beta is 0 (c is not read) or 1. Any size may be 0.
   Status multiply(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, float beta, float* c,
                   int64_t ldc);

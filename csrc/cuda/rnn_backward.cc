@@ -20,7 +20,7 @@ struct Pieces {
     const int64_t columns = d.gates * d.units;
     const int64_t states = d.batch * d.units;
     const CellShape cell(plan.options);
-    products = scratch.take<char>(kProductsWorkspace);
+    products = scratch.take<char>(kProductsWorkspace);  // first, for its alignment
     dz = scratch.take<float>(cells * cell.dz * d.units);
     sums = scratch.take<float>(column_sums_parts(cell.dz * d.units));
     summed = scratch.take<float>(cell.dz * d.units);
@@ -102,7 +102,8 @@ class Backward {
       if (pieces_.h) {
         const float* own = factors && plan_.recurrent_factors > 1 ? factors + group.first * d_.batch * d_.units : factors;
         FASTSEQ_RETURN_IF_ERROR(make_operand({d_.batch, d_.timesteps, d_.units, h.data, DType::kFloat32, saved_, own,
-                                              group.reset ? workspace_ + d_.units : nullptr, nullptr},
+                                              group.reset ? workspace_ + d_.units : nullptr,
+                                              inputs_.mask.as<const uint8_t>()},
                                              pieces_.h, stream_));
         h = {pieces_.h, d_.units, true};
       }
@@ -184,11 +185,12 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
   float* drecurrent_kernel = write_as_float(gradients.drecurrent_kernel, pieces.drecurrent_kernel);
 
   std::unique_ptr<Products> products;
-  FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, plan.precision, pieces.products, &products));
+  FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, Precision::kFloat32, pieces.products, &products));
   if (d.batch > 0)
     FASTSEQ_RETURN_IF_ERROR(plan.persistent
                                 ? persistent_backward(plan.shape, plan.options.cell, loop, stream)
                                 : stepwise_backward(plan, loop, *products, pieces.stepwise, stream));
+  FASTSEQ_RETURN_IF_ERROR(products->set_precision(plan.precision));  // outside the time loop
   const Backward backward(plan, inputs, workspace, pieces, *products, stream);
   FASTSEQ_RETURN_IF_ERROR(backward.by_x(kernel, dropout_mask, dkernel, write_as_float(gradients.dx, pieces.dx)));
   FASTSEQ_RETURN_IF_ERROR(backward.by_h(loop.factors, drecurrent_kernel));

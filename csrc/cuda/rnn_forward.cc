@@ -15,7 +15,7 @@ struct Pieces {
     const int64_t cells = d.batch * d.timesteps;
     const int64_t columns = d.gates * d.units;
     const int64_t states = d.batch * d.units;
-    products = scratch.take<char>(kProductsWorkspace);
+    products = scratch.take<char>(kProductsWorkspace);  // first, for its alignment
     z = scratch.take<float>(cells * columns);
     x = plan.input_factors > 0 ? scratch.take<float>(cells * d.inputs) : scratch.take_if_half(cells * d.inputs);
     stepwise = plan.persistent ? nullptr : scratch.take<float>(stepwise_scratch(plan, false));
@@ -92,6 +92,7 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
                                                {kernel + group.first * d.units, d.gates * d.units}, 0,
                                                pieces.z + group.first * d.units, d.gates * d.units));
   }
+  FASTSEQ_RETURN_IF_ERROR(products->set_precision(Precision::kFloat32));  // in the time loop
   if (d.batch > 0)
     FASTSEQ_RETURN_IF_ERROR(plan.persistent
                                 ? persistent_forward(plan.shape, plan.options.cell, loop, stream)

@@ -12,7 +12,7 @@ namespace fastseq::cuda {
 namespace {
 
 struct Device {
-  int major = 0;
+  bool clusters = false;
   int multiprocessors = 1;
   int shared_bytes = 0;  // that a block may have
 };
@@ -23,7 +23,7 @@ Status current_device(Device* device) {
   const auto get = [&](cudaDeviceAttr attribute, int* value) {
     return cuda_status("device attribute", cudaDeviceGetAttribute(value, attribute, number));
   };
-  FASTSEQ_RETURN_IF_ERROR(get(cudaDevAttrComputeCapabilityMajor, &device->major));
+  FASTSEQ_RETURN_IF_ERROR(has_clusters(number, &device->clusters));
   FASTSEQ_RETURN_IF_ERROR(get(cudaDevAttrMultiProcessorCount, &device->multiprocessors));
   return get(cudaDevAttrMaxSharedMemoryPerBlockOptin, &device->shared_bytes);
 }
@@ -40,7 +40,6 @@ constexpr double kStepLatency = 300;     // of the elementwise part and the oper
 constexpr double kRowInstructions = 60;  // of a thread, for the elementwise part of a row
 constexpr double kStepwiseLaunches = 9000;
 constexpr double kStepwiseFma = 64;      // multiply-adds a cycle and multiprocessor, in small products
-constexpr double kTf32 = 4;              // times as many
 
 // A step of a cluster's rows: four instructions a cycle.
 double persistent_step(const RnnLoopShape& shape, int outputs) {
@@ -52,8 +51,7 @@ double persistent_step(const RnnLoopShape& shape, int outputs) {
 double stepwise_step(const RnnPlan& plan, const Device& device) {
   const double multiply_adds = static_cast<double>(plan.dims.batch) * static_cast<double>(plan.dims.units) *
                                static_cast<double>(plan.dims.units) * static_cast<double>(plan.dims.gates);
-  const double rate = kStepwiseFma * device.multiprocessors * (plan.precision == Precision::kTf32 ? kTf32 : 1);
-  return kStepwiseLaunches + multiply_adds / rate;
+  return kStepwiseLaunches + multiply_adds / (kStepwiseFma * device.multiprocessors);
 }
 
 // The threads, chunks and rows of a shape whose blocks and lanes are chosen; false where it does not fit.
@@ -64,6 +62,7 @@ bool complete(const RnnPlan& plan, const LoopCell& cell, const Device& device, R
   const auto* compiled = std::find_if(std::begin(kChunkSizes), std::end(kChunkSizes),
                                       [&](int chunks) { return chunks >= shape->chunks; });
   if (compiled == std::end(kChunkSizes) || shape->threads > most_threads(cell.outputs, *compiled)) return false;
+  shape->chunks = *compiled;  // those beyond the operand are zero
   const int row_bytes =
       static_cast<int>(sizeof(float)) * (2 * 4 * shape->chunks * shape->lanes + cell.slots * shape->threads);
   const int clusters = std::max(1, device.multiprocessors / shape->blocks);
@@ -85,7 +84,7 @@ bool find_loop_shape(const RnnPlan& plan, bool backward, RnnLoopShape* best) {
   const LoopCell cell = backward ? loop_cell_backward(plan.options.cell) : loop_cell_forward(plan.options.cell);
   double least = stepwise_step(plan, device);
   bool found = false;
-  for (int blocks = 1; blocks <= (device.major >= 9 ? 8 : 1); blocks *= 2)
+  for (int blocks = 1; blocks <= (device.clusters ? 8 : 1); blocks *= 2)
     for (int lanes = 4; lanes <= 32; lanes *= 2) {
       RnnLoopShape shape = {};
       shape.batch = static_cast<int>(d.batch);

@@ -122,7 +122,6 @@ __device__ inline void run_loop(Work work, const Member& member, int operands) {
       float parts[Work::kOutputs] = {};
 #pragma unroll
       for (int chunk = 0; chunk < kChunks; ++chunk) {
-        if (chunk >= shape.chunks) break;
         const float4 values = operand[chunk * shape.lanes];
 #pragma unroll
         for (int output = 0; output < Work::kOutputs; ++output) {

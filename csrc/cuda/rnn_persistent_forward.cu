@@ -57,9 +57,8 @@ struct ForwardWork {
     publish_h(0, row, h(row), writer, writers);
   }
   __device__ bool on(int row, int step) const { return !loop.mask || loop.mask[cell_at(row, step)]; }
-  // Takes h over, unless the step is masked, and writes the output.
-  __device__ void end_step(int row, int step, float new_h, int next, int writer, int writers) const {
-    const bool taken = on(row, step);
+  // Takes h over, where the step is `taken` and not masked, and writes the output.
+  __device__ void end_step(int row, int step, bool taken, float new_h, int next, int writer, int writers) const {
     if (taken) h(row) = new_h;
     output(row) = taken ? new_h : loop.zero_output_for_mask ? 0.0F : output(row);
     publish_h(next, row, h(row), writer, writers);
@@ -95,6 +94,7 @@ struct LstmForward : ForwardWork {
   }
   __device__ void copy_ahead(int row, int step) const { copy_z(row, step, gate); }
   __device__ void step(int row, int step, float sum, int next) const {
+    const bool taken = on(row, step);
     const float before = sum + (active ? z(row, step) : 0.0F) + bias;
     const float value = activate(gate == 2 ? options.activation : options.recurrent_activation, before);
     const Gathered all(value, member.lane);
@@ -104,8 +104,8 @@ struct LstmForward : ForwardWork {
       saved[gate * member.shape.units] = value;
       if (gate < 2) saved[(4 + gate) * member.shape.units] = gate == 0 ? h(row) : c(row);
     }
-    if (on(row, step)) c(row) = state.c;
-    end_step(row, step, state.h, next, member.lane, member.shape.lanes);
+    if (taken) c(row) = state.c;
+    end_step(row, step, taken, state.h, next, member.lane, member.shape.lanes);
   }
   __device__ void finish(int row) const {
     finish_h(row, member.lane);
@@ -136,6 +136,7 @@ struct GruForward : ForwardWork {
     if (gate < 3) copy_z(row, step, gate);
   }
   __device__ void step(int row, int step, float sum, int next) const {
+    const bool taken = on(row, step);
     const float of_x = (active && gate < 3 ? z(row, step) : 0.0F) + bias;
     const float of_h = sum + recurrent_bias;
     const float value = gate == 2 ? of_h : activate(options.recurrent_activation, of_x + of_h);
@@ -148,7 +149,7 @@ struct GruForward : ForwardWork {
       saved[gate * member.shape.units] = gate == 2 ? candidate : gate == 3 ? h(row) : value;
       if (gate == 2) saved[4 * member.shape.units] = of_h;
     }
-    end_step(row, step, new_h, next, member.lane, member.shape.lanes);
+    end_step(row, step, taken, new_h, next, member.lane, member.shape.lanes);
   }
   __device__ void finish(int row) const { finish_h(row, member.lane); }
 };
@@ -175,13 +176,14 @@ struct SimpleRnnForward : ForwardWork {
   __device__ void begin(int row) const { begin_h(row, writer, writers); }
   __device__ void copy_ahead(int row, int step) const { copy_z(row, step, 0); }
   __device__ void step(int row, int step, float sum, int next) const {
+    const bool taken = on(row, step);
     const float new_h = activate(options.activation, sum + (active ? z(row, step) : 0.0F) + bias);
     if (active && loop.workspace && writer == 0) {
       float* saved = saved_at(row, step, 2);
       saved[0] = new_h;
       saved[member.shape.units] = h(row);
     }
-    end_step(row, step, new_h, next, writer, writers);
+    end_step(row, step, taken, new_h, next, writer, writers);
   }
   __device__ void finish(int row) const { finish_h(row, writer); }
 };

@@ -26,11 +26,11 @@ Status launch_loop(const char* what, const RnnLoopShape& shape, const Loop& loop
   at.threads = static_cast<unsigned>(shape.threads);
   at.cluster = static_cast<unsigned>(shape.blocks);
   at.shared_bytes = shape.shared_bytes;
-  if (shape.chunks <= kChunkSizes[0])
+  if (shape.chunks == kChunkSizes[0])
     return launch(what, Kernels::template kernel<kChunkSizes[0]>, at, stream, shape, loop);
-  if (shape.chunks <= kChunkSizes[1])
+  if (shape.chunks == kChunkSizes[1])
     return launch(what, Kernels::template kernel<kChunkSizes[1]>, at, stream, shape, loop);
-  if (shape.chunks <= kChunkSizes[2])
+  if (shape.chunks == kChunkSizes[2])
     return launch(what, Kernels::template kernel<kChunkSizes[2]>, at, stream, shape, loop);
   return launch(what, Kernels::template kernel<kChunkSizes[3]>, at, stream, shape, loop);
 }

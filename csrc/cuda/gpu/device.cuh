@@ -47,6 +47,7 @@ __device__ inline void end_copies() { __pipeline_commit(); }
 template <int kLatest>
 __device__ inline void wait_for_copies() {
   __pipeline_wait_prior(kLatest);
+  asm volatile("" ::: "memory");  // no read of what was copied may be moved before it
 }
 
 }  // namespace fastseq::cuda

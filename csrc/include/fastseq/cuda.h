@@ -120,6 +120,7 @@ class CurrentDevice {
 
  private:
   int previous_ = 0;
+  bool changed_ = false;
 };
 
 // Where else to look for CUDA's libraries, which are loaded when they are first needed.
