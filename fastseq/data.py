@@ -67,6 +67,15 @@ class TrainingData:
         """Whether this is made up."""
         return self.source == SYNTHETIC
 
+    @property
+    def digest(self) -> str:
+        """A SHA-256 of the arrays, which must not be of objects: by it, other data are told apart."""
+        digest = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class TextData(TrainingData):
