@@ -52,9 +52,10 @@ def read_state(path: Path) -> dict[str, Any]:
         ValueError: It is damaged, or something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since numpy.load leaves a file open in which it finds no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             state = json.loads(
-                str(file["json"]), object_hook=lambda value: file[value["array"]] if "array" in value else value
+                str(arrays["json"]), object_hook=lambda value: arrays[value["array"]] if "array" in value else value
             )
     except OSError:
         raise
