@@ -83,7 +83,7 @@ class Run:
         return 1e3 * statistics.median(medians) if medians else float("nan")
 
     def state(self) -> dict[str, Any]:
-        """All that the epochs to come depend on, and the record of those before, for `fastseq.files.write_state`."""
+        """All that the epochs to come depend on, and the record of those before, for `fastseq.resuming.write_state`."""
         return {
             "history": self.history,
             "epoch_seconds": self.epoch_seconds,
