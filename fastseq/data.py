@@ -70,7 +70,7 @@ class TrainingData:
 
     @property
     def digest(self) -> str:
-        """A SHA-256 of the arrays, which must not be of objects: by it, other data are told apart."""
+        """A SHA-256 of the arrays, which must not be of objects, by which other data are told apart."""
         digest = hashlib.sha256()
         for array in (self.x_train, self.y_train, self.x_test, self.y_test):
             digest.update(f"{array.dtype} {array.shape}".encode())
