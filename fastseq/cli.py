@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fastseq.options import make_writable, positive
+from fastseq.options import claimed, make_writable, positive
 
 if TYPE_CHECKING:
     from fastseq.models import Layers
-    from fastseq.training import Trainer
+    from fastseq.training import Run, Trainer
 
 __all__ = ["main"]
 
@@ -66,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     train.add_argument("--threads", type=positive, metavar="N", help="of fastseq and TensorFlow; default: all CPUs")
     train.add_argument("--out", type=Path, metavar="DIR", help="default: runs/MODEL")
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the training in DIR that was interrupted, after its last finished epoch; the other options "
+        "must be those that it began with",
+    )
     add_bench_options(commands.add_parser("bench", help="measure fastseq beside its peers and write a report"))
     run = commands.add_parser("run", help="run a Python script with fast layers in the place of Keras's own")
     run.add_argument("script", metavar="SCRIPT.py", help="`fastseq SCRIPT.py` is short for `fastseq run SCRIPT.py`")
@@ -78,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-        0; 2 for bad input, with one line on stderr; 130 after Ctrl-C. A script ends as it does without fastseq.
+        0; 1 where `fastseq train` cannot write any more, or `fastseq bench` has found different results; 2 for bad
+        input, with one line on stderr; 130 after Ctrl-C. A script ends as it does without fastseq.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments and arguments[0].endswith(".py"):
@@ -129,6 +136,21 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error(f"argument --seed: must be between 0 and {2**31 - 1}, got {options.seed}")
     out: Path = options.out or Path("runs") / options.model
     make_writable(out, parser)
+    with claimed(out, parser):
+        return _train_in(out, options, parser)
+
+
+def _train_in(out: Path, options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from fastseq.resuming import OPTIONS, STATE, is_finished, read_interrupted
+
+    state = None
+    if options.resume:
+        if is_finished(out):
+            print(f"Nothing to resume: the training in {out} is finished.")
+            return 0
+        state = read_interrupted(out, options, parser)
+    elif (out / STATE).exists():
+        parser.error(f"{out} has an interrupted training: add --resume to go on, or remove {out / STATE} to begin anew")
     if options.threads is not None:
         import tensorflow as tf
 
@@ -140,7 +162,7 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from fastseq import runtime
     from fastseq.data import DataError
     from fastseq.models import MODELS
-    from fastseq.results import save_forecast, save_result, save_training
+    from fastseq.results import save_epoch, save_forecast, save_result, save_training, versions
     from fastseq.training import Trainer
 
     if options.threads is not None:
@@ -163,22 +185,61 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         batch_size=options.batch_size,
         seed=options.seed,
         mask_zero=options.mask_zero,
-        checkpoint=out / "best.keras",
     )
+    identity = {
+        "options": {name: getattr(options, name) for name in OPTIONS},
+        "data": data.digest,
+        "versions": versions(),
+    }
+    if state is not None:
+        _restore(trainer, state, identity, parser)
+    first = trainer.runs[0]
+    kept = first.epochs
+
+    def keep(run: Run) -> None:
+        nonlocal kept
+        save_epoch(trainer, run, out, identity)
+        kept = first.epochs
+
     print(f"Data: {data.source}")
-    trainer.runs[0].model.summary()
+    first.model.summary()
     try:
-        trainer.train()
+        trainer.train(keep)
         # Before the evaluation, which takes its time and may be interrupted too.
         files = save_training(trainer, out)
         trainer.test()
         files += [save_result(trainer, out), *save_forecast(trainer, out)]
+        if not trainer.interrupted:
+            (out / STATE).unlink(missing_ok=True)
     except OSError as error:
-        print(f"fastseq: error: cannot write to {out}: {error}", file=sys.stderr)
-        return 2
+        left = f"epoch {kept} is kept, --resume goes on from there" if kept else "no epoch of this training is kept"
+        print(f"fastseq: error: cannot write to {out}: {error.strerror or error}; {left}", file=sys.stderr)
+        return 1
     _report(trainer)
     print("Wrote " + ", ".join(str(file) for file in files))
+    if trainer.interrupted and kept:
+        print(f"Epoch {kept} is kept: --resume goes on from there.", file=sys.stderr)
     return 130 if trainer.interrupted else 0
+
+
+def _restore(
+    trainer: Trainer, state: dict[str, Any], identity: dict[str, Any], parser: argparse.ArgumentParser
+) -> None:
+    """Puts a trainer into the state of an interrupted training, which must have had the same data."""
+    if state["data"] != identity["data"]:
+        parser.error("argument --data: must be the same data as before the interruption")
+    if state["versions"] != identity["versions"]:
+        print(
+            f"fastseq: warning: the versions are not those from before the interruption, {state['versions']}: results "
+            "may differ from those of an uninterrupted training",
+            file=sys.stderr,
+        )
+    try:
+        for run, before in zip(trainer.runs, state["runs"], strict=True):
+            run.restore(before)
+    except ValueError as error:
+        parser.error(f"argument --resume: {error}")
+    print(f"Resuming after epoch {trainer.runs[0].epochs}.")
 
 
 def _report(trainer: Trainer) -> None:

@@ -11,11 +11,12 @@ References:
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,15 @@ class TrainingData:
         """Whether this is made up."""
         return self.source == SYNTHETIC
 
+    @property
+    def digest(self) -> str:
+        """A SHA-256 of the arrays, which must not be of objects, by which other data are told apart."""
+        digest = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class TextData(TrainingData):
@@ -94,7 +104,7 @@ def locate(corpus: Corpus) -> Path | None:
     # Keras turns to the second place where the first cannot be written to.
     for cache in (Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras"), Path("/tmp/.keras")):
         path = cache / "datasets" / f"{corpus}.npz"
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     return None
 
@@ -182,10 +192,11 @@ def _check(num_words: int | None, maxlen: int | None) -> None:
 
 def _in_folder(corpus: Corpus, folder: str, who: str) -> Path:
     path = Path(folder) / f"{corpus}.npz"
-    if Path(folder).is_file():
+    # Of os.path, which says no where pathlib raises: a folder that must not be looked into, a name too long.
+    if os.path.isfile(folder):
         raise DataError(f"{who} {folder}, which is a file; it must be a folder with {path.name}")
-    if not path.is_file():
-        raise DataError(f"{who} {folder}, but there is no file {path.name} in it")
+    if not os.path.isfile(path):
+        raise DataError(f"{who} {folder}, but there is no file {path.name} in it, or it cannot be looked into")
     return path
 
 
@@ -221,26 +232,19 @@ def _resolve(corpus: Corpus, data: str) -> Path | None:
 
 def _open(corpus: Corpus, path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
-        with path.open("rb") as file:
-            digest = _sha256(file)
-            if digest != _SHA256[corpus]:
-                raise DataError(
-                    f"{path} is not the published {corpus}.npz, or is damaged: its SHA-256 is {digest}, "
-                    f"expected {_SHA256[corpus]}. Remove it to have it downloaded again."
-                )
-            file.seek(0)
-            # The hash says that these are the published bytes; only therefore may they be unpickled.
-            with np.load(file, allow_pickle=True) as arrays:
-                return {name: arrays[name] for name in names}
+        content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()  # hashlib.file_digest came with Python 3.11
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != _SHA256[corpus]:
+        raise DataError(
+            f"{path} is not the published {corpus}.npz, or is damaged: its SHA-256 is {digest}, "
+            f"expected {_SHA256[corpus]}. Remove it to have it downloaded again."
+        )
+    # The hash says that these are the published bytes; only therefore may they be unpickled. The file is not read
+    # again: it may be another one by now.
+    with np.load(io.BytesIO(content), allow_pickle=True) as arrays:
+        return {name: arrays[name] for name in names}
 
 
 def _shuffled(

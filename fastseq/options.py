@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import fcntl
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -28,3 +33,24 @@ def make_writable(out: Path, parser: argparse.ArgumentParser) -> None:
             pass
     except OSError as error:
         parser.error(f"argument --out: cannot write to {out}: {error.strerror or error}")
+
+
+@contextmanager
+def claimed(out: Path, parser: argparse.ArgumentParser) -> Iterator[None]:
+    """Holds the folder of `--out`, as long as the process lives at most: two runs must not mix their files.
+
+    Args:
+        out: What `--out` is; a folder that exists.
+        parser: Takes the error, and ends the program, where another process holds it.
+    """
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno == errno.EWOULDBLOCK:
+            parser.error(f"argument --out: another run is writing to {out}")
+        # Else the file system has no locks, as some over a network.
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -76,16 +76,23 @@ def load_prices(data: str = "auto", *, window: int = 20, test_split: float = 0.2
     if len(prices) < fewest:
         raise DataError(f"{path} must have at least {fewest} prices, for windows of {window}, got {len(prices)}")
 
-    changes = np.diff(prices)
-    windows = np.lib.stride_tricks.sliding_window_view(changes[:-1], window)
-    targets = changes[window:]
-    split = int(len(windows) * (1 - test_split))
-    # Of what is known at the end of the training part, nothing later.
-    unit = float(np.sqrt(np.mean(np.square(changes[: split + window]))))
-    if unit == 0.0:
+    with np.errstate(all="ignore"):  # what comes of numbers out of range is looked at below
+        changes = np.diff(prices)
+        windows = np.lib.stride_tricks.sliding_window_view(changes[:-1], window)
+        targets = changes[window:]
+        split = int(len(windows) * (1 - test_split))
+        # Of what is known at the end of the training part, nothing later.
+        known = changes[: split + window]
+        unit = float(np.sqrt(np.mean(np.square(known))))
+        x = (windows / unit).astype(np.float32)[..., np.newaxis]
+        y = (targets / unit).astype(np.float32)
+    if not known.any():
         raise DataError(f"{path} must have prices that change: all to train on are {prices[0]:g}")
-    x = (windows / unit).astype(np.float32)[..., np.newaxis]
-    y = (targets / unit).astype(np.float32)
+    if not (math.isfinite(unit) and np.isfinite(x).all() and np.isfinite(y).all()):
+        raise DataError(
+            f"{path} must have prices of similar size: their changes, from {changes.min():g} to {changes.max():g}, "
+            f"cannot be measured by the typical one, {unit:g}"
+        )
     first = split + window + 1  # of the prices to forecast in the test part
     return PriceData(
         x[:split],
@@ -152,6 +159,8 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.float64]]:
 
 
 def _as_number(text: str) -> float | None:
+    if "_" in text:  # Python's own notation, not that of prices
+        return None
     try:
         return float(text)
     except ValueError:

@@ -15,11 +15,13 @@ import keras
 import numpy as np
 
 from fastseq import runtime
+from fastseq.files import replacing
 from fastseq.plots import plot_forecast, plot_losses
 from fastseq.prices import PriceData
+from fastseq.resuming import STATE, write_state
 from fastseq.training import Run, Trainer
 
-__all__ = ["save_forecast", "save_result", "save_training", "versions"]
+__all__ = ["save_epoch", "save_forecast", "save_result", "save_training", "versions"]
 
 
 def versions() -> dict[str, str]:
@@ -65,32 +67,63 @@ def _record(trainer: Trainer, run: Run) -> dict[str, Any]:
     }
 
 
-def save_training(trainer: Trainer, out: Path) -> list[Path]:
-    """Writes model.keras, history.csv and, where matplotlib is installed, loss.png into a folder.
+def save_epoch(trainer: Trainer, run: Run, out: Path, identity: dict[str, Any]) -> None:
+    """Writes what there is after an epoch into a folder: model.keras, the best model, history.csv, result.json, state.
 
-    Returns:
-        The files written, the checkpoint too.
+    Each takes the place of the one before as a whole. The state is the last: what it says is there, is.
+
+    Args:
+        trainer: Of the run.
+        run: The one that has finished an epoch.
+        out: The folder.
+        identity: What tells this training from others, kept with the state.
 
     Raises:
         OSError: The folder cannot be written to.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if run is trainer.runs[0]:
+        if trainer.spec.keep_best and run.best_epoch == run.epochs - 1:
+            _save_model(run.model, out / "best.keras")
+        _save_model(run.model, out / "model.keras")
+    _save_history(trainer, out / "history.csv")
+    save_result(trainer, out)
+    write_state(out / STATE, {**identity, "runs": [run.state() for run in trainer.runs]})
+
+
+def save_training(trainer: Trainer, out: Path) -> list[Path]:
+    """Writes model.keras, history.csv and, where matplotlib is installed, loss.png into a folder.
+
+    Returns:
+        The files written, by `save_epoch` too.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
     written = [out / "model.keras", out / "history.csv"]
-    trainer.runs[0].model.save(written[0])
-    with written[1].open("w", newline="") as file:
-        writer = csv.writer(file)
-        keys = list(trainer.runs[0].history)
-        writer.writerow(["layers", "epoch", *keys])
-        for run in filter(lambda run: run.history, trainer.runs):
-            for epoch, values in enumerate(zip(*(run.history[key] for key in keys), strict=True), 1):
-                writer.writerow([run.layers, epoch, *values])
+    _save_model(trainer.runs[0].model, written[0])
+    _save_history(trainer, written[1])
     if trainer.runs[0].history:
-        if trainer.checkpoint:
-            written.append(trainer.checkpoint)
+        if trainer.spec.keep_best:
+            written.append(out / "best.keras")
         histories: dict[str, Any] = {run.layers: run.history for run in trainer.runs if run.history}
         validation = "test" if trainer.spec.validation_split is None else "validation"
         written += _drawn(out / "loss.png", partial(plot_losses, histories, _title(trainer), validation=validation))
     return written
+
+
+def _save_model(model: keras.Model, path: Path) -> None:
+    with replacing(path) as new:
+        model.save(new)
+
+
+def _save_history(trainer: Trainer, path: Path) -> None:
+    keys = list(trainer.runs[0].history)
+    with replacing(path) as new, new.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["layers", "epoch", *keys])
+        for run in filter(lambda run: run.history, trainer.runs):
+            for epoch, values in enumerate(zip(*(run.history[key] for key in keys), strict=True), 1):
+                writer.writerow([run.layers, epoch, *values])
 
 
 def save_forecast(trainer: Trainer, out: Path) -> list[Path]:
@@ -110,7 +143,7 @@ def save_forecast(trainer: Trainer, out: Path) -> list[Path]:
         for run in trainer.runs
     }
     path = out / "forecast.csv"
-    with path.open("w", newline="") as file:
+    with replacing(path) as new, new.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["date", "price", "naive", *forecasts])
         writer.writerows(zip(data.dates, data.prices, data.last_prices, *forecasts.values(), strict=True))
@@ -125,8 +158,9 @@ def save_result(trainer: Trainer, out: Path) -> Path:
         OSError: The folder cannot be written to.
     """
     path = out / "result.json"
-    # Strict JSON has no NaN: an interrupt may leave figures out.
-    path.write_text(json.dumps(_without_nan(_result(trainer)), indent=2, allow_nan=False) + "\n")
+    # Strict JSON has no NaN, which stands for figures that an interrupt left out, and no infinity.
+    with replacing(path) as new:
+        new.write_text(json.dumps(_finite(_result(trainer)), indent=2, allow_nan=False) + "\n")
     return path
 
 
@@ -138,14 +172,15 @@ def _title(trainer: Trainer) -> str:
 def _drawn(path: Path, plot: Callable[..., None]) -> list[Path]:
     """Plots into a file and returns it, or nothing where matplotlib is missing."""
     try:
-        plot(path=path)
+        with replacing(path) as new:
+            plot(path=new)
     except ImportError:
         print(f"No {path.name}: it needs matplotlib (pip install 'fastseq[plots]').", file=sys.stderr)
         return []
     return [path]
 
 
-def _without_nan(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and np.isnan(value) else value
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -6,9 +6,8 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -57,10 +56,11 @@ class Run:
 
     layers: Layers
     model: keras.Model
-    callbacks: Any
     history: dict[str, list[float]] = field(default_factory=dict)
     epoch_seconds: list[float] = field(default_factory=list)
     step_medians: list[float] = field(default_factory=list)
+    # Of the best epoch, where the spec says to keep them.
+    best_weights: list[Any] | None = None
     test_loss: float = float("nan")
     # The spec's metric, in the units of the data's source.
     test_metric: float = float("nan")
@@ -71,10 +71,48 @@ class Run:
         return len(self.epoch_seconds)
 
     @property
+    def best_epoch(self) -> int:
+        """The first one, from 0, with the lowest validation loss; -1 before there is one."""
+        losses = [math.inf if math.isnan(loss) else loss for loss in self.history.get("val_loss", [])]
+        return losses.index(min(losses)) if losses else -1
+
+    @property
     def ms_per_step(self) -> float:
         """The median duration of a training step, of the epochs past the first, which compiles, if there are any."""
         medians = self.step_medians[1:] or self.step_medians
         return 1e3 * statistics.median(medians) if medians else float("nan")
+
+    def state(self) -> dict[str, Any]:
+        """All that the epochs to come depend on, and the record of those before, for `fastseq.resuming.write_state`."""
+        return {
+            "history": self.history,
+            "epoch_seconds": self.epoch_seconds,
+            "step_medians": self.step_medians,
+            "variables": [keras.ops.convert_to_numpy(variable) for variable in self._variables()],
+            "best_weights": self.best_weights,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes back to a state.
+
+        Raises:
+            ValueError: It is of another model.
+        """
+        variables, values = self._variables(), state["variables"]
+        own = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
+        if own != [(value.shape, str(value.dtype)) for value in values]:
+            raise ValueError(f"the state is of another model than {self.model.name} of {self.layers} layers")
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        self.history = state["history"]
+        self.epoch_seconds = state["epoch_seconds"]
+        self.step_medians = state["step_medians"]
+        self.best_weights = state["best_weights"]
+
+    def _variables(self) -> list[Any]:
+        """Weights, the states of random generators, and the optimizer's."""
+        self.model.optimizer.build(self.model.trainable_variables)
+        return [*self.model.variables, *self.model.optimizer.variables]
 
 
 class Trainer:
@@ -82,6 +120,9 @@ class Trainer:
 
     A twin of other layers starts from the same weights, sees the same batches, and takes turns with the first model
     after every epoch, so that both meet the same machine.
+
+    Nothing but the runs' states goes from one epoch to the next: the order of batches follows from the seed and the
+    number of the epoch, and when to stop from the history. So a training that is restored goes on as it would have.
 
     Args:
         spec: The model.
@@ -91,7 +132,9 @@ class Trainer:
         batch_size: Samples in a step.
         seed: Of weights, batches and dropout.
         mask_zero: Whether the Embedding masks the padding.
-        checkpoint: A file, `*.keras`, for the best model so far where the spec says to keep it; None for no file.
+
+    Attributes:
+        interrupted: Whether the training has not come to its end, or not yet.
 
     Raises:
         ValueError: `mask_zero`, and the model has no Embedding.
@@ -107,7 +150,6 @@ class Trainer:
         batch_size: int | None = None,
         seed: int = 0,
         mask_zero: bool = False,
-        checkpoint: Path | None = None,
     ) -> None:
         """Builds the models."""
         self.spec = spec
@@ -116,45 +158,39 @@ class Trainer:
         self.mask_zero = mask_zero
         self.epochs = spec.epochs if epochs is None else epochs
         self.batch_size = spec.batch_size if batch_size is None else batch_size
-        self.checkpoint = checkpoint if spec.keep_best else None
-        self.interrupted = False
+        self.interrupted = True
         self.runs: list[Run] = []
         for kind in layers:
             keras.utils.set_random_seed(seed)
             model = spec.build(kind, mask_zero=mask_zero)
-            stopping = keras.callbacks.EarlyStopping(patience=spec.patience, restore_best_weights=spec.keep_best)
-            callbacks = [stopping]
             if self.runs:
                 model.set_weights(self.runs[0].model.get_weights())
-            elif self.checkpoint:
-                # Keras formats the name of the file.
-                name = str(self.checkpoint).replace("{", "{{").replace("}", "}}")
-                callbacks.append(keras.callbacks.ModelCheckpoint(name, save_best_only=True))
-            # Driven by hand below: one fit call is one epoch, and a callback of fit would start afresh each time.
-            self.runs.append(Run(kind, model, keras.callbacks.CallbackList(callbacks, model=model)))
+            self.runs.append(Run(kind, model))
 
-    def train(self) -> None:
+    def train(self, after_epoch: Callable[[Run], None] = lambda run: None) -> None:
         """Trains until the epochs are over or validation stops it; an interrupt (Ctrl-C) ends it cleanly.
 
-        Raises:
-            OSError: The checkpoint cannot be written.
+        Args:
+            after_epoch: Called with the run that has finished an epoch.
         """
-        for run in self.runs:
-            run.callbacks.on_train_begin()
         try:
-            for epoch in range(self.epochs):
-                running = [run for run in self.runs if not run.model.stop_training]
-                if not running:
-                    break
-                for run in running:
-                    self._train_epoch(run, epoch)
+            while running := [run for run in self.runs if not self._over(run)]:
+                run = min(running, key=lambda run: run.epochs)
+                self._train_epoch(run)
+                after_epoch(run)
+            self.interrupted = False
         except KeyboardInterrupt:
-            self.interrupted = True
             print("\nInterrupted: saving what was trained so far.", file=sys.stderr)
         for run in self.runs:
-            run.callbacks.on_train_end()
+            if run.best_weights is not None:
+                run.model.set_weights(run.best_weights)
 
-    def _train_epoch(self, run: Run, epoch: int) -> None:
+    def _over(self, run: Run) -> bool:
+        """Whether all epochs are done, or the last few, as many as the spec has patience for, brought nothing."""
+        return run.epochs == self.epochs or run.epochs - 1 - run.best_epoch >= self.spec.patience
+
+    def _train_epoch(self, run: Run) -> None:
+        epoch = run.epochs
         if len(self.runs) > 1:
             print(f"[{run.layers}]", flush=True)
         # So that both twins, and a run of either alone, see the same batches.
@@ -177,7 +213,8 @@ class Trainer:
             run.history.setdefault(key, []).extend(float(value) for value in values)
         run.epoch_seconds.append(timer.seconds)
         run.step_medians.append(statistics.median(timer.steps))
-        run.callbacks.on_epoch_end(epoch, {key: values[-1] for key, values in run.history.items()})
+        if self.spec.keep_best and run.best_epoch == epoch:
+            run.best_weights = run.model.get_weights()
 
     def _training_and_validation(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         """Inputs and targets of each."""

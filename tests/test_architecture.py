@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -61,3 +62,43 @@ def test_benchmarks_import_frameworks_late() -> None:
             r"^(import|from) (keras|tensorflow|torch|jax|fastseq\.keras|fastseq import)", path.read_text(), re.M
         )
         assert not imports, path
+
+
+# Who may call what runs code, and why.
+RUNS_CODE = {
+    ("fastseq/data.py", "allow_pickle=True"): "in memory, when its SHA-256 has been compared with the published one",
+    ("fastseq/script.py", "exec"): "the user's script, as Python would run it",
+    ("fastseq/bench/worker.py", "pickle.load"): "from the program's own pipe to its worker",
+    ("fastseq/bench/processes.py", "pickle.load"): "the same",
+}
+RUNNERS = {"eval", "exec", "__import__", "os.system", "os.popen", "runpy.run_path", "runpy.run_module"}
+RUNNERS |= {f"{module}.{load}" for module in ("pickle", "marshal", "shelve") for load in ("load", "loads", "Unpickler")}
+NETWORK = {"aiohttp", "ftplib", "http", "httpx", "requests", "smtplib", "socket", "ssl", "urllib", "xmlrpc"}
+
+
+def test_nothing_runs_code_from_files_or_opens_the_network() -> None:
+    """Corpora are downloaded by Keras's own loader, and unpickled when their hash has been compared."""
+    found = set()
+    for path in _files("fastseq"):
+        name = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            where = f"{name}:{getattr(node, 'lineno', '')}"
+            if isinstance(node, ast.Import):
+                assert not NETWORK & {alias.name.partition(".")[0] for alias in node.names}, where
+            elif isinstance(node, ast.ImportFrom):
+                module = node.module or ""
+                assert module.partition(".")[0] not in NETWORK, where
+                # Under a name of its own it would not be seen below.
+                assert not RUNNERS & {f"{module}.{alias.name}" for alias in node.names}, where
+            elif isinstance(node, ast.Attribute):
+                text = ast.unparse(node)
+                assert name == "fastseq/data.py" or text not in ("keras.datasets", "keras.utils.get_file"), where
+            elif isinstance(node, ast.Call):
+                if (called := ast.unparse(node.func)) in RUNNERS:
+                    found.add((name, called))
+                options = {ast.unparse(keyword) for keyword in node.keywords}
+                found |= {
+                    (name, "allow_pickle=True") for option in options if re.match("allow_pickle=(?!False)", option)
+                }
+                assert not any(option.startswith("safe_mode=") for option in options), f"{where}: Keras's is on"
+    assert found == RUNS_CODE.keys()

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import io
+import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +106,78 @@ def test_truncated(real_data: str, tmp_path: Path) -> None:
     (tmp_path / "reuters.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(data.DataError, match=r"is not the published reuters.npz, or is damaged"):
         data.load_reuters(data=str(tmp_path))
+
+
+class _Code:
+    """Runs when it is unpickled."""
+
+    def __init__(self, ran: Path) -> None:
+        self.ran = ran
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.ran),)
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    code = np.empty(1, object)
+    code[0] = _Code(ran)
+    file = tmp_path / "imdb.npz"
+    np.savez(file, x_train=code, y_train=code, x_test=code, y_test=code)
+    with pytest.raises(data.DataError, match=r"is not the published imdb.npz, or is damaged"):
+        data.load_imdb(data=str(tmp_path))
+    file.write_bytes(pickle.dumps(_Code(ran)))  # what numpy.load takes for a pickle
+    with pytest.raises(data.DataError, match=r"is not the published imdb.npz, or is damaged"):
+        data.load_imdb(data=str(tmp_path))
+    assert not ran.exists()
+    with np.load(io.BytesIO(_npz(x=code)), allow_pickle=True) as loaded:
+        assert loaded["x"] is not None
+    assert ran.exists()  # it would have
+
+
+def _npz(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def test_texts_without_words_and_words_beyond_the_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = np.empty(5, object)
+    texts[:] = [[], [1, 10**12], [3, 6, 7], [], [9]]
+    content = _npz(x=texts, y=np.arange(5))
+    (tmp_path / "reuters.npz").write_bytes(content)
+    monkeypatch.setitem(data._SHA256, "reuters", hashlib.sha256(content).hexdigest())
+    corpus = data.load_reuters(num_words=10, maxlen=3, data=str(tmp_path))
+    x = dict(zip([*corpus.y_train, *corpus.y_test], [*corpus.x_train.tolist(), *corpus.x_test.tolist()], strict=True))
+    # 0 pads, 1 starts a text, 2 is a word beyond the vocabulary, the word of rank 3 is 6.
+    assert x == {0: [0, 0, 1], 1: [1, 4, 2], 2: [6, 9, 2], 3: [0, 0, 1], 4: [0, 1, 2]}
+
+
+def test_a_folder_for_a_file_and_a_file_for_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "imdb.npz").mkdir()
+    with pytest.raises(data.DataError, match=r"there is no file imdb.npz in it"):
+        data.load_imdb(data=str(tmp_path))
+    (tmp_path / "reuters.npz").write_bytes(b"")
+    with pytest.raises(data.DataError, match=r"reuters.npz, which is a file; it must be a folder with reuters.npz"):
+        data.load_reuters(data=str(tmp_path / "reuters.npz"))
+    with pytest.raises(data.DataError, match=r"there is no file imdb.npz in it"):
+        data.load_imdb(data="long" * 100)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "imdb.npz").symlink_to("/proc/self/mem")  # opens, and cannot be read, not even by the administrator
+    with pytest.raises(data.DataError, match=r"cannot read .*imdb.npz: Input/output error"):
+        data.load_imdb(data=str(tmp_path))
+
+
+def test_digest_tells_data_apart() -> None:
+    def texts(**changes: Any) -> data.TrainingData:
+        arrays = {name: np.zeros((2, 3), np.int32) for name in ("x_train", "y_train", "x_test", "y_test")}
+        return data.TrainingData(**{**arrays, **changes}, source="here")
+
+    assert texts().digest == texts().digest
+    for other in (np.ones((2, 3), np.int32), np.zeros((3, 2), np.int32), np.zeros((2, 3), np.float32)):
+        assert texts(x_test=other).digest != texts().digest
 
 
 def test_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,12 @@ def test_kinds_of_files(file: Path, text: str) -> None:
     np.testing.assert_array_equal(data.prices, VALUES[-2:])
 
 
+def test_a_million_rows(file: Path) -> None:
+    file.write_text("\r".join(map(str, np.arange(1_000_000) % 7)))
+    data = load_prices(str(file), window=2)
+    assert len(data.x_train) + len(data.x_test) == 1_000_000 - 3
+
+
 def test_a_column_has_numbers_for_dates(file: Path) -> None:
     file.write_text(_column(VALUES, "price\n"))
     assert load_prices(str(file), window=2).dates == ["12", "13"]
@@ -109,6 +115,21 @@ def test_a_column_has_numbers_for_dates(file: Path) -> None:
         (_table(VALUES).replace("2024-01-05", "2024-01-04"), r"line 6: dates must rise"),
         (_table(VALUES[:-1]), r"must have at least 13 prices, for windows of 2, got 12"),
         (_column([3.0] * 13), r"must have prices that change: all to train on are 3"),
+        (_column([], "price\n"), r"must have at least 13 prices, for windows of 2, got 0"),
+        (_table([]), r"must have at least 13 prices, for windows of 2, got 0"),
+        ("\r\n , \r\n", r"mine.csv is empty"),
+        (_column(VALUES).replace("12.5", "1_2"), r"line 5: the price must be a finite number, got '1_2'"),
+        (_column(VALUES).replace("12.5", "1e999"), r"line 5: the price must be a finite number, got '1e999'"),
+        (_column(VALUES).replace("12.5", "12\x005"), r"(line 5: the price must be a finite number|line contains NUL)"),
+        (_column([*VALUES, 1e308, -1e308]), r"must have prices of similar size: their changes, from -inf to 1e\+308"),
+        (_column([value * 1e200 for value in VALUES]), r"similar size: .* by the typical one, inf"),
+        (_column([value * 1e-200 for value in VALUES]), r"similar size: .* by the typical one, 0"),
+        (_column([*VALUES, 1e50]), r"similar size: .* to 1e\+50, cannot be measured by the typical one, 2"),
+        (
+            _table(VALUES, "date;close").replace(",", ";"),
+            r"line 2: the price must be a finite number, got '2024-01-01;",
+        ),
+        ("price\n" + "1" * 200_000, r"must be a CSV file: field larger than field limit"),
     ],
 )
 def test_bad_files(file: Path, text: str, message: str) -> None:
@@ -122,6 +143,11 @@ def test_unreadable_files(tmp_path: Path) -> None:
         load_prices(str(tmp_path / "nowhere.csv"))
     with pytest.raises(DataError, match=r"cannot read .*, which must be a CSV file: Is a directory"):
         load_prices(str(tmp_path))
+    with pytest.raises(DataError, match=r"cannot read .*, which must be a CSV file: File name too long"):
+        load_prices("long" * 100)
+    # Opens, and cannot be read, not even by the system's administrator.
+    with pytest.raises(DataError, match=r"cannot read /proc/self/mem, which must be a CSV file: Input/output error"):
+        load_prices("/proc/self/mem")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"cannot read .*binary.csv, which must be a CSV file: .*codec can't decode"):
         load_prices(str(tmp_path / "binary.csv"))
