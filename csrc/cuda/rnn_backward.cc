@@ -1,5 +1,5 @@
-// A recurrent op backward: the time loop gives dz, the gradient before the gates' activations; everything else is products
-// of it for all steps at once.
+// A recurrent op backward: the time loop gives dz, the gradient before the gates' activations; everything else is
+// products of it for all steps at once.
 #include <cuda_runtime.h>
 
 #include "cell.h"
@@ -14,13 +14,13 @@ namespace fastseq::cuda {
 namespace {
 
 struct Pieces {
-  Pieces(const RnnPlan& plan, RnnScratch& scratch) {
+  Pieces(const RnnPlan& plan, RnnScratch& scratch)
+      : products(scratch.take<char>(kProductsWorkspace)), shared(plan, scratch) {
     const RnnDims& d = plan.dims;
     const int64_t cells = d.batch * d.timesteps;
     const int64_t columns = d.gates * d.units;
     const int64_t states = d.batch * d.units;
     const CellShape cell(plan.options);
-    products = scratch.take<char>(kProductsWorkspace);  // first, for its alignment
     dz = scratch.take<float>(cells * cell.dz * d.units);
     sums = scratch.take<float>(column_sums_parts(cell.dz * d.units));
     summed = scratch.take<float>(cell.dz * d.units);
@@ -30,10 +30,6 @@ struct Pieces {
     const bool h_changes = plan.recurrent_factors > 0 || cell.resets_operand;
     h = h_changes ? scratch.take<float>(cells * d.units) : nullptr;
     stepwise = plan.persistent ? nullptr : scratch.take<float>(stepwise_scratch(plan, true));
-    kernel = scratch.take_if_half(d.inputs * columns);
-    recurrent_kernel = scratch.take_if_half(d.units * columns);
-    dropout_mask = scratch.take_if_half(plan.input_factors * d.batch * d.inputs);
-    recurrent_dropout_mask = scratch.take_if_half(plan.recurrent_factors * states);
     doutputs = scratch.take_if_half(cells * d.units);
     dlast_output = scratch.take_if_half(states);
     dh_n = scratch.take_if_half(states);
@@ -45,9 +41,9 @@ struct Pieces {
     dh0 = scratch.take_if_half(states);
     dc0 = scratch.take_if_half(states);
   }
-  char* products;
+  char* products;  // first, for its alignment
+  SharedPieces shared;
   float *dz, *sums, *summed, *x, *part_of_dx, *h, *stepwise;
-  float *kernel, *recurrent_kernel, *dropout_mask, *recurrent_dropout_mask;
   float *doutputs, *dlast_output, *dh_n, *dc_n;
   float *dx, *dkernel, *drecurrent_kernel, *dbias, *dh0, *dc0;
 };
@@ -70,9 +66,9 @@ class Backward {
         stream_(stream) {}
 
   // The gradients by the kernel and by x.
-  Status by_x(const float* kernel, const float* dropout_mask, float* dkernel, float* dx) const {
+  Status by_x(const SharedInputs& shared, float* dkernel, float* dx) const {
     for (const GateGroup& group : cell_.input_groups(plan_.input_factors)) {
-      const float* factors = dropout_mask ? dropout_mask + group.first * d_.batch * d_.inputs : nullptr;
+      const float* factors = shared.dropout_mask ? shared.dropout_mask + group.first * d_.batch * d_.inputs : nullptr;
       const float* x = inputs_.x.as<const float>();
       if (pieces_.x) {
         FASTSEQ_RETURN_IF_ERROR(make_operand({d_.batch, d_.timesteps, d_.inputs, inputs_.x.data, d_.dtype, d_.inputs,
@@ -86,7 +82,7 @@ class Backward {
                                                  dkernel + group.first * d_.units, columns_));
       if (!dx) continue;
       FASTSEQ_RETURN_IF_ERROR(products_.multiply(cells_, d_.inputs, gates, dz,
-                                                 {kernel + group.first * d_.units, columns_, true}, 0,
+                                                 {shared.kernel + group.first * d_.units, columns_, true}, 0,
                                                  factors ? pieces_.part_of_dx : dx, d_.inputs));
       if (factors)
         FASTSEQ_RETURN_IF_ERROR(add_scaled(d_.batch, d_.timesteps, d_.inputs, pieces_.part_of_dx, factors,
@@ -100,7 +96,8 @@ class Backward {
     for (const GateGroup& group : cell_.recurrent_groups(plan_.recurrent_factors, true)) {
       Matrix h = {workspace_ + columns_, saved_, true};
       if (pieces_.h) {
-        const float* own = factors && plan_.recurrent_factors > 1 ? factors + group.first * d_.batch * d_.units : factors;
+        const int64_t copy = plan_.recurrent_factors > 1 ? group.first : 0;
+        const float* own = factors ? factors + copy * d_.batch * d_.units : nullptr;
         FASTSEQ_RETURN_IF_ERROR(make_operand({d_.batch, d_.timesteps, d_.units, h.data, DType::kFloat32, saved_, own,
                                               group.reset ? workspace_ + d_.units : nullptr,
                                               inputs_.mask.as<const uint8_t>()},
@@ -160,21 +157,10 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
   const Pieces pieces(plan, carve);
 
   BackwardLoop loop = {};
-  loop.activation = plan.options.activation;
-  loop.recurrent_activation = plan.options.recurrent_activation;
-  loop.go_backwards = plan.options.go_backwards;
-  loop.zero_output_for_mask = plan.options.zero_output_for_mask;
-  loop.mask = inputs.mask.as<const uint8_t>();
+  SharedInputs shared;
+  FASTSEQ_RETURN_IF_ERROR(read_shared(plan, inputs, pieces.shared, stream, &shared, &loop));
   loop.workspace = workspace.as<const float>();
   loop.dz = pieces.dz;
-  const float* kernel = nullptr;
-  const float* dropout_mask = nullptr;
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.kernel, pieces.kernel, stream, &kernel));
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.dropout_mask, pieces.dropout_mask, stream, &dropout_mask));
-  FASTSEQ_RETURN_IF_ERROR(
-      read_as_float(inputs.recurrent_kernel, pieces.recurrent_kernel, stream, &loop.recurrent_kernel));
-  FASTSEQ_RETURN_IF_ERROR(
-      read_as_float(inputs.recurrent_dropout_mask, pieces.recurrent_dropout_mask, stream, &loop.factors));
   FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.doutputs, pieces.doutputs, stream, &loop.doutputs));
   FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dlast_output, pieces.dlast_output, stream, &loop.dlast_output));
   FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dh_n, pieces.dh_n, stream, &loop.dh_n));
@@ -192,7 +178,7 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
                                 : stepwise_backward(plan, loop, *products, pieces.stepwise, stream));
   FASTSEQ_RETURN_IF_ERROR(products->set_precision(plan.precision));  // outside the time loop
   const Backward backward(plan, inputs, workspace, pieces, *products, stream);
-  FASTSEQ_RETURN_IF_ERROR(backward.by_x(kernel, dropout_mask, dkernel, write_as_float(gradients.dx, pieces.dx)));
+  FASTSEQ_RETURN_IF_ERROR(backward.by_x(shared, dkernel, write_as_float(gradients.dx, pieces.dx)));
   FASTSEQ_RETURN_IF_ERROR(backward.by_h(loop.factors, drecurrent_kernel));
   FASTSEQ_RETURN_IF_ERROR(backward.by_bias(write_as_float(gradients.dbias, pieces.dbias)));
   FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dx, pieces.dx, stream));

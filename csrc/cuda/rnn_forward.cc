@@ -10,30 +10,27 @@ namespace fastseq::cuda {
 namespace {
 
 struct Pieces {
-  Pieces(const RnnPlan& plan, RnnScratch& scratch) {
+  Pieces(const RnnPlan& plan, RnnScratch& scratch)
+      : products(scratch.take<char>(kProductsWorkspace)), shared(plan, scratch) {
     const RnnDims& d = plan.dims;
     const int64_t cells = d.batch * d.timesteps;
     const int64_t columns = d.gates * d.units;
     const int64_t states = d.batch * d.units;
-    products = scratch.take<char>(kProductsWorkspace);  // first, for its alignment
     z = scratch.take<float>(cells * columns);
     x = plan.input_factors > 0 ? scratch.take<float>(cells * d.inputs) : scratch.take_if_half(cells * d.inputs);
     stepwise = plan.persistent ? nullptr : scratch.take<float>(stepwise_scratch(plan, false));
-    kernel = scratch.take_if_half(d.inputs * columns);
-    recurrent_kernel = scratch.take_if_half(d.units * columns);
     bias = scratch.take_if_half(2 * columns);
     h0 = scratch.take_if_half(states);
     c0 = scratch.take_if_half(states);
-    dropout_mask = scratch.take_if_half(plan.input_factors * d.batch * d.inputs);
-    recurrent_dropout_mask = scratch.take_if_half(plan.recurrent_factors * states);
     outputs = scratch.take_if_half(cells * d.units);
     last_output = scratch.take_if_half(states);
     h_n = scratch.take_if_half(states);
     c_n = scratch.take_if_half(states);
   }
-  char* products;
+  char* products;  // first, for its alignment
+  SharedPieces shared;
   float *z, *x, *stepwise;
-  float *kernel, *recurrent_kernel, *bias, *h0, *c0, *dropout_mask, *recurrent_dropout_mask;
+  float *bias, *h0, *c0;
   float *outputs, *last_output, *h_n, *c_n;
 };
 
@@ -54,22 +51,11 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
   const Pieces pieces(plan, carve);
 
   ForwardLoop loop = {};
-  loop.activation = plan.options.activation;
-  loop.recurrent_activation = plan.options.recurrent_activation;
-  loop.go_backwards = plan.options.go_backwards;
-  loop.zero_output_for_mask = plan.options.zero_output_for_mask;
-  loop.mask = inputs.mask.as<const uint8_t>();
-  const float* kernel = nullptr;
-  const float* dropout_mask = nullptr;
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.kernel, pieces.kernel, stream, &kernel));
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.dropout_mask, pieces.dropout_mask, stream, &dropout_mask));
-  FASTSEQ_RETURN_IF_ERROR(
-      read_as_float(inputs.recurrent_kernel, pieces.recurrent_kernel, stream, &loop.recurrent_kernel));
+  SharedInputs shared;
+  FASTSEQ_RETURN_IF_ERROR(read_shared(plan, inputs, pieces.shared, stream, &shared, &loop));
   FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.bias, pieces.bias, stream, &loop.bias));
   FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.h0, pieces.h0, stream, &loop.h0));
   FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.c0, pieces.c0, stream, &loop.c0));
-  FASTSEQ_RETURN_IF_ERROR(
-      read_as_float(inputs.recurrent_dropout_mask, pieces.recurrent_dropout_mask, stream, &loop.factors));
   loop.outputs = write_as_float(outputs.outputs, pieces.outputs);
   loop.last_output = write_as_float(outputs.last_output, pieces.last_output);
   loop.h_n = write_as_float(outputs.h_n, pieces.h_n);
@@ -82,14 +68,14 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
   for (const GateGroup& group : CellShape(plan.options).input_groups(plan.input_factors)) {
     const float* x = inputs.x.as<const float>();
     if (pieces.x) {
-      const float* factors = dropout_mask ? dropout_mask + group.first * d.batch * d.inputs : nullptr;
+      const float* factors = shared.dropout_mask ? shared.dropout_mask + group.first * d.batch * d.inputs : nullptr;
       FASTSEQ_RETURN_IF_ERROR(make_operand({d.batch, d.timesteps, d.inputs, inputs.x.data, d.dtype, d.inputs, factors,
                                             nullptr, nullptr},
                                            pieces.x, stream));
       x = pieces.x;
     }
     FASTSEQ_RETURN_IF_ERROR(products->multiply(d.batch * d.timesteps, group.count * d.units, d.inputs, {x, d.inputs},
-                                               {kernel + group.first * d.units, d.gates * d.units}, 0,
+                                               {shared.kernel + group.first * d.units, d.gates * d.units}, 0,
                                                pieces.z + group.first * d.units, d.gates * d.units));
   }
   FASTSEQ_RETURN_IF_ERROR(products->set_precision(Precision::kFloat32));  // in the time loop

@@ -69,27 +69,29 @@ struct BackwardWork {
       cuda::copy_ahead(&copied(row, step, 0),
                        loop.doutputs + (member.batch_row(row) * member.shape.timesteps + place(step)) * units + unit);
   }
-  // The gradient by h after the step, but for what the outputs of masked steps hand on.
-  __device__ float dh(int row, float sum) const {
-    return fmaf(sum, active && loop.factors ? loop.factors[state_at(row)] : 1.0F, carried(row));
-  }
-  __device__ bool on(int row, int step) const { return !loop.mask || loop.mask[cell_at(row, step)]; }
-  // Adds the gradient by the step's output; true where the step is masked, and then has nothing more to do.
-  __device__ bool pass_over(int row, int step, float* gradient) const {
+  // The gradient by h after the step. A masked step hands it on as it is and has none of its own: false.
+  __device__ bool take(int row, int step, float sum, float* gradient) const {
+    *gradient = dh_before_output(row, sum);
     doutput(row) += loop.doutputs ? copied(row, step, 0) : 0.0F;
-    if (on(row, step)) {
-      *gradient += doutput(row);
-      doutput(row) = 0.0F;
-      return false;
-    }
-    carried(row) = *gradient;
-    if (loop.zero_output_for_mask) doutput(row) = 0.0F;
+    const bool taken = !loop.mask || loop.mask[cell_at(row, step)];
+    if (taken) *gradient += doutput(row);
+    if (taken || loop.zero_output_for_mask) doutput(row) = 0.0F;
+    carried(row) = taken ? 0.0F : *gradient;  // of GRU, the blend's comes to it
+    return taken;
+  }
+  // Whether this was the step before the first, which leaves the gradients by the initial states.
+  __device__ bool end(int row, int step, float sum) const {
+    if (step < member.shape.timesteps) return false;
+    if (writer == 0) loop.dh0[state_at(row)] = dh_before_output(row, sum);
+    if (writer == 0 && loop.dc0) loop.dc0[state_at(row)] = dc(row);
     return true;
+  }
+  __device__ float dh_before_output(int row, float sum) const {
+    return fmaf(sum, loop.factors ? loop.factors[state_at(row)] : 1.0F, carried(row));
   }
   // Gives the gates' gradients to the next product and to the driver: `own` has one more for GRU, by z alone.
   template <int kOwn>
   __device__ void publish(int row, int step, int next, const float (&by_h)[kGates], const float (&own)[kOwn]) const {
-    if (!active) return;
     for (int gate = 0; gate < kGates; ++gate)
       member.publish(next, row, unit * kGates + gate, by_h[gate], writer, writers);
     if (writer != 0) return;
@@ -102,21 +104,15 @@ struct BackwardWork {
 struct LstmBackward : BackwardWork<4, 6> {
   using BackwardWork::BackwardWork;
   __device__ void step(int row, int step, float sum, int next) const {
-    float gradient = dh(row, sum);
-    if (!active) return;
-    if (step == member.shape.timesteps) {
-      if (writer == 0) loop.dh0[state_at(row)] = gradient;
-      if (writer == 0) loop.dc0[state_at(row)] = dc(row);
-      return;
-    }
+    if (!active || end(row, step, sum)) return;
+    float gradient = 0.0F;
     float dz[4] = {};
-    if (!pass_over(row, step, &gradient)) {
+    if (take(row, step, sum, &gradient)) {
       const LstmGradients back =
           lstm_step_back(options, saved(row, step, 0), saved(row, step, 1), saved(row, step, 2), saved(row, step, 3),
                          saved(row, step, 5), gradient, dc(row));
       for (int gate = 0; gate < 4; ++gate) dz[gate] = back.dz[gate];
       dc(row) = back.dc_prev;
-      carried(row) = 0.0F;
     }
     publish(row, step, next, dz, dz);
   }
@@ -125,15 +121,11 @@ struct LstmBackward : BackwardWork<4, 6> {
 struct GruBackward : BackwardWork<3, 5> {
   using BackwardWork::BackwardWork;
   __device__ void step(int row, int step, float sum, int next) const {
-    float gradient = dh(row, sum);
-    if (!active) return;
-    if (step == member.shape.timesteps) {
-      if (writer == 0) loop.dh0[state_at(row)] = gradient;
-      return;
-    }
+    if (!active || end(row, step, sum)) return;
+    float gradient = 0.0F;
     float by_h[3] = {};
     float own[4] = {};
-    if (!pass_over(row, step, &gradient)) {
+    if (take(row, step, sum, &gradient)) {
       const float r = saved(row, step, 1);
       const GruUpdateGradients update =
           gru_update_back(options, saved(row, step, 0), saved(row, step, 2), saved(row, step, 3), gradient);
@@ -150,16 +142,11 @@ struct GruBackward : BackwardWork<3, 5> {
 struct SimpleRnnBackward : BackwardWork<1, 2> {
   using BackwardWork::BackwardWork;
   __device__ void step(int row, int step, float sum, int next) const {
-    float gradient = dh(row, sum);
-    if (!active) return;
-    if (step == member.shape.timesteps) {
-      if (writer == 0) loop.dh0[state_at(row)] = gradient;
-      return;
-    }
+    if (!active || end(row, step, sum)) return;
+    float gradient = 0.0F;
     float dz[1] = {};
-    if (!pass_over(row, step, &gradient)) {
+    if (take(row, step, sum, &gradient)) {
       dz[0] = gradient * slope(options.activation, saved(row, step, 0));
-      carried(row) = 0.0F;
     }
     publish(row, step, next, dz, dz);
   }

@@ -4,6 +4,7 @@
 #include "checks.h"
 #include "convert.cuh"
 #include "fastseq/cuda.h"
+#include "rnn_loop.h"
 #include "scratch.h"
 
 namespace fastseq::cuda {
@@ -43,6 +44,37 @@ inline float* write_as_float(const Array& array, float* piece) {
 inline Status finish_write(const Array& array, const float* piece, Stream stream) {
   if (!piece || !array.present) return {};
   return convert_from_float(piece, array.dtype, count_of(array), array.data, stream);
+}
+
+// What both directions read.
+struct SharedPieces {
+  SharedPieces(const RnnPlan& plan, RnnScratch& scratch) {
+    const RnnDims& d = plan.dims;
+    kernel = scratch.take_if_half(d.inputs * d.gates * d.units);
+    recurrent_kernel = scratch.take_if_half(d.units * d.gates * d.units);
+    dropout_mask = scratch.take_if_half(plan.input_factors * d.batch * d.inputs);
+    recurrent_dropout_mask = scratch.take_if_half(plan.recurrent_factors * d.batch * d.units);
+  }
+  float *kernel, *recurrent_kernel, *dropout_mask, *recurrent_dropout_mask;
+};
+
+// The weights of the products of x, and what the time loop has of a call.
+struct SharedInputs {
+  const float* kernel = nullptr;
+  const float* dropout_mask = nullptr;
+};
+inline Status read_shared(const RnnPlan& plan, const RnnInputs& inputs, const SharedPieces& pieces, Stream stream,
+                          SharedInputs* shared, LoopArguments* loop) {
+  loop->activation = plan.options.activation;
+  loop->recurrent_activation = plan.options.recurrent_activation;
+  loop->go_backwards = plan.options.go_backwards;
+  loop->zero_output_for_mask = plan.options.zero_output_for_mask;
+  loop->mask = inputs.mask.as<const uint8_t>();
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.kernel, pieces.kernel, stream, &shared->kernel));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.dropout_mask, pieces.dropout_mask, stream, &shared->dropout_mask));
+  FASTSEQ_RETURN_IF_ERROR(
+      read_as_float(inputs.recurrent_kernel, pieces.recurrent_kernel, stream, &loop->recurrent_kernel));
+  return read_as_float(inputs.recurrent_dropout_mask, pieces.recurrent_dropout_mask, stream, &loop->factors);
 }
 
 size_t rnn_forward_scratch_bytes(const RnnPlan& plan);
