@@ -153,6 +153,7 @@ class Backward : Conv1dOperands<T> {
     weights.start();
     const Range bias_columns = dbias ? share.of(filters) : Range{0, 0};
     std::fill(dbias + bias_columns.begin, dbias + bias_columns.end, T(0));
+    if (timesteps == 0) sequences.end = sequences.begin;  // of nothing there can be billions
     for (int64_t b = sequences.begin; b < sequences.end; ++b) {
       T* dz = section.dz[b & 1];
       find_dz(own, b, share.of(convolved), dz);

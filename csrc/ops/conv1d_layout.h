@@ -64,6 +64,7 @@ struct Patches {
   const T* at(int64_t start, T* buffer) const {
     const bool inside = start >= 0 && start + (taps - 1) * step < rows;
     if (inside && (taps == 1 || (step == 1 && width == ld))) return sequence + start * ld;
+    if (width == 0) return buffer;  // of nothing there can be billions
     for (int64_t tap = 0, row = start; tap < taps; ++tap, row += step) {
       T* to = buffer + tap * width;
       if (row >= 0 && row < rows)

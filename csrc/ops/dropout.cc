@@ -154,6 +154,9 @@ void run_member(const DropoutPlan& plan, const T* x, T* y, uint8_t* mask, const 
   }
 }
 
+// Whether x has no elements; of rows without any there can be billions.
+bool empty(const DropoutPlan& plan) { return plan.count * plan.rows * plan.repeat == 0 || outer_size(plan) == 0; }
+
 template <class T>
 void run(const DropoutPlan& plan, const Array& x, const Array& y, const Array& mask) {
   run_threads(plan.threads, [&](const Team& team) {
@@ -217,6 +220,7 @@ int64_t dropout_mask_bytes(const DropoutPlan& plan) { return (plan.count + 7) / 
 Status dropout(const DropoutPlan& plan, const Array& x, const Array& y, const Array& mask) {
   FASTSEQ_RETURN_IF_ERROR(check_like("y", y, x));
   if (mask.present) FASTSEQ_RETURN_IF_ERROR(check_mask(plan, mask));
+  if (empty(plan)) return {};
   if (plan.dtype == DType::kFloat64)
     run<double>(plan, x, y, mask);
   else

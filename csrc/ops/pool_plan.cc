@@ -75,6 +75,7 @@ Status pool_plan_backward(const Array& doutputs, int64_t timesteps, const PoolOp
   FASTSEQ_RETURN_IF_ERROR(check_float_rank("doutputs", doutputs, 3, "(batch, pooled timesteps, channels)"));
   FASTSEQ_RETURN_IF_ERROR(make_plan(doutputs, timesteps, options, plan));
   const PoolDims& d = plan->dims;
+  FASTSEQ_RETURN_IF_ERROR(check_sizes("dx", {d.batch, d.timesteps, d.channels}));
   return check_array("doutputs", doutputs, d.dtype, {d.batch, d.pooled, d.channels});
 }
 

@@ -36,6 +36,8 @@ Status check_inputs(const RnnInputs& inputs, const RnnOptions& options, RnnDims*
   if (units < 1) return Status::invalid_argument("recurrent_kernel must have at least 1 unit, got 0");
   FASTSEQ_RETURN_IF_ERROR(check_array("recurrent_kernel", inputs.recurrent_kernel, dims->dtype, {units, columns}));
   FASTSEQ_RETURN_IF_ERROR(check_array("kernel", inputs.kernel, dims->dtype, {dims->inputs, columns}));
+  FASTSEQ_RETURN_IF_ERROR(
+      check_sizes("workspace", {dims->batch, dims->timesteps, rnn_workspace_width(options, units)}));
   FASTSEQ_RETURN_IF_ERROR(check_bias("bias", inputs.bias, options, *dims));
   FASTSEQ_RETURN_IF_ERROR(check_optional("h0", inputs.h0, dims->dtype, {dims->batch, units}));
   if (CellShape(options).has_c())
@@ -51,8 +53,8 @@ Status check_inputs(const RnnInputs& inputs, const RnnOptions& options, RnnDims*
 constexpr int64_t kChunkBytes = 512 * 1024;
 
 // How to divide the time loop: by rows, without any waiting, or by units as well, so that a thread has fewer weights to
-// read in every step. Counted in multiply-adds of a thread's step.
-int64_t step_cost(const RnnDims& dims, int64_t row_groups, int64_t unit_groups) {
+// read in every step. Counted in multiply-adds of a thread's step, of which there may be more than an int64 holds.
+double step_cost(const RnnDims& dims, int64_t row_groups, int64_t unit_groups) {
   constexpr int64_t kNearWeights = 256 * 1024;  // that stay in a core's cache
   constexpr int64_t kNear = 5;                  // multiply-adds in the time it takes to read a weight from there
   constexpr int64_t kFar = 20;                  // or from further away
@@ -63,13 +65,14 @@ int64_t step_cost(const RnnDims& dims, int64_t row_groups, int64_t unit_groups) 
   const int64_t columns = (dims.gates * dims.units / unit_groups + 15) / 16 * 16;
   const int64_t weights = dims.units * columns;
   const int64_t reading = weights <= kNearWeights ? kNear : kFar;
-  const int64_t computing = weights * std::max(rows, reading) + rows * dims.inputs * columns + rows * vectors * kElementwise;
-  return unit_groups == 1 ? computing : computing + kMeeting * unit_groups;
+  const double computing = static_cast<double>(weights) * static_cast<double>(std::max(rows, reading)) +
+                           static_cast<double>(rows) * static_cast<double>(dims.inputs * columns + vectors * kElementwise);
+  return unit_groups == 1 ? computing : computing + static_cast<double>(kMeeting * unit_groups);
 }
 
 void choose_grid(const RnnDims& dims, int64_t threads, RnnPlan* plan) {
-  int64_t best = step_cost(dims, 1, 1);
-  const auto consider = [&](int64_t row_groups, int64_t unit_groups, int64_t cost) {
+  double best = step_cost(dims, 1, 1);
+  const auto consider = [&](int64_t row_groups, int64_t unit_groups, double cost) {
     if (cost >= best) return;
     best = cost;
     plan->row_groups = static_cast<int>(row_groups);
