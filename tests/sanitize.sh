@@ -1,7 +1,7 @@
 #!/bin/sh
 # The core's tests, in C++ and in Python, under a tool that sees what they do to memory or between threads:
 #   sh tests/sanitize.sh asan [PYTEST ARGUMENT ...]   AddressSanitizer and UndefinedBehaviorSanitizer; the default
-#   sh tests/sanitize.sh tsan [PYTEST ARGUMENT ...]   ThreadSanitizer: Clang with libomp, which has libarcher
+#   sh tests/sanitize.sh tsan                         ThreadSanitizer, of the C++ tests: Clang with libomp and libarcher
 #   sh tests/sanitize.sh valgrind                     memcheck of the C++ tests; it knows no AVX-512
 #   sh tests/sanitize.sh fuzz [LIBFUZZER OPTION ...]  a hostile caller of every op: Clang, which has libFuzzer
 # CXX names the compiler.
@@ -16,56 +16,48 @@ build() {
   cmake --build --preset "$1" --parallel 2
 }
 
-# python_tests BUILD RUNTIME [PYTEST ARGUMENT ...]: the tests of the kernels in Python with the libraries of a build.
-# Python itself is not built with the sanitizer, so its runtime comes first.
+# The tests of the kernels in Python. Python itself is not built with the sanitizers, so their runtimes come first; its own
+# leaks are not ours.
 python_tests() {
-  libraries=build/$1
-  runtime=$2
-  shift 2
   place=$(mktemp -d)
   trap 'rm -rf "$place"' EXIT
   cp -r fastseq "$place/"
   rm -f "$place"/fastseq/*.so
-  cp "$libraries/libfastseq.so" "$libraries"/_core.*.so "$place/fastseq/"
-  LD_PRELOAD="$runtime" PYTHONPATH="$place" python -m pytest -q tests/test_activations.py tests/test_adam.py \
-    tests/test_conv1d.py tests/test_conv1d_max_pool.py tests/test_dropout.py tests/test_embedding.py tests/test_pool.py \
-    tests/test_rnn.py -k "not forked and not keras and not tensorflow" -p no:cacheprovider "$@"
+  cp build/asan/libfastseq.so build/asan/_core.*.so "$place/fastseq/"
+  LD_PRELOAD="$(${CXX:-c++} -print-file-name=libasan.so) $(${CXX:-c++} -print-file-name=libubsan.so)" \
+    ASAN_OPTIONS=detect_leaks=0 PYTHONPATH="$place" \
+    python -m pytest -q tests/test_activations.py tests/test_adam.py tests/test_conv1d.py tests/test_conv1d_max_pool.py \
+    tests/test_dropout.py tests/test_embedding.py tests/test_pool.py tests/test_rnn.py \
+    -k "not forked and not keras and not tensorflow" -p no:cacheprovider "$@"
 }
 
 case $tool in
   asan)
     build asan
     (cd build/asan && ctest --output-on-failure)
-    # Python's own leaks are not ours.
-    export ASAN_OPTIONS=detect_leaks=0
-    runtimes="$(${CXX:-c++} -print-file-name=libasan.so) $(${CXX:-c++} -print-file-name=libubsan.so)"
+    python_tests "$@"
     ;;
   tsan)
-    export CXX="${CXX:-clang++}"
-    build tsan
-    runtimes=$($CXX -print-file-name=libclang_rt.tsan-x86_64.so)
     # libarcher tells the sanitizer where OpenMP's threads meet; without it, every parallel loop is a race.
-    export LD_LIBRARY_PATH="$(dirname "$runtimes"):${LD_LIBRARY_PATH:-}" OMP_TOOL_LIBRARIES=libarcher.so
-    export TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1"
-    (cd build/tsan && ctest --output-on-failure)
+    export CXX="${CXX:-clang++}" OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1
+    build core-tsan
+    (cd build/core-tsan && ctest --output-on-failure)
     ;;
   valgrind)
     build core
     for subject in memory parallel checks plans rnn conv1d pool embedding dropout adam; do
-      OMP_WAIT_POLICY=passive valgrind -q --error-exitcode=1 --suppressions=tests/cpp/valgrind.supp "build/core/test_$subject"
+      echo "$subject"
+      OMP_WAIT_POLICY=passive valgrind -q --error-exitcode=1 "build/core/test_$subject" >/dev/null
     done
-    exit
     ;;
   fuzz)
     export CXX="${CXX:-clang++}"
     build fuzz
     mkdir -p build/corpus
     OMP_WAIT_POLICY=passive build/fuzz/fuzz_ops -max_len=512 -timeout=10 -rss_limit_mb=2048 "$@" build/corpus
-    exit
     ;;
   *)
     echo "expected asan, tsan, valgrind or fuzz, got $tool" >&2
     exit 2
     ;;
 esac
-python_tests "$tool" "$runtimes" "$@"
