@@ -14,12 +14,10 @@ import dataclasses
 import functools
 import sys
 
-import numpy as np
-
 from fastseq.bench.environment import add_options, prepare
-from fastseq.bench.layers import CASES, Case, make_arrays, make_layer_side
+from fastseq.bench.layers import CASES, Case, layer_problem
 from fastseq.bench.machine import header
-from fastseq.bench.problems import Results, error, make_problem
+from fastseq.bench.problems import Layer, Results, error, make_problem
 from fastseq.bench.shapes import GATES, SHAPE_HELP, Shape, shapes_of
 from fastseq.bench.sides import make_side, packages
 from fastseq.bench.tables import table
@@ -78,26 +76,27 @@ def _recurrent(cell: str, shape: Shape, seed: int, threads: int) -> tuple[Result
     from fastseq import reference
 
     problem = make_problem(cell, shape, seed=seed)
-    arguments = (problem.x, problem.kernel, problem.recurrent_kernel, problem.bias)
+    arguments = (problem.x, *problem.weights.values())
     forward = getattr(reference, f"{cell}_forward")(*arguments)
     gradients = getattr(reference, f"{cell}_backward")(forward, doutputs=problem.doutputs)
     names = ("dx", "dkernel", "drecurrent_kernel", "dbias")
     expected = {"outputs": forward.outputs, **{name: getattr(gradients, name) for name in names}}
-    sides = {side: make_side(side, problem, training=True, threads=threads).results() for side in _SIDES}
+    sides = {side: make_side(side, problem, "training", threads=threads).results() for side in _SIDES}
     return expected, sides
 
 
 def _convolution(case: Case, seed: int, threads: int) -> tuple[Results, dict[str, Results]]:
     """As `_recurrent`; with an activation that no rounding can switch off."""
-    case = dataclasses.replace(case, arguments={**case.arguments, "activation": "tanh"})
     from fastseq import reference
 
-    sides = {side: make_layer_side(side, case, "training", threads=threads, seed=seed).results() for side in _SIDES}
-    arrays = make_arrays(case, seed=seed)
-    arguments = (arrays.x, *(weight.astype(np.float32) for weight in arrays.weights))
-    options = {"activation": case.arguments["activation"]}
+    options = {"activation": "tanh"}
+    (layer,) = case.layers
+    case = dataclasses.replace(case, layers=[Layer(layer.name, {**layer.settings, **options})])
+    problem = layer_problem(case, seed=seed)
+    sides = {side: make_side(side, problem, "training", threads=threads).results() for side in _SIDES}
+    arguments = (problem.x, *problem.weights.values())
     outputs = reference.conv1d_forward(*arguments, **options)
-    gradients = reference.conv1d_backward(outputs, arrays.doutputs, *arguments, **options)
+    gradients = reference.conv1d_backward(outputs, problem.doutputs, *arguments, **options)
     expected = {"outputs": outputs, **gradients._asdict()}
     return expected, sides
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import functools
 
-from fastseq.bench.attention import SCORES, SHAPE, make_attention_side
+from fastseq.bench.attention import SCORES, SHAPE, attention_problem
 from fastseq.bench.environment import add_options, prepare
 from fastseq.bench.machine import header
 from fastseq.bench.problems import make_problem, verify
@@ -40,18 +40,20 @@ def main() -> None:
 def _turns(threads: int) -> dict[str, Turn]:
     turns: dict[str, Turn] = {}
     for score in SCORES:
-        fast, written = (make_attention_side(side, score, threads=threads) for side in ("fast", "stock"))
+        fast, written = (
+            make_side(side, attention_problem(score), "training", threads=threads) for side in ("fast", "stock")
+        )
         verify(fast.results(), written.results(), f"FastAttention, {score}")
         turns |= {f"{score}, FastAttention": fast.turn, f"{score}, as written": written.turn}
-        turns[f"{score}, FastAttention, half masked"] = make_attention_side(
-            "fast", score, threads=threads, masked=True
+        turns[f"{score}, FastAttention, half masked"] = make_side(
+            "fast", attention_problem(score, masked=True), "training", threads=threads
         ).turn
     import tensorflow as tf
 
     x = tf.random.stateless_normal((SHAPE.batch, SHAPE.timesteps, SHAPE.units), seed=(0, 0))
     traffic = tf.function(lambda x: [tf.reduce_sum(x), 2.0 * x])
     turns["traffic"] = functools.partial(time_runs, functools.partial(traffic, x))
-    turns["FastLSTM before it"] = make_side("fast", make_problem("lstm", SHAPE), training=True, threads=threads).turn
+    turns["FastLSTM before it"] = make_side("fast", make_problem("lstm", SHAPE), "training", threads=threads).turn
     return turns
 
 

@@ -49,13 +49,12 @@ def _threads() -> int:
 @pytest.mark.parametrize(("cell", "name"), [(cell, name) for cell, names in DEFAULT_SHAPES.items() for name in names])
 def bench_rnn(benchmark: Any, cell: str, name: str, pass_: str, side: str) -> None:
     threads = _threads()
-    training = pass_ == "training"
     problem = make_problem(cell, SHAPES[name])
     try:
-        timed = make_side(side, problem, training=training, threads=threads)
+        timed = make_side(side, problem, pass_, threads=threads)
     except UnavailableError as reason:
         pytest.skip(f"{side}: {reason}")
-    expected = make_side("functional", problem, training=training, threads=threads).results()
+    expected = make_side("functional", problem, pass_, threads=threads).results()
     verify(timed.results(), expected, f"{side}, {cell} {name}")
 
     peaks = [fma_peak(threads)]
@@ -64,7 +63,7 @@ def bench_rnn(benchmark: Any, cell: str, name: str, pass_: str, side: str) -> No
     peaks.append(fma_peak(threads))
     if benchmark.stats is None:  # --benchmark-disable
         return
-    rate = problem.flops(training=training) / benchmark.stats.stats.median
+    rate = problem.flops(training=pass_ == "training") / benchmark.stats.stats.median
     benchmark.extra_info.update(
         gflops=rate / 1e9,
         of_peak=2 * rate / sum(peaks),

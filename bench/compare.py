@@ -22,7 +22,7 @@ from pathlib import Path
 
 from fastseq.bench.environment import add_options
 from fastseq.bench.machine import cpu_name
-from fastseq.bench.problems import Problem, make_problem, verify
+from fastseq.bench.problems import RecurrentProblem, make_problem, verify
 from fastseq.bench.processes import Worker
 from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, shapes_of
 from fastseq.bench.sides import UnavailableError
@@ -67,7 +67,7 @@ def main() -> None:
                     problem = make_problem(cell, shape)
                     for pass_ in options.passes:
                         try:
-                            figures = compare(base, head, problem, threads, pass_ == "training", options.rounds)
+                            figures = compare(base, head, problem, pass_, threads, options.rounds)
                         except UnavailableError as reason:
                             absent.append(f"{cell} {name}, {PASSES[pass_]}: left out, {reason}")
                         else:
@@ -139,11 +139,13 @@ def extract(revision: str, folder: Path) -> None:
     shutil.unpack_archive(archive, folder)
 
 
-def compare(base: Worker, head: Worker, problem: Problem, threads: int, training: bool, rounds: int) -> tuple[str, ...]:
+def compare(
+    base: Worker, head: Worker, problem: RecurrentProblem, pass_: str, threads: int, rounds: int
+) -> tuple[str, ...]:
     """The columns of one problem and pass."""
     sides = {
-        "base": base.make_side("functional", problem, training=training, threads=threads),
-        "head": head.make_side("functional", problem, training=training, threads=threads),
+        "base": base.make_side("functional", problem, pass_, threads=threads),
+        "head": head.make_side("functional", problem, pass_, threads=threads),
     }
     verify(sides["head"].results(), sides["base"].results(), f"head, {problem.cell} {problem.shape}")
     samples = interleave({name: side.turn for name, side in sides.items()}, rounds)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fastseq.bench.environment import add_options, prepare
 from fastseq.bench.machine import header
 from fastseq.bench.measuring import Comparison, Measurement
-from fastseq.bench.problems import Problem, Results, make_problem
+from fastseq.bench.problems import RecurrentProblem, Results, make_problem
 from fastseq.bench.recurrent import recurrent_comparison
 from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, Shape, shapes_of
 from fastseq.bench.sides import FASTSEQ, PEERS, Side, limited_sides, make_side, packages
@@ -71,24 +71,24 @@ def main() -> None:
                 problem.cell, name, problem.shape, pass_, threads=threads, problem=problem, sides=names
             )
             if problem.mask is not None:
-                comparison = with_unmasked(comparison, problem, pass_ == "training", threads)
+                comparison = with_unmasked(comparison, problem, pass_, threads)
             measurement = Measurement(comparison, options.rounds)
             measurement.run(comparison.sides)
             print(f"\n{describe(measurement)}")
 
 
-def with_unmasked(comparison: Comparison, masked: Problem, training: bool, threads: int) -> Comparison:
+def with_unmasked(comparison: Comparison, masked: RecurrentProblem, pass_: str, threads: int) -> Comparison:
     """With one more side: the same problem without its mask, the results of which are to be stock Keras's."""
     problem = dataclasses.replace(masked, mask=None)
 
     def make(side: str) -> Side:
         if side != _UNMASKED:
             return comparison.make(side)
-        return make_side("functional", problem, training=training, threads=threads)
+        return make_side("functional", problem, pass_, threads=threads)
 
     def check(side: str, results: Results, expected: Results) -> None:
         if side == _UNMASKED:
-            expected = make_side("stock", problem, training=training, threads=threads).results()
+            expected = make_side("stock", problem, pass_, threads=threads).results()
         comparison.verify(side, results, expected)
 
     assert masked.mask is not None
@@ -98,7 +98,7 @@ def with_unmasked(comparison: Comparison, masked: Problem, training: bool, threa
         sides=[*comparison.sides, _UNMASKED],
         make=make,
         verify=check,
-        flops={**comparison.flops, _UNMASKED: problem.flops(training=training)},
+        flops={**comparison.flops, _UNMASKED: problem.flops(training=pass_ == "training")},
         threads={**comparison.threads, _UNMASKED: threads},
     )
 

@@ -1,14 +1,15 @@
-"""The whole training step of the classic models, with fast layers and with stock ones, interleaved in one run.
+"""The classic models' whole training step, or prediction, with fast layers and by others, interleaved in one run.
 
 All sides have the same weights and take the same batches in turns, real texts where they are found. Before anything is
-timed, the loss and its gradients by all weights, without dropout, are compared with the stock model's. In every
-round each side has a turn. Figures are medians; IQR is the distance between the quartiles.
+timed, the loss and its gradients by all weights, without dropout, or the predictions are compared with the stock
+model's. In every round each side has a turn. Figures are medians; IQR is the distance between the quartiles.
 
-With --breakdown, also every layer by itself, forward and backward on what the layers before it made of a batch, and
-the optimizer's update. Each such row pays for a call of its own, some tenths of a millisecond, and has the machine to
-itself; the rest, losses and metrics mostly, is the whole step less these rows.
+With --breakdown, also every layer of Keras's models on TensorFlow by itself, forward and backward on what the layers
+before it made of a batch, and the optimizer's update. Each such row pays for a call of its own, some tenths of a
+millisecond, and has the machine to itself; the rest, losses and metrics mostly, is the whole step less these rows.
 
     python bench/whole_models.py --model imdb-cnn-lstm --breakdown
+    python bench/whole_models.py --model reuters-lstm --peers stock torch onnxruntime --pass training forward
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from fastseq.bench.environment import add_options, prepare
-from fastseq.bench.layers import LAYER_SIDES
 from fastseq.bench.machine import header
 from fastseq.bench.measuring import Comparison, Measurement
+from fastseq.bench.problems import Batch
+from fastseq.bench.sides import FASTSEQ, PEERS, packages
 from fastseq.bench.tables import describe, milliseconds, table
 from fastseq.bench.timing import Samples, Turn, interleave, time_runs
-from fastseq.bench.whole_models import BATCHES, Batch, as_batch, loss_and_gradients, model_comparison, takes_texts
+from fastseq.bench.whole_models import BATCHES, MODEL_PASSES, as_batch, model_comparison, takes_texts
 
 _WHOLE = "whole step"
 
@@ -35,7 +37,10 @@ _WHOLE = "whole step"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", metavar="MODEL", help="as `fastseq train` has them; default: all")
-    parser.add_argument("--side", nargs="+", choices=LAYER_SIDES, default=list(LAYER_SIDES))
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="PEER", help=f"{', '.join(PEERS)}"
+    )
+    parser.add_argument("--pass", dest="passes", nargs="+", choices=MODEL_PASSES, default=["training"])
     parser.add_argument("--breakdown", action="store_true", help="also the layers one by one, and the optimizer")
     parser.add_argument("--mask-zero", action="store_true", help="mask the padding")
     parser.add_argument(
@@ -62,17 +67,21 @@ def main() -> None:
             found[name] = batches_of(MODELS[name], data), data.source
     except DataError as wrong:
         parser.error(str(wrong))
-    print(header(["keras", "tensorflow"]))
+    sides = [*FASTSEQ, *options.peers]
+    print(header(packages(sides)))
     for name, (batches, source) in found.items():
-        try:
-            comparison = model_comparison(name, threads=threads, mask_zero=options.mask_zero, batches=batches)
-        except ValueError as wrong:
-            parser.error(str(wrong))
-        measurement = Measurement(comparison, options.rounds)
-        measurement.run(options.side)
-        print(f"\n{describe(measurement)}\n{source}")
-        if options.breakdown:
-            print(breakdown(comparison, list(measurement.samples), options.rounds))
+        for pass_ in options.passes:
+            try:
+                comparison = model_comparison(
+                    name, pass_, threads=threads, mask_zero=options.mask_zero, batches=batches, sides=sides
+                )
+            except ValueError as wrong:
+                parser.error(str(wrong))
+            measurement = Measurement(comparison, options.rounds)
+            measurement.run(sides)
+            print(f"\n{describe(measurement)}\n{source}")
+            if options.breakdown and pass_ == "training":
+                print(breakdown(comparison, list(measurement.samples), options.rounds))
 
 
 def default_models(data: str, mask_zero: bool) -> list[str]:
@@ -96,9 +105,13 @@ def batches_of(spec: Any, data: Any) -> list[Batch]:
 
 def breakdown(comparison: Comparison, sides: list[str], rounds: int) -> str:
     """A table of what the parts of a step take."""
+    from fastseq.bench.sides.keras_layers import ModelSide, loss_and_gradients
+
     parts: dict[str, dict[str, Turn]] = {_WHOLE: {}}
     for side in sides:
-        made: Any = comparison.make(side)
+        made = comparison.make(side)
+        if not isinstance(made, ModelSide):
+            continue
         _, *gradients = loss_and_gradients(made.model, made.batches[0])
         parts[_WHOLE][side] = made.turn
         for part, run in {**layers_of(made.model, made.batches[0][0]), **optimizer_of(made.model, gradients)}.items():
@@ -109,7 +122,7 @@ def breakdown(comparison: Comparison, sides: list[str], rounds: int) -> str:
     samples: dict[str, dict[str, Samples]] = {part: {} for part in parts}
     for (part, side), times in interleave(turns, rounds).items():
         samples[part][side] = times
-    return table(("where the time goes, ms", *sides), part_rows(samples))
+    return table(("where the time goes, ms", *parts[_WHOLE]), part_rows(samples))
 
 
 def part_rows(samples: dict[str, dict[str, Samples]]) -> list[tuple[str, ...]]:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from fastseq import _core as core
 
-__all__ = ["core", "tensorflow_library"]
+__all__ = ["core", "cuda_extension", "tensorflow_library"]
 
 _WAIT_POLICY = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 _CHOSEN = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT")
@@ -39,6 +41,16 @@ def _load_core() -> object:
     finally:
         for name in added:
             del os.environ[name]
+
+
+def cuda_extension() -> ModuleType | None:
+    """The module with the kernels for NVIDIA GPUs; None where fastseq was built without."""
+    try:
+        return importlib.import_module("fastseq._cuda")
+    except ModuleNotFoundError as error:
+        if error.name != "fastseq._cuda":
+            raise
+        return None
 
 
 def tensorflow_library() -> Path:

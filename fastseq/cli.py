@@ -197,7 +197,7 @@ def _report(trainer: Trainer) -> None:
 
 
 def _info() -> int:
-    from fastseq import runtime
+    from fastseq import cuda, runtime
     from fastseq.data import DataError, locate
     from fastseq.results import versions
 
@@ -207,6 +207,15 @@ def _info() -> int:
         except ValueError as error:
             return f"error: {error}"
 
+    def describe_gpu() -> str:
+        reason = cuda.unavailable_because()
+        if reason is not None:
+            return f"none: {reason}"
+        gpu = cuda.device_info()
+        major, minor = gpu.compute_capability
+        others = f", {cuda.device_count()} in all" if cuda.device_count() > 1 else ""
+        return f"{gpu.name} (compute capability {major}.{minor}, driver for CUDA {gpu.driver}{others})"
+
     build = runtime.build_info()
     rows = {
         **versions(),
@@ -214,6 +223,7 @@ def _info() -> int:
         "threads": str(runtime.get_num_threads()),
         "OpenMP": build["openmp"],
         "CUDA": build["cuda"],
+        "GPU": describe_gpu(),
         "compiler": f"{build['compiler']}, {build['build_type']}",
     }
     for corpus in ("reuters", "imdb"):

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 # Before TensorFlow is first imported: its notes on what it was compiled with are no test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from fastseq import runtime
+import emulated_cuda
+from gpu_arrays import Emulated, Real
+
+from fastseq import cuda, runtime
 from fastseq._libraries import core
 
 
@@ -37,3 +42,32 @@ def real_data() -> str:
     if not folder or not (Path(folder) / "reuters.npz").is_file():
         pytest.skip("the real corpora are not here: FASTSEQ_DATA names no folder with reuters.npz")
     return folder
+
+
+@pytest.fixture(scope="session")
+def emulation(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    missing = emulated_cuda.missing()
+    if missing:
+        pytest.skip(f"no emulated GPU: {missing}")
+    # Processes of one run share it.
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return emulated_cuda.build(folder / "cuda_emulation")
+
+
+@pytest.fixture
+def emulated(emulation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Emulated:
+    monkeypatch.setitem(sys.modules, "fastseq._cuda", emulation)
+    return Emulated(emulation)
+
+
+@pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.cuda)])
+def gpu(request: pytest.FixtureRequest) -> Emulated | Real:
+    """Makes arrays on a GPU, and NumPy arrays of what comes back."""
+    if request.param == "emulated":
+        return request.getfixturevalue("emulated")  # type: ignore[no-any-return]
+    reason = cuda.unavailable_because()
+    if reason:
+        pytest.skip(f"no GPU: {reason}")
+    return Real(pytest.importorskip("torch", reason="arrays on a GPU are made with PyTorch"))

@@ -20,7 +20,10 @@ def _files(*folders: str) -> list[Path]:
 @pytest.mark.parametrize(
     ("folders", "forbidden"),
     [
-        (("csrc/include", "csrc/ops", "csrc/kernels"), r'#include\s*[<"](Python\.h|pybind11|tensorflow|numpy)'),
+        (
+            ("csrc/include", "csrc/ops", "csrc/kernels", "csrc/cuda"),
+            r'#include\s*[<"](Python\.h|pybind11|tensorflow|numpy)',
+        ),
         (("csrc/include",), r'#include\s*"(?!fastseq/)'),
         (
             ("csrc/kernels",),
@@ -42,7 +45,7 @@ def test_rooms(folders: tuple[str, ...], forbidden: str) -> None:
 def test_functional_and_runtime_need_no_keras() -> None:
     package = ROOT / "fastseq"
     files = _files("fastseq/functional", "fastseq/reference")
-    for path in (*files, *(package / f"{name}.py" for name in ("runtime", "_libraries", "__init__"))):
+    for path in (*files, *(package / f"{name}.py" for name in ("runtime", "cuda", "_libraries", "__init__"))):
         assert not re.search(r"^\s*(import|from) (keras|tensorflow)", path.read_text(), re.MULTILINE), path
 
 

@@ -140,15 +140,110 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]
     return run
 
 
+_EVERY_SIDE = """
+import dataclasses
+import json
+from fastseq.bench.environment import prepare
+prepare(2, None)
+from fastseq.bench import attention, layers, measuring, recurrent, sides, whole_models
+from fastseq.bench.shapes import Shape
+from fastseq.models import MODELS
+attention.SHAPE = Shape(2, 7, 5, 5)
+for name, case in layers.CASES.items():
+    layers.CASES[name] = dataclasses.replace(case, shape=(2, 11, 5)[: len(case.shape)])
+for name, spec in MODELS.items():
+    MODELS[name] = dataclasses.replace(spec, batch_size=3)
+comparisons = [
+    *(recurrent.recurrent_comparison(cell, "tiny", Shape(2, 3, 4, 5), pass_, threads=2)
+      for cell, pass_ in (("lstm", "training"), ("gru", "training"), ("simple_rnn", "forward"))),
+    *(layers.layer_comparison(*name.split("/"), threads=2)
+      for name in ("conv1d/forward", "conv1d-max-pooling/training", "max-pooling/forward", "average-pooling/training",
+                   "dropout/training", "embedding/adam", "conv1d/keras-adam")),
+    attention.attention_comparison("luong", "forward", threads=2),
+    attention.attention_comparison("bahdanau", "training", threads=2),
+    *(whole_models.model_comparison(*name.split("/"), threads=2)
+      for name in ("price-forecast/training", "price-forecast/forward", "imdb-cnn-lstm/training",
+                   "imdb-cnn-lstm/forward", "imdb-lstm-attention/forward", "reuters-bilstm/training",
+                   "reuters-bilstm/forward")),
+    whole_models.model_comparison("imdb-rnn-embedding", threads=2, mask_zero=True),
+]
+found = {}
+for one in comparisons:
+    measurement = measuring.Measurement(one, 1)
+    compiled = one.kind != "model" or one.name.startswith("price-forecast")  # others take XLA seconds
+    measurement.run([side for side in one.sides if compiled or side not in ("stock-jit", "keras-jax")])
+    found[one.name] = {**dict.fromkeys(measurement.samples, ""), **measurement.absent}
+    found[one.name] |= {side: f"REFUSED: {why}" for side, why in measurement.refused.items()}
+print("\\n" + json.dumps(found))
+"""
+
+_MODELS = ("price-forecast", "imdb-cnn-lstm", "reuters-bilstm")
+_MASKED = "imdb-rnn-embedding/training"
+_WITH_GRADIENTS = (
+    "lstm/tiny/training",
+    "gru/tiny/training",
+    "conv1d-max-pooling/training",
+    "average-pooling/training",
+    "dropout/training",
+    "embedding/adam",
+    "conv1d/keras-adam",
+    "attention/bahdanau/training",
+    *(f"{name}/training" for name in _MODELS),
+    _MASKED,
+)
+# By side and comparison, why it takes no part; in all others it does.
+_ABSENT: dict[str, dict[str, str]] = {
+    "fast": {},
+    "functional": {
+        "embedding/adam": "is measured without an optimizer",
+        "conv1d/keras-adam": "is measured without an optimizer",
+        "attention/luong/forward": "has no Attention",
+        "attention/bahdanau/training": "has no Attention",
+        **{f"{name}/{pass_}": "has no models" for name in _MODELS for pass_ in ("training", "forward")},
+        "imdb-lstm-attention/forward": "has no models",
+        _MASKED: "has no models",
+    },
+    "stock": {},
+    "torch": {"conv1d/keras-adam": "has its own Adam", _MASKED: "takes no mask"},
+    "onnxruntime": dict.fromkeys(_WITH_GRADIENTS, "has no gradients"),
+    "stock-jit": {},
+    "keras-jax": {},
+}
+
+
+@pytest.fixture(scope="module")
+def every_side() -> dict[str, dict[str, str]]:
+    """By comparison and side, why it has not been timed, or ""."""
+    ran = run_python(_EVERY_SIDE)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, dict[str, str]] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("side", _ABSENT)
+def test_every_side_computes_the_same(every_side: dict[str, dict[str, str]], side: str) -> None:
+    if reason := sides.not_installed(side):
+        pytest.skip(reason)
+    for comparison, of in every_side.items():
+        if side in of:
+            expected = _ABSENT[side].get(comparison, "")
+            assert of[side].startswith(expected) if expected else of[side] == "", (comparison, of[side])
+
+
+def test_tf_block_is_an_lstm(every_side: dict[str, dict[str, str]]) -> None:
+    assert [name for name, of in every_side.items() if of.get("tf-block") == ""] == ["lstm/tiny/training"]
+
+
 _TINY = """
 import sys
 from fastseq import cli
 from fastseq.bench import layers, scaling, shapes
 shapes.SHAPES["tiny"] = shapes.Shape(2, 3, 4, 5)
 shapes.DEFAULT_SHAPES.update(lstm=("tiny",))
-layers.CASES["embedding"] = layers.Case("Embedding", {"input_dim": 7, "output_dim": 3}, (2, 5), vocabulary=7)
+embedding = layers.Layer("Embedding", {"input_dim": 7, "output_dim": 3})
+layers.CASES["embedding"] = layers.Case([embedding], (2, 5), vocabulary=7)
 scaling.SIZES["units"] = (1, 3)
-chosen = ["--ops", "lstm/tiny", "embedding/adam", "scaling/gru/units", "--models", "imdb-rnn-embedding"]
+chosen = ["--ops", "lstm/tiny", "embedding/adam", "scaling/gru/units", "--models", "imdb-rnn-embedding/training"]
 status = cli.main(["bench", *chosen, "--peers", "stock", "--rounds", "2", "--threads", "2", "--out", sys.argv[0]])
 sys.exit(status)
 """
@@ -162,7 +257,7 @@ def test_whole_way(tmp_path: Path) -> None:
         "lstm/tiny/forward",
         "embedding/adam",
         "scaling/gru/units",
-        "imdb-rnn-embedding",
+        "imdb-rnn-embedding/training",
     ]
     result = json.loads((tmp_path / "new" / "out" / "results.json").read_text())
     assert sorted(one["name"] for one in result["measurements"]) == sorted(names)
@@ -328,7 +423,7 @@ def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sides.not_installed("torch") == "torch is not installed"
     assert sides.not_installed("stock") == ""
     with pytest.raises(sides.UnavailableError, match="torch is not installed"):
-        sides.make_side("torch", make_problem("lstm", Shape(1, 1, 1, 1)), training=True, threads=1)
+        sides.make_side("torch", make_problem("lstm", Shape(1, 1, 1, 1)), "training", threads=1)
 
 
 def test_an_interrupt_keeps_whole_rounds(
@@ -356,11 +451,26 @@ def test_budget_cuts_rounds_and_sides() -> None:
     measurement = _measured(1, measuring.Budget(45, clock), fast=cheap, stock=dear, torch=_Side(10.0, clock=clock))
     assert set(measurement.samples) == {"fast", "stock"}
     assert measurement.cut == "without torch, a run of which takes 10.0 s"
+    # What takes no second is not said to take none.
+    measurement = _measured(
+        1, measuring.Budget(1.003, clock), fast=_Side(0.1), stock=_Side(0.1), torch=_Side(0.5, clock=clock)
+    )
+    assert measurement.cut == "without torch, a run of which takes 500 ms"
     # Two sides and a round are necessary.
     measurement = _measured(2, measuring.Budget(0, clock), fast=cheap, stock=dear, torch=cheap)
     assert set(measurement.samples) == {"fast", "stock"}
     assert measurement.rounds_done == 1
     assert measurement.cut == "without torch, 1 of 2 rounds"
+
+
+def test_known_absence_costs_no_time_and_is_no_cut() -> None:
+    comparison = dataclasses.replace(
+        _comparison(fast=_Side(), stock=_Side(), torch=_Side()), absent={"torch": "is out"}
+    )
+    measurement = measuring.Measurement(comparison, 1)
+    measurement.run(comparison.sides, measuring.Budget(0))
+    assert measurement.absent == {"torch": "is out"}
+    assert measurement.cut == ""
 
 
 def test_rounds_are_told() -> None:
@@ -426,7 +536,7 @@ def test_environment_is_told_without_secrets_and_paths(monkeypatch: pytest.Monke
     ("arguments", "message"),
     [
         (["--ops", "lstm/nonsense"], "argument --ops: choose names or parts of names"),
-        (["--models", "gpt"], "argument --models: choose from all, reuters-lstm"),
+        (["--models", "gpt"], "argument --models: choose names or parts of names"),
         (["--peers", "matlab"], "argument --peers: invalid choice: 'matlab'"),
         (["--threads", "0"], "argument --threads: must be at least 1, got 0"),
         (["--rounds", "few"], "argument --rounds: invalid positive value: 'few'"),
@@ -579,4 +689,4 @@ def test_a_worker_measures_another_fastseq(tmp_path: Path) -> None:
         Worker({"PYTHONPATH": str(tmp_path)}) as worker,
         pytest.raises(sides.UnavailableError, match="this revision has no gru_forward"),
     ):
-        worker.make_side("functional", problem, training=False, threads=1)
+        worker.make_side("functional", problem, "forward", threads=1)

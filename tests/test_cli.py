@@ -381,6 +381,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
         "threads",
         "OpenMP",
         "CUDA",
+        "GPU",
         "imdb data",
     ):
         assert word in shown

@@ -410,6 +410,27 @@ def test_fall_back(cell: str, argument: str, activation: Any, described: str) ->
 
 
 @every_cell
+def test_on_a_gpu_stock_keras_computes(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = tf.config.list_logical_devices
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["GPU:0"] if kind == "GPU" else listed(kind))
+    stock = STOCK_LAYERS[cell]
+    inner_loop, computed = stock.inner_loop, []
+
+    def spy(*arguments: Any, **named: Any) -> Any:
+        computed.append(True)
+        return inner_loop(*arguments, **named)
+
+    monkeypatch.setattr(stock, "inner_loop", spy)  # where stock Keras calls cuDNN
+    with pytest.warns(
+        NativeFallbackWarning, match="TensorFlow uses a GPU here, for which Keras has kernels of its own"
+    ):
+        FAST_LAYERS[cell](UNITS)(_x())
+    assert computed
+    with pytest.raises(ValueError, match=r"use_native=True.*TensorFlow uses a GPU here"):
+        FAST_LAYERS[cell](UNITS, use_native=True)
+
+
+@every_cell
 def test_fall_back_is_told_where_the_user_is(cell: str) -> None:
     with pytest.warns(NativeFallbackWarning) as told:
         FAST_LAYERS[cell](UNITS, activation="gelu")(_x())

@@ -7,7 +7,7 @@
 namespace fastseq::bindings {
 namespace {
 
-py::tuple adam_numpy(const py::object& variable, const py::object& momentum, const py::object& velocity,
+py::tuple adam_numpy(const Cpu&, const py::object& variable, const py::object& momentum, const py::object& velocity,
                      const py::object& velocity_hat, const py::object& gradient, const py::object& indices, double alpha,
                      double beta_1, double beta_2, double epsilon) {
   const AdamState state{view("variable", variable), view("momentum", momentum), view("velocity", velocity),
@@ -30,8 +30,8 @@ py::tuple adam_numpy(const py::object& variable, const py::object& momentum, con
 
 }  // namespace
 
-void bind_adam(py::module_& module) {
-  module.def("adam", &adam_numpy, py::arg("variable"), py::arg("momentum"), py::arg("velocity"),
+void bind_adam(py::class_<Cpu>& cpu) {
+  cpu.def("adam", &adam_numpy, py::arg("variable"), py::arg("momentum"), py::arg("velocity"),
              py::arg("velocity_hat"), py::arg("gradient"), py::arg("indices"), py::arg("alpha"), py::arg("beta_1"),
              py::arg("beta_2"), py::arg("epsilon"));
 }

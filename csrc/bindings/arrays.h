@@ -1,64 +1,21 @@
-// NumPy arrays in and out: no copies, no casts.
+// The CPU as a place to compute, and NumPy arrays in and out: no copies, no casts.
 #pragma once
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
-#include <unistd.h>
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "errors.h"
 #include "fastseq/array.h"
+#include "fastseq/conv1d.h"
 #include "fastseq/memory.h"
-#include "fastseq/status.h"
+#include "fastseq/pool.h"
+#include "fastseq/rnn.h"
 
 namespace fastseq::bindings {
-
-namespace py = pybind11;
-
-inline void raise_if_error(const Status& status) {
-  switch (status.code()) {
-    case StatusCode::kOk:
-      return;
-    case StatusCode::kInvalidArgument:
-      throw py::value_error(status.message());
-    case StatusCode::kInvalidDtype:
-      throw py::type_error(status.message());
-  }
-}
-
-// Gives the GIL away while alive. Before 3.14 Python ends a thread that wants it back when the interpreter has finished,
-// such as a daemon's: that would unwind frames which may not be left so, and abort the process. It sleeps instead until
-// the process has ended.
-class Unlocked {
- public:
-  Unlocked() : state_(PyEval_SaveThread()) {}
-  ~Unlocked() {
-    try {
-      PyEval_RestoreThread(state_);
-    } catch (...) {
-      for (;;) ::pause();
-    }
-  }
-  Unlocked(const Unlocked&) = delete;
-  Unlocked& operator=(const Unlocked&) = delete;
-
- private:
-  PyThreadState* state_;
-};
-
-// Runs an op, which touches no Python object, and raises what it returns.
-template <class Op>
-void without_gil(const Op& op) {
-  Status status;
-  {
-    const Unlocked unlocked;
-    status = op();
-  }
-  raise_if_error(status);
-}
 
 inline DType dtype_of(const py::array& array) {
   const py::dtype dtype = array.dtype();
@@ -96,6 +53,8 @@ inline py::dtype numpy_dtype(DType dtype) {
       return py::dtype::of<int32_t>();
     case DType::kInt64:
       return py::dtype::of<int64_t>();
+    case DType::kFloat16:
+    case DType::kBFloat16:
     case DType::kOther:
       break;
   }
@@ -141,5 +100,39 @@ inline py::array make_array(DType dtype, const std::vector<int64_t>& shape, Arra
   memory.release();
   return py::array(numpy_dtype(dtype), std::vector<py::ssize_t>(shape.begin(), shape.end()), view->data, owner);
 }
+
+// Where a call computes. Bindings of ops are written over this or Gpu (gpu.h), and find the ops by the type of the plan.
+class Cpu {
+ public:
+  using RnnPlan = fastseq::RnnPlan;
+  using Conv1dPlan = fastseq::Conv1dPlan;
+  using PoolPlan = fastseq::PoolPlan;
+
+  static DType workspace_dtype(DType dtype) { return dtype; }
+  static int64_t workspace_width(const RnnOptions& options, int64_t units) {
+    return rnn_workspace_width(options, units);
+  }
+
+  Array floats(const char* name, const py::object& object) const { return view(name, object); }
+  Array mask(const char* name, const py::object& object) const { return view(name, object, "bool"); }
+  Array argmax(const char* name, const py::object& object) const { return view(name, object, "uint8, uint16 or int32"); }
+  py::object make(DType dtype, const std::vector<int64_t>& shape, Array* view) const {
+    return make_array(dtype, shape, view);
+  }
+
+  // Calls op() for a plan's status. A GPU's takes a precision besides.
+  template <class Op>
+  void plan(const Op& op) const {
+    raise_if_error(op());
+  }
+  // Calls op(scratch). A GPU's takes a stream besides.
+  template <class Op>
+  void run(size_t scratch_bytes, const Op& op) const {
+    const Memory scratch(scratch_bytes);
+    without_gil([&] { return op(scratch.get()); });
+  }
+  // What `run` has made, as the caller gets it.
+  py::object result(py::object made) const { return made; }
+};
 
 }  // namespace fastseq::bindings

@@ -9,7 +9,7 @@
 namespace fastseq::bindings {
 namespace {
 
-py::array dropout_numpy(const py::object& x, double rate, std::pair<int64_t, int64_t> seed,
+py::array dropout_numpy(const Cpu&, const py::object& x, double rate, std::pair<int64_t, int64_t> seed,
                         std::vector<int64_t> noise_shape) {
   const Array input = view("x", x);
   DropoutOptions options;
@@ -27,8 +27,8 @@ py::array dropout_numpy(const py::object& x, double rate, std::pair<int64_t, int
 
 }  // namespace
 
-void bind_dropout(py::module_& module) {
-  module.def("dropout", &dropout_numpy, py::arg("x"), py::arg("rate"), py::arg("seed"), py::arg("noise_shape"));
+void bind_dropout(py::class_<Cpu>& cpu) {
+  cpu.def("dropout", &dropout_numpy, py::arg("x"), py::arg("rate"), py::arg("seed"), py::arg("noise_shape"));
 }
 
 }  // namespace fastseq::bindings

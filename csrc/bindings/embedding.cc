@@ -9,7 +9,7 @@ namespace {
 
 Array view_ids(const py::object& ids) { return view("ids", ids, "int32 or int64"); }
 
-py::array embedding_forward_numpy(const py::object& ids, const py::object& embeddings) {
+py::array embedding_forward_numpy(const Cpu&, const py::object& ids, const py::object& embeddings) {
   const Array ids_view = view_ids(ids);
   const Array table = view("embeddings", embeddings);
   EmbeddingPlan plan;
@@ -22,7 +22,7 @@ py::array embedding_forward_numpy(const py::object& ids, const py::object& embed
   return outputs;
 }
 
-py::array embedding_backward_numpy(const py::object& ids, const py::object& doutputs, int64_t input_dim, bool squared) {
+py::array embedding_backward_numpy(const Cpu&, const py::object& ids, const py::object& doutputs, int64_t input_dim, bool squared) {
   const Array ids_view = view_ids(ids);
   const Array doutputs_view = view("doutputs", doutputs);
   EmbeddingPlan plan;
@@ -36,9 +36,9 @@ py::array embedding_backward_numpy(const py::object& ids, const py::object& dout
 
 }  // namespace
 
-void bind_embedding(py::module_& module) {
-  module.def("embedding_forward", &embedding_forward_numpy, py::arg("ids"), py::arg("embeddings"));
-  module.def("embedding_backward", &embedding_backward_numpy, py::arg("ids"), py::arg("doutputs"), py::arg("input_dim"),
+void bind_embedding(py::class_<Cpu>& cpu) {
+  cpu.def("embedding_forward", &embedding_forward_numpy, py::arg("ids"), py::arg("embeddings"));
+  cpu.def("embedding_backward", &embedding_backward_numpy, py::arg("ids"), py::arg("doutputs"), py::arg("input_dim"),
              py::arg("squared"));
 }
 

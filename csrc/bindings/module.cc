@@ -1,11 +1,15 @@
-// The extension module fastseq._core: process settings here, one file per op beside it.
+// The extension module fastseq._core: process settings here, one file per op beside it. Ops that have kernels for GPUs too
+// are in headers, which the module _cuda (cuda.cc) shares.
 #include "module.h"
 
 #include <pybind11/stl.h>
 
 #include "arrays.h"
+#include "conv1d.h"
 #include "fastseq/peak.h"
 #include "fastseq/runtime.h"
+#include "pool.h"
+#include "rnn.h"
 
 namespace fastseq::bindings {
 
@@ -41,12 +45,15 @@ PYBIND11_MODULE(_core, module) {
   module.def("idle_memory", &idle_memory);
   module.def("release_idle_memory", &release_idle_memory);
   module.def("poison_fresh_memory", &poison_fresh_memory, py::arg("on"));
-  bind_adam(module);
-  bind_conv1d(module);
-  bind_pool(module);
-  bind_embedding(module);
-  bind_dropout(module);
-  bind_rnn(module);
+  py::class_<Cpu> cpu(module, "Cpu");
+  bind_adam(cpu);
+  bind_average_pool(module, cpu);
+  bind_conv1d(cpu);
+  bind_dropout(cpu);
+  bind_embedding(cpu);
+  bind_max_pool(cpu);
+  bind_rnn(cpu);
+  module.attr("cpu") = Cpu();
 }
 
 }  // namespace fastseq::bindings

@@ -4,11 +4,11 @@
 
 namespace fastseq::bindings {
 
-void bind_adam(pybind11::module_& module);
-void bind_conv1d(pybind11::module_& module);
-void bind_pool(pybind11::module_& module);
-void bind_embedding(pybind11::module_& module);
-void bind_dropout(pybind11::module_& module);
-void bind_rnn(pybind11::module_& module);
+class Cpu;
+
+void bind_adam(pybind11::class_<Cpu>& cpu);
+void bind_average_pool(pybind11::module_& module, pybind11::class_<Cpu>& cpu);
+void bind_embedding(pybind11::class_<Cpu>& cpu);
+void bind_dropout(pybind11::class_<Cpu>& cpu);
 
 }  // namespace fastseq::bindings

@@ -1,6 +1,8 @@
 // Adam's update of contiguous elements, and the sums of slices that it takes for a gradient.
 #pragma once
 
+#include <limits>
+
 #include "kernels.h"
 #include "vectors.inl"
 
@@ -22,7 +24,10 @@ inline __attribute__((always_inline)) void adam_as(const AdamArgs<typename S::T>
     store(args.velocity.to + i, new_v);
     auto divisor = new_v;
     if constexpr (kHat) {
-      divisor = W::at_least(load(args.velocity_hat.from + i), new_v);
+      // The greater of the two. NaN in either stays: a sum where the former is no finite number.
+      const auto hat = load(args.velocity_hat.from + i);
+      const auto is_finite = W::less(hat, W::set(std::numeric_limits<typename W::T>::infinity()));
+      divisor = W::select(is_finite, W::at_least(hat, new_v), W::add(hat, new_v));
       store(args.velocity_hat.to + i, divisor);
     }
     divisor = W::add(W::sqrt(divisor), W::set(args.epsilon));

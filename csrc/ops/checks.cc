@@ -11,6 +11,10 @@ const char* dtype_name(DType dtype) {
       return "float32";
     case DType::kFloat64:
       return "float64";
+    case DType::kFloat16:
+      return "float16";
+    case DType::kBFloat16:
+      return "bfloat16";
     case DType::kBool:
       return "bool";
     case DType::kUInt8:
@@ -117,11 +121,14 @@ Status check_optional(const char* name, const Array& array, DType dtype, std::in
   return array.present ? check_array(name, array, dtype, shape) : Status();
 }
 
-Status check_float_rank(const char* name, const Array& array, int rank, const char* letters) {
+Status check_float_rank(const char* name, const Array& array, int rank, const char* letters, Floats floats) {
   if (!array.present) return Status::invalid_argument(std::string(name) + " is required, got None");
-  if (array.dtype != DType::kFloat32 && array.dtype != DType::kFloat64)
-    return Status::invalid_dtype(std::string(name) + " must have dtype float32 or float64, got " +
-                                 dtype_name(array.dtype));
+  const DType dtype = array.dtype;
+  const bool half = dtype == DType::kFloat16 || dtype == DType::kBFloat16;
+  if (dtype != DType::kFloat32 && !(floats == Floats::kCpu ? dtype == DType::kFloat64 : half))
+    return Status::invalid_dtype(std::string(name) + " must have dtype " +
+                                 (floats == Floats::kCpu ? "float32 or float64" : "float32, float16 or bfloat16") +
+                                 ", got " + dtype_name(dtype));
   if (array.rank == rank) return check_sizes(name, array.shape, rank);
   return wrong_shape(name, letters, array);
 }

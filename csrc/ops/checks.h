@@ -30,8 +30,11 @@ Status check_like(const char* name, const Array& array, const Array& like);
 Status wrong_shape(const char* name, const std::string& expected, const Array& array);
 // As check_array, but an absent array passes.
 Status check_optional(const char* name, const Array& array, DType dtype, std::initializer_list<int64_t> shape);
-// float32 or float64, of the given rank. `letters` names the dimensions: "(batch, timesteps, inputs)".
-Status check_float_rank(const char* name, const Array& array, int rank, const char* letters);
+// Which float types an op takes: float32 and float64, or float32, float16 and bfloat16.
+enum class Floats { kCpu, kCuda };
+// One of these types, of the given rank. `letters` names the dimensions: "(batch, timesteps, inputs)".
+Status check_float_rank(const char* name, const Array& array, int rank, const char* letters,
+                        Floats floats = Floats::kCpu);
 // int32 or int64, of any shape.
 Status check_integer(const char* name, const Array& array);
 // Every element of an integer array is in [0, size): "ids must be in [0, 5000), got 5003 at (3, 17)".

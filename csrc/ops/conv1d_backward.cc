@@ -5,7 +5,7 @@
 // the second-level cache: dz = doutputs a'(z), where pooled at the timesteps that the outputs are from, then dx, whose
 // steps its members divide, and the sums of the weight gradients (conv1d_weights.h). dz has two buffers, so that the members
 // meet once a sequence.
-#include "checks.h"
+#include "conv1d_checks.h"
 #include "conv1d_layout.h"
 #include "conv1d_weights.h"
 
@@ -248,13 +248,7 @@ size_t conv1d_backward_scratch_bytes(const Conv1dPlan& plan) { return scratch_by
 
 Status conv1d_backward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs,
                        const Array& doutputs, const Conv1dGradients& gradients, void* scratch) {
-  const Conv1dDims& d = plan.dims;
-  FASTSEQ_RETURN_IF_ERROR(conv1d_check_outputs(plan, outputs, true));
-  FASTSEQ_RETURN_IF_ERROR(check_array("doutputs", doutputs, d.dtype, {d.batch, d.outputs, d.filters}));
-  FASTSEQ_RETURN_IF_ERROR(check_optional("dx", gradients.dx, d.dtype, {d.batch, d.timesteps, d.channels}));
-  FASTSEQ_RETURN_IF_ERROR(
-      check_array("dkernel", gradients.dkernel, d.dtype, {d.width, d.channels / plan.options.groups, d.filters}));
-  FASTSEQ_RETURN_IF_ERROR(check_optional("dbias", gradients.dbias, d.dtype, {d.filters}));
+  FASTSEQ_RETURN_IF_ERROR(check_conv1d_gradients(outputs, doutputs, gradients, plan.options, plan.dims));
   run_driver<Backward>(plan, scratch, inputs, outputs, doutputs, gradients);
   return {};
 }

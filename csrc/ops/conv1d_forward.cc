@@ -3,7 +3,7 @@
 // The threads divide the blocks of output rows of all sequences. A block is a product of patches and the packed kernel, then
 // the activation while its rows are in the first-level cache. Where pooled, a block is what its windows have of the
 // convolution, which exists in scratch only.
-#include "checks.h"
+#include "conv1d_checks.h"
 #include "conv1d_layout.h"
 
 namespace fastseq {
@@ -142,7 +142,7 @@ class Forward : Conv1dOperands<T> {
 size_t conv1d_forward_scratch_bytes(const Conv1dPlan& plan) { return scratch_bytes<ForwardScratch>(plan); }
 
 Status conv1d_forward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs, void* scratch) {
-  FASTSEQ_RETURN_IF_ERROR(conv1d_check_outputs(plan, outputs, false));
+  FASTSEQ_RETURN_IF_ERROR(check_conv1d_outputs(outputs, plan.options, plan.dims, false));
   run_driver<Forward>(plan, scratch, inputs, outputs);
   return {};
 }

@@ -171,9 +171,6 @@ inline Conv1dPlan alone(const Conv1dPlan& plan) {
   return one;
 }
 
-// Of forward's and backward's outputs; argmax where it must be there.
-Status conv1d_check_outputs(const Conv1dPlan& plan, const Conv1dOutputs& outputs, bool with_argmax);
-
 size_t conv1d_forward_scratch_bytes(const Conv1dPlan& plan);
 size_t conv1d_backward_scratch_bytes(const Conv1dPlan& plan);
 

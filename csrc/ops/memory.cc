@@ -151,7 +151,7 @@ void* take_memory(size_t bytes) {
   const size_t size = block_size(bytes);
   void* block = size < kSmallestRecycledBlock ? nullptr : idle_blocks().take(size);
   if (!block) block = new_block(size);
-  if (g_poison.load(std::memory_order_relaxed)) std::memset(block, 0xFF, size);
+  if (fresh_memory_is_poisoned()) std::memset(block, 0xFF, size);
   return block;
 }
 
@@ -173,5 +173,7 @@ bool is_large_block(const void* memory) {
 size_t idle_memory() { return idle_blocks().bytes(); }
 void release_idle_memory() { idle_blocks().release(); }
 void poison_fresh_memory(bool on) { g_poison.store(on, std::memory_order_relaxed); }
+
+bool fresh_memory_is_poisoned() { return g_poison.load(std::memory_order_relaxed); }
 
 }  // namespace fastseq

@@ -5,26 +5,13 @@
 // each for its own timesteps.
 #include <algorithm>
 
-#include "checks.h"
-#include "fastseq/pool.h"
 #include "parallel.h"
+#include "pool_checks.h"
 #include "pool_windows.h"
 #include "settings.h"
 
 namespace fastseq {
 namespace {
-
-Status check_forward(const PoolPlan& plan, const Array& x, const Array& outputs) {
-  const PoolDims& d = plan.dims;
-  FASTSEQ_RETURN_IF_ERROR(check_array("x", x, d.dtype, {d.batch, d.timesteps, d.channels}));
-  return check_array("outputs", outputs, d.dtype, {d.batch, d.pooled, d.channels});
-}
-
-Status check_backward(const PoolPlan& plan, const Array& doutputs, const Array& dx) {
-  const PoolDims& d = plan.dims;
-  FASTSEQ_RETURN_IF_ERROR(check_array("doutputs", doutputs, d.dtype, {d.batch, d.pooled, d.channels}));
-  return check_array("dx", dx, d.dtype, {d.batch, d.timesteps, d.channels});
-}
 
 // Rows of x or dx that a thread pools at once, counted over all batch rows: some of those of one window.
 struct Window {
@@ -142,10 +129,7 @@ Status with_dtype(const PoolPlan& plan, const Body& body) {
 }  // namespace
 
 Status max_pool_forward(const PoolPlan& plan, const Array& x, const Array& outputs, const Array& argmax) {
-  const PoolDims& d = plan.dims;
-  FASTSEQ_RETURN_IF_ERROR(check_forward(plan, x, outputs));
-  FASTSEQ_RETURN_IF_ERROR(
-      check_optional("argmax", argmax, max_pool_index_dtype(plan.options.pool_size), {d.batch, d.pooled, d.channels}));
+  FASTSEQ_RETURN_IF_ERROR(check_max_pool_forward(x, outputs, argmax, plan.options, plan.dims));
   return with_dtype(plan, [&](auto number) {
     using T = decltype(number);
     max_pool(plan, x.as<T>(), outputs.as<T>(), argmax.as<char>());
@@ -153,10 +137,7 @@ Status max_pool_forward(const PoolPlan& plan, const Array& x, const Array& outpu
 }
 
 Status max_pool_backward(const PoolPlan& plan, const Array& argmax, const Array& doutputs, const Array& dx) {
-  const PoolDims& d = plan.dims;
-  FASTSEQ_RETURN_IF_ERROR(
-      check_array("argmax", argmax, max_pool_index_dtype(plan.options.pool_size), {d.batch, d.pooled, d.channels}));
-  FASTSEQ_RETURN_IF_ERROR(check_backward(plan, doutputs, dx));
+  FASTSEQ_RETURN_IF_ERROR(check_max_pool_backward(argmax, doutputs, dx, plan.options, plan.dims));
   return with_dtype(plan, [&](auto number) {
     using T = decltype(number);
     max_pool_gradient(plan, argmax.as<char>(), doutputs.as<T>(), dx.as<T>());
@@ -164,7 +145,7 @@ Status max_pool_backward(const PoolPlan& plan, const Array& argmax, const Array&
 }
 
 Status average_pool_forward(const PoolPlan& plan, const Array& x, const Array& outputs) {
-  FASTSEQ_RETURN_IF_ERROR(check_forward(plan, x, outputs));
+  FASTSEQ_RETURN_IF_ERROR(check_pool_forward(x, outputs, plan.dims));
   return with_dtype(plan, [&](auto number) {
     using T = decltype(number);
     average_pool(plan, x.as<T>(), outputs.as<T>());
@@ -172,7 +153,7 @@ Status average_pool_forward(const PoolPlan& plan, const Array& x, const Array& o
 }
 
 Status average_pool_backward(const PoolPlan& plan, const Array& doutputs, const Array& dx) {
-  FASTSEQ_RETURN_IF_ERROR(check_backward(plan, doutputs, dx));
+  FASTSEQ_RETURN_IF_ERROR(check_pool_backward(doutputs, dx, plan.dims));
   return with_dtype(plan, [&](auto number) {
     using T = decltype(number);
     average_pool_gradient(plan, doutputs.as<T>(), dx.as<T>());

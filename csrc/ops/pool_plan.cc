@@ -1,6 +1,5 @@
-// Checks of the pooling ops' inputs, where the windows are, and the plan of a call.
-#include "checks.h"
-#include "fastseq/pool.h"
+// Where the windows of a pooling are, and the plan of a call.
+#include "pool_checks.h"
 #include "settings.h"
 
 namespace fastseq {
@@ -30,16 +29,10 @@ Status count_windows(const PoolOptions& options, int64_t timesteps, const std::s
   return {};
 }
 
-// `array` is x or doutputs: (batch, either kind of timesteps, channels).
-Status make_plan(const Array& array, int64_t timesteps, const PoolOptions& options, PoolPlan* plan) {
-  PoolDims& d = plan->dims;
-  d.batch = array.shape[0];
-  d.timesteps = timesteps;
-  d.channels = array.shape[2];
-  d.dtype = array.dtype;
-  FASTSEQ_RETURN_IF_ERROR(find_windows(options, &d));
+Status make_plan(const PoolOptions& options, PoolPlan* plan) {
   FASTSEQ_RETURN_IF_ERROR(current_isa(&plan->isa));
   plan->options = options;
+  const PoolDims& d = plan->dims;
   const double rows = static_cast<double>(d.batch) * (static_cast<double>(d.timesteps) + static_cast<double>(d.pooled));
   const double elements = rows * static_cast<double>(d.channels);
   plan->threads = threads_for_bytes(elements * static_cast<double>(dtype_bytes(d.dtype)));
@@ -67,16 +60,13 @@ DType max_pool_index_dtype(int64_t pool_size) {
 }
 
 Status pool_plan_forward(const Array& x, const PoolOptions& options, PoolPlan* plan) {
-  FASTSEQ_RETURN_IF_ERROR(check_float_rank("x", x, 3, "(batch, timesteps, channels)"));
-  return make_plan(x, x.shape[1], options, plan);
+  FASTSEQ_RETURN_IF_ERROR(check_pool_x(x, options, Floats::kCpu, &plan->dims));
+  return make_plan(options, plan);
 }
 
 Status pool_plan_backward(const Array& doutputs, int64_t timesteps, const PoolOptions& options, PoolPlan* plan) {
-  FASTSEQ_RETURN_IF_ERROR(check_float_rank("doutputs", doutputs, 3, "(batch, pooled timesteps, channels)"));
-  FASTSEQ_RETURN_IF_ERROR(make_plan(doutputs, timesteps, options, plan));
-  const PoolDims& d = plan->dims;
-  FASTSEQ_RETURN_IF_ERROR(check_sizes("dx", {d.batch, d.timesteps, d.channels}));
-  return check_array("doutputs", doutputs, d.dtype, {d.batch, d.pooled, d.channels});
+  FASTSEQ_RETURN_IF_ERROR(check_pool_doutputs(doutputs, timesteps, options, Floats::kCpu, &plan->dims));
+  return make_plan(options, plan);
 }
 
 }  // namespace fastseq

@@ -13,8 +13,8 @@
 // added up. Parts and chunks follow from the call's dimensions alone, and so does the order of every sum.
 #include <cstring>
 
-#include "checks.h"
 #include "fastseq/rnn.h"
+#include "rnn_checks.h"
 #include "rnn_layout.h"
 
 namespace fastseq {
@@ -533,24 +533,9 @@ size_t rnn_backward_scratch_bytes(const RnnPlan& plan) { return scratch_bytes<Ba
 
 Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace,
                     const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch) {
-  const RnnDims& d = plan.dims;
-  FASTSEQ_RETURN_IF_ERROR(check_array("workspace", workspace, d.dtype,
-                                      {d.batch, d.timesteps, rnn_workspace_width(plan.options, d.units)}));
-  FASTSEQ_RETURN_IF_ERROR(check_optional("doutputs", doutputs.doutputs, d.dtype, {d.batch, d.timesteps, d.units}));
-  FASTSEQ_RETURN_IF_ERROR(check_optional("dlast_output", doutputs.dlast_output, d.dtype, {d.batch, d.units}));
-  FASTSEQ_RETURN_IF_ERROR(check_optional("dh_n", doutputs.dh_n, d.dtype, {d.batch, d.units}));
-  FASTSEQ_RETURN_IF_ERROR(check_optional("dx", gradients.dx, d.dtype, {d.batch, d.timesteps, d.inputs}));
-  FASTSEQ_RETURN_IF_ERROR(check_array("dkernel", gradients.dkernel, d.dtype, {d.inputs, d.gates * d.units}));
   FASTSEQ_RETURN_IF_ERROR(
-      check_array("drecurrent_kernel", gradients.drecurrent_kernel, d.dtype, {d.units, d.gates * d.units}));
-  FASTSEQ_RETURN_IF_ERROR(check_bias("dbias", gradients.dbias, plan.options, d));
-  FASTSEQ_RETURN_IF_ERROR(check_array("dh0", gradients.dh0, d.dtype, {d.batch, d.units}));
-  if (CellShape(plan.options).has_c()) {
-    FASTSEQ_RETURN_IF_ERROR(check_optional("dc_n", doutputs.dc_n, d.dtype, {d.batch, d.units}));
-    FASTSEQ_RETURN_IF_ERROR(check_array("dc0", gradients.dc0, d.dtype, {d.batch, d.units}));
-  } else if (doutputs.dc_n.present) {
-    return Status::invalid_argument("dc_n is the gradient by an LSTM's state; this cell has only dh_n");
-  }
+      check_rnn_gradients(workspace, doutputs, gradients, plan.options, plan.dims,
+                          {plan.dims.dtype, rnn_workspace_width(plan.options, plan.dims.units)}));
   run_driver<Backward>(plan, scratch, inputs, workspace, doutputs, gradients);
   return {};
 }

@@ -6,8 +6,8 @@
 // (Row-parallel loops without barriers: Zhang et al. 2018, "DeepCPU"; the projection ahead of the loop: Appleyard et al.
 // 2016.) Within a row group each thread computes its own units of h and all read them all, so that they meet after
 // every step; h has two buffers, one to read and one to write.
-#include "checks.h"
 #include "fastseq/rnn.h"
+#include "rnn_checks.h"
 #include "rnn_layout.h"
 
 namespace fastseq {
@@ -288,14 +288,8 @@ class Forward : RnnOperands<T> {
 size_t rnn_forward_scratch_bytes(const RnnPlan& plan) { return scratch_bytes<ForwardScratch>(plan); }
 
 Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch) {
-  const RnnDims& d = plan.dims;
-  FASTSEQ_RETURN_IF_ERROR(check_optional("outputs", outputs.outputs, d.dtype, {d.batch, d.timesteps, d.units}));
-  FASTSEQ_RETURN_IF_ERROR(check_array("last_output", outputs.last_output, d.dtype, {d.batch, d.units}));
-  FASTSEQ_RETURN_IF_ERROR(check_array("h_n", outputs.h_n, d.dtype, {d.batch, d.units}));
-  if (CellShape(plan.options).has_c())
-    FASTSEQ_RETURN_IF_ERROR(check_array("c_n", outputs.c_n, d.dtype, {d.batch, d.units}));
-  FASTSEQ_RETURN_IF_ERROR(check_optional("workspace", outputs.workspace, d.dtype,
-                                         {d.batch, d.timesteps, rnn_workspace_width(plan.options, d.units)}));
+  FASTSEQ_RETURN_IF_ERROR(check_rnn_outputs(outputs, plan.options, plan.dims,
+                                            {plan.dims.dtype, rnn_workspace_width(plan.options, plan.dims.units)}));
   run_driver<Forward>(plan, scratch, inputs, outputs);
   return {};
 }

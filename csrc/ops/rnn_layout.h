@@ -127,9 +127,6 @@ struct RnnOperands {
   }
 };
 
-// (GU), of GRU with reset_after (2, 3U); passes when absent.
-Status check_bias(const char* name, const Array& array, const RnnOptions& options, const RnnDims& dims);
-
 size_t rnn_forward_scratch_bytes(const RnnPlan& plan);
 size_t rnn_backward_scratch_bytes(const RnnPlan& plan);
 

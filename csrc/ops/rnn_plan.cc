@@ -1,53 +1,12 @@
-// Checks of the recurrent ops' inputs and the plan of a call.
+// The plan of a recurrent op's call.
 #include <algorithm>
 
-#include "checks.h"
 #include "fastseq/rnn.h"
+#include "rnn_checks.h"
 #include "rnn_layout.h"
 
 namespace fastseq {
 namespace {
-
-// (1 or G, batch, width)
-Status check_factors(const char* name, const Array& array, const RnnDims& dims, int64_t width) {
-  if (!array.present) return {};
-  FASTSEQ_RETURN_IF_ERROR(check_dtype(name, array, dims.dtype));
-  const bool fits = array.rank == 3 && (array.shape[0] == 1 || array.shape[0] == dims.gates) &&
-                    array.shape[1] == dims.batch && array.shape[2] == width;
-  if (fits) return {};
-  const std::string first = dims.gates == 1 ? "(1" : "(1 or " + std::to_string(dims.gates);
-  return wrong_shape(name, first + ", " + std::to_string(dims.batch) + ", " + std::to_string(width) + ")", array);
-}
-
-int factors_of(const Array& array) { return array.present ? static_cast<int>(array.shape[0]) : 0; }
-
-Status check_inputs(const RnnInputs& inputs, const RnnOptions& options, RnnDims* dims) {
-  dims->gates = CellShape(options).gates;
-  const std::string letters = dims->gates == 1 ? "(units, units)" : "(units, " + std::to_string(dims->gates) + " * units)";
-  FASTSEQ_RETURN_IF_ERROR(check_float_rank("x", inputs.x, 3, "(batch, timesteps, inputs)"));
-  FASTSEQ_RETURN_IF_ERROR(check_float_rank("recurrent_kernel", inputs.recurrent_kernel, 2, letters.c_str()));
-  dims->dtype = inputs.x.dtype;
-  dims->batch = inputs.x.shape[0];
-  dims->timesteps = inputs.x.shape[1];
-  dims->inputs = inputs.x.shape[2];
-  dims->units = inputs.recurrent_kernel.shape[0];
-  const int64_t units = dims->units;
-  const int64_t columns = dims->gates * units;
-  if (units < 1) return Status::invalid_argument("recurrent_kernel must have at least 1 unit, got 0");
-  FASTSEQ_RETURN_IF_ERROR(check_array("recurrent_kernel", inputs.recurrent_kernel, dims->dtype, {units, columns}));
-  FASTSEQ_RETURN_IF_ERROR(check_array("kernel", inputs.kernel, dims->dtype, {dims->inputs, columns}));
-  FASTSEQ_RETURN_IF_ERROR(
-      check_sizes("workspace", {dims->batch, dims->timesteps, rnn_workspace_width(options, units)}));
-  FASTSEQ_RETURN_IF_ERROR(check_bias("bias", inputs.bias, options, *dims));
-  FASTSEQ_RETURN_IF_ERROR(check_optional("h0", inputs.h0, dims->dtype, {dims->batch, units}));
-  if (CellShape(options).has_c())
-    FASTSEQ_RETURN_IF_ERROR(check_optional("c0", inputs.c0, dims->dtype, {dims->batch, units}));
-  else if (inputs.c0.present)
-    return Status::invalid_argument("c0 is the state of an LSTM; this cell has only h0");
-  FASTSEQ_RETURN_IF_ERROR(check_optional("mask", inputs.mask, DType::kBool, {dims->batch, dims->timesteps}));
-  FASTSEQ_RETURN_IF_ERROR(check_factors("dropout_mask", inputs.dropout_mask, *dims, dims->inputs));
-  return check_factors("recurrent_dropout_mask", inputs.recurrent_dropout_mask, *dims, units);
-}
 
 // Of what a chunk of steps computes (z and x, or dz and dx): about a quarter of a typical second-level cache.
 constexpr int64_t kChunkBytes = 512 * 1024;
@@ -88,7 +47,7 @@ void choose_grid(const RnnDims& dims, int64_t threads, RnnPlan* plan) {
 }
 
 Status make_plan(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan) {
-  FASTSEQ_RETURN_IF_ERROR(check_inputs(inputs, options, &plan->dims));
+  FASTSEQ_RETURN_IF_ERROR(check_rnn_inputs(inputs, options, Floats::kCpu, &plan->dims));
   FASTSEQ_RETURN_IF_ERROR(current_isa(&plan->isa));
   const RnnDims& dims = plan->dims;
   plan->options = options;
@@ -109,12 +68,6 @@ int64_t chunk_of(const RnnDims& dims, int64_t rows, int64_t elements) {
 }
 
 }  // namespace
-
-Status check_bias(const char* name, const Array& array, const RnnOptions& options, const RnnDims& dims) {
-  const int64_t columns = dims.gates * dims.units;
-  if (options.cell == Cell::kGru && options.reset_after) return check_optional(name, array, dims.dtype, {2, columns});
-  return check_optional(name, array, dims.dtype, {columns});
-}
 
 int64_t rnn_workspace_width(const RnnOptions& options, int64_t units) { return CellShape(options).saved * units; }
 

@@ -193,7 +193,7 @@ bool run_team(const TeamShape& shape, void (*body)(const Team&, void*), void* co
 BuildInfo build_info() {
 #define FASTSEQ_TEXT_OF(x) #x
 #define FASTSEQ_TEXT(x) FASTSEQ_TEXT_OF(x)
-  return {FASTSEQ_VERSION, FASTSEQ_COMPILER, FASTSEQ_BUILD_TYPE, FASTSEQ_TEXT(_OPENMP), "no"};
+  return {FASTSEQ_VERSION, FASTSEQ_COMPILER, FASTSEQ_BUILD_TYPE, FASTSEQ_TEXT(_OPENMP), FASTSEQ_CUDA_TOOLKIT};
 }
 
 }  // namespace fastseq

@@ -36,6 +36,8 @@ TF_DataType from_dtype(DType dtype) {
       return TF_BOOL;
     case DType::kUInt8:
       return TF_UINT8;
+    case DType::kFloat16:
+    case DType::kBFloat16:
     case DType::kUInt16:
     case DType::kInt32:
     case DType::kInt64:

@@ -114,16 +114,18 @@ def _tasks(options: argparse.Namespace, models: Sequence[str]) -> list[Task]:
         return quick(everything) if options.quick else everything
     chosen = []
     if options.models is not None:
-        unknown = [name for name in options.models if name not in (*models, "all")]
-        if unknown:
-            raise ValueError(f"argument --models: choose from all, {', '.join(models)}; got {unknown[0]!r}")
-        chosen += [task for task in whole if "all" in options.models or task.name in options.models]
+        meant = _selected("--models", whole, [name for name in options.models if name != "all"])
+        chosen += whole if "all" in options.models else meant
     if options.ops is not None:
-        try:
-            chosen += select(layers, options.ops)
-        except ValueError as error:
-            raise ValueError(f"argument --ops: {error}") from None
+        chosen += _selected("--ops", layers, options.ops)
     return chosen
+
+
+def _selected(option: str, tasks: Sequence[Task], names: Sequence[str]) -> list[Task]:
+    try:
+        return select(tasks, names)
+    except ValueError as error:
+        raise ValueError(f"argument {option}: {error}") from None
 
 
 def command_line(options: argparse.Namespace) -> str:
@@ -174,7 +176,7 @@ def idle(asked: Sequence[str], record: Record) -> list[str]:
     return [
         f"{peer} takes part in nothing that was chosen"
         for peer in asked
-        if not any(peer in one.comparison.sides for one in record.measurements)
+        if all(peer in one.absent or peer not in one.comparison.sides for one in record.measurements)
     ]
 
 

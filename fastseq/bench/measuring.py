@@ -28,6 +28,7 @@ class Comparison:
         flops: By side, floating-point operations of the matrix products; of no side where they are not counted.
         threads: By side, those that it may use.
         labels: By side, what to call it where it is something else than elsewhere.
+        absent: By side, why it cannot take part, as far as that is known before it is made.
     """
 
     name: str
@@ -40,6 +41,11 @@ class Comparison:
     flops: Mapping[str, int]
     threads: Mapping[str, int]
     labels: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
 
 
 class Budget:
@@ -124,6 +130,9 @@ class Measurement:
         expected: Results | None = None
         reference = self.comparison.reference
         for side in dict.fromkeys([*([reference] if reference else []), *sides]):
+            if side in self.comparison.absent:
+                self.absent[side] = self.comparison.absent[side]
+                continue
             necessary = len(made) < 2
             if not necessary and not budget.left():
                 self._cut(f"without {side}")
@@ -148,7 +157,7 @@ class Measurement:
                 self.refused[side] = f"failed, {type(error).__name__}: {message}"
             else:
                 if not necessary and seconds * (RUNS + 1) > budget.left():
-                    self._cut(f"without {side}, a run of which takes {seconds:.1f} s")
+                    self._cut(f"without {side}, a run of which takes {_duration(seconds)}")
                     continue
                 made[side] = one
         return {side: made[side] for side in sides if side in made}

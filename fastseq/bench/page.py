@@ -219,7 +219,7 @@ def _how(record: Record) -> list[str]:
         "<h2>How it was measured</h2>",
         "<p>All sides of a comparison have the same weights and the same input. Before anything is timed, what they "
         "compute is compared: outputs and, in training, the gradients by the input and all weights (within 1e-4 of the "
-        "largest value of each; of whole models the loss and all gradients without dropout, within 3 % of each "
+        "largest value of each; of training steps the loss and all gradients without dropout, within 3 % of each "
         "gradient's norm). A side that computes something else is not timed, and named above.</p>",
         f"<p>Then the sides take turns: in every round each has one, of some runs that do not count (one at least, and "
         f"10 ms) and {RUNS} that do, so that all meet the same machine, whatever else it does. The probe of the FMA "

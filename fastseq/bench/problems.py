@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq.bench.shapes import GATES, Shape
+from fastseq.bench.shapes import GATES, TITLES, Shape
 
-# "outputs" and, in training, "dx", "dkernel", "drecurrent_kernel" and "dbias": Keras's order of gates, batch first.
+# "outputs" and, in training, the gradients: "dx", "dkernel", "drecurrent_kernel", "dbias" and so on. Keras's order of
+# gates, batch first.
 Results = dict[str, NDArray[Any]]
+
+# Samples and targets.
+Batch = tuple[NDArray[Any], NDArray[Any]]
 
 # Of the largest difference relative to the largest magnitude. What is right differs by rounding, 1e-5 at most over
 # hundreds of steps; what is wrong, gates in another order or a term left out, by far more than 1e-2.
@@ -19,28 +24,61 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A layer's weights in Keras's order, its input, and the gradient that comes in at its outputs.
+class Layer:
+    """A layer in words, for sides of any framework.
+
+    Attributes:
+        name: In `keras.layers`; or "Attention", the one that `fastseq.keras.FastAttention` is.
+        settings: Keras's arguments of it; those that are not there have Keras's defaults. That of a Bidirectional's
+            layer is a `Layer`.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerProblem:
+    """A layer, or a few in a row, with weights, inputs, and the gradient that comes in at the outputs.
+
+    Attributes:
+        layers: The first takes x.
+        x: (batch, timesteps, inputs) float32, or (batch, timesteps) int32 where the first is an Embedding.
+        weights: By Keras's names of them, in Keras's order; float32.
+        doutputs: As the outputs.
+        mask: (batch, timesteps) bool, or None.
+    """
+
+    kind: ClassVar[str] = "layers"
+
+    layers: Sequence[Layer]
+    x: NDArray[Any]
+    weights: Mapping[str, NDArray[np.float32]]
+    doutputs: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None = None
+
+    @property
+    def masked(self) -> bool:
+        """Whether there is a mask."""
+        return self.mask is not None
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether there is a gradient by x."""
+        return np.issubdtype(self.x.dtype, np.floating)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentProblem(LayerProblem):
+    """A recurrent layer by itself, which returns sequences.
 
     Attributes:
         cell: A key of `GATES`.
         shape: What the arrays' shapes follow from.
-        x: (batch, timesteps, inputs) float32, as all but the mask.
-        kernel: (inputs, gates * units).
-        recurrent_kernel: (units, gates * units).
-        bias: (gates * units,), of a GRU (2, gates * units).
-        doutputs: (batch, timesteps, units).
-        mask: (batch, timesteps) bool, or None.
     """
 
     cell: str
     shape: Shape
-    x: NDArray[np.float32]
-    kernel: NDArray[np.float32]
-    recurrent_kernel: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    doutputs: NDArray[np.float32]
-    mask: NDArray[np.bool_] | None = None
 
     def flops(self, *, training: bool) -> int:
         """Floating-point operations of the matrix products, at steps that are not masked."""
@@ -48,8 +86,40 @@ class Problem:
         return self.shape.flops(self.cell, training=training, steps=steps)
 
 
-def make_problem(cell: str, shape: Shape, *, seed: int = 0) -> Problem:
-    """Random arrays, the same for the same arguments; weights as large as a layer's at the start of its training."""
+@dataclass(frozen=True, kw_only=True)
+class ModelProblem:
+    """A training step of a model of `fastseq.models`.
+
+    Attributes:
+        name: There.
+        layers: All of them.
+        weights: In Keras's order, each by a name that says which it is.
+        batches: What it trains on.
+        loss: Keras's name of it.
+        optimizer: Its name in `keras.optimizers`, and its settings.
+        masked: Whether the Embedding masks the padding.
+    """
+
+    kind: ClassVar[str] = "models"
+
+    name: str
+    layers: Sequence[Layer]
+    weights: Mapping[str, NDArray[np.float32]]
+    batches: Sequence[Batch]
+    loss: str
+    optimizer: tuple[str, Mapping[str, Any]]
+    masked: bool
+
+
+Problem = LayerProblem | ModelProblem
+
+
+def make_problem(cell: str, shape: Shape, *, seed: int = 0) -> RecurrentProblem:
+    """Random arrays, the same for the same arguments; weights as large as a layer's at the start of its training.
+
+    The kernel is (inputs, gates * units), the recurrent kernel (units, gates * units), and the bias (gates * units,),
+    of a GRU (2, gates * units).
+    """
     batch, timesteps, inputs, units = shape
     columns = GATES[cell] * units
     rng = np.random.default_rng(seed)
@@ -57,13 +127,16 @@ def make_problem(cell: str, shape: Shape, *, seed: int = 0) -> Problem:
     def normal(*sizes: int, scale: float = 1.0) -> NDArray[np.float32]:
         return rng.standard_normal(sizes, dtype=np.float32) * np.float32(scale)
 
-    return Problem(
-        cell,
-        shape,
+    return RecurrentProblem(
+        cell=cell,
+        shape=shape,
+        layers=(Layer(TITLES[cell], {"units": units, "return_sequences": True}),),
         x=normal(batch, timesteps, inputs),
-        kernel=normal(inputs, columns, scale=inputs**-0.5),
-        recurrent_kernel=normal(units, columns, scale=units**-0.5),
-        bias=normal(*((2, columns) if cell == "gru" else (columns,)), scale=0.1),
+        weights={
+            "kernel": normal(inputs, columns, scale=inputs**-0.5),
+            "recurrent_kernel": normal(units, columns, scale=units**-0.5),
+            "bias": normal(*((2, columns) if cell == "gru" else (columns,)), scale=0.1),
+        },
         doutputs=normal(batch, timesteps, units),
     )
 

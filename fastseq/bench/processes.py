@@ -47,9 +47,9 @@ class Worker:
         installation: Installation = self.ask("prepare", threads, isa)
         return installation
 
-    def make_side(self, name: str, problem: Problem, *, training: bool, threads: int) -> RemoteSide:
+    def make_side(self, name: str, problem: Problem, pass_: str, *, threads: int) -> RemoteSide:
         """`sides.make_side` there."""
-        return RemoteSide(self, self.ask("make", name, problem, training, threads))
+        return RemoteSide(self, self.ask("make", name, problem, pass_, threads))
 
     def ask(self, *message: Any) -> Any:
         """Sends a message and returns the answer, or raises it where it is an exception."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastseq.bench.measuring import Comparison
-from fastseq.bench.problems import Problem, Results, make_problem, verify
+from fastseq.bench.problems import RecurrentProblem, Results, make_problem, verify
 from fastseq.bench.shapes import PASSES, TITLES, Shape
-from fastseq.bench.sides import SIDES, Side, make_side
+from fastseq.bench.sides import SIDES, absent, make_side
 
 
 def recurrent_comparison(
@@ -17,7 +17,7 @@ def recurrent_comparison(
     pass_: str,
     *,
     threads: int,
-    problem: Problem | None = None,
+    problem: RecurrentProblem | None = None,
     sides: Sequence[str] = SIDES,
 ) -> Comparison:
     """A cell at a shape; the results are to be stock Keras's.
@@ -33,9 +33,6 @@ def recurrent_comparison(
     """
     training = pass_ == "training"
 
-    def make(side: str) -> Side:
-        return make_side(side, problem or make_problem(cell, shape), training=training, threads=threads)
-
     def check(side: str, results: Results, expected: Results) -> None:
         verify(results, expected, f"{side}, {cell} {shape}")
 
@@ -45,9 +42,10 @@ def recurrent_comparison(
         title=f"{TITLES[cell]} ({', '.join(map(str, shape))}), {PASSES[pass_]}",
         kind="recurrent",
         sides=sides,
-        make=make,
+        make=lambda side: make_side(side, problem or make_problem(cell, shape), pass_, threads=threads),
         reference="stock",
         verify=check,
         flops=dict.fromkeys(sides, flops),
         threads=dict.fromkeys(sides, threads),
+        absent=absent(sides, RecurrentProblem.kind, pass_),
     )

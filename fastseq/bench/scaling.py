@@ -73,7 +73,7 @@ def curve_comparison(
         return base if vary == "threads" else base._replace(**{vary: int(side)})
 
     def make(side: str) -> Side:
-        made = make_side("functional", make_problem(cell, shape_of(side)), training=training, threads=threads_of[side])
+        made = make_side("functional", make_problem(cell, shape_of(side)), pass_, threads=threads_of[side])
         return _WithThreads(made, threads_of[side])
 
     return Comparison(

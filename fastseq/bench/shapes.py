@@ -6,8 +6,14 @@ from typing import NamedTuple
 
 # How many column blocks a cell's weights have.
 GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
+# Also their names in keras.layers.
 TITLES = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
 PASSES = {"forward": "forward", "training": "forward and backward"}
+# What a training step does with a layer: its optimizer meets the gradients in the form that they come in.
+ADAM_PASSES = {
+    "adam": "forward, backward and Adam (FastAdam with the fast layer)",
+    "keras-adam": "forward, backward and Keras's Adam",
+}
 
 
 class Shape(NamedTuple):

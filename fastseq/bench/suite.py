@@ -7,29 +7,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fastseq.bench.attention import SCORES, attention_comparison
-from fastseq.bench.layers import CASES, layer_comparison, passes_of
+from fastseq.bench.layers import CASES, layer_comparison
 from fastseq.bench.measuring import Comparison
 from fastseq.bench.recurrent import recurrent_comparison
 from fastseq.bench.scaling import BASE, VARY, curve_comparison, sizes_of
 from fastseq.bench.shapes import DEFAULT_SHAPES, GATES, PASSES, SHAPES, parse_shape
-from fastseq.bench.whole_models import model_comparison
+from fastseq.bench.whole_models import MODEL_PASSES, model_comparison
 
 _LAYER_PASSES = ["training", "adam", "forward"]
 # Where nobody chooses: for those who have two minutes.
 _QUICK = (
-    "reuters-lstm",  # a model first: it imports all that there is, outside of its share of the time
+    "reuters-lstm/training",  # a model first: it imports all that there is, outside of its share of the time
     "lstm/reuters/training",
     "conv1d-max-pooling/training",
     "embedding/adam",
     "dropout/training",
     "scaling/lstm/batch",
     "gru/reuters/training",
-    "imdb-cnn-lstm",
+    "imdb-cnn-lstm/training",
     "simple_rnn/imdb-simple/training",
     "attention/luong/training",
     "lstm/one-row/forward",
     "max-pooling/training",
-    "imdb-rnn-embedding",
+    "imdb-rnn-embedding/training",
     "scaling/lstm/threads",
 )
 
@@ -66,20 +66,27 @@ def layer_tasks() -> list[Task]:
     tasks += [
         Task(f"{name}/{pass_}", functools.partial(_layer, name, pass_))
         for name, case in CASES.items()
-        for pass_ in passes_of(case, _LAYER_PASSES)
+        for pass_ in _LAYER_PASSES
+        if not case.lacks(pass_)
     ]
-    tasks += [Task(f"attention/{score}/training", functools.partial(_attention, score)) for score in SCORES]
+    tasks += [
+        Task(f"attention/{score}/{pass_}", functools.partial(_attention, score, pass_))
+        for score in SCORES
+        for pass_ in reversed(PASSES)
+    ]
     tasks += [Task(f"scaling/{cell}/{vary}", functools.partial(_curve, cell, vary)) for cell in GATES for vary in VARY]
     return tasks
 
 
 def model_tasks(models: Sequence[str]) -> list[Task]:
-    """Training steps of models.
+    """Training steps of models, then predictions.
 
     Args:
         models: Names in `fastseq.models.MODELS`.
     """
-    return [Task(name, functools.partial(_model, name)) for name in models]
+    return [
+        Task(f"{name}/{pass_}", functools.partial(_model, name, pass_)) for pass_ in MODEL_PASSES for name in models
+    ]
 
 
 def quick(tasks: Sequence[Task]) -> list[Task]:
@@ -114,13 +121,13 @@ def _layer(name: str, pass_: str, threads: int) -> Comparison:
     return layer_comparison(name, pass_, threads=threads)
 
 
-def _attention(score: str, threads: int) -> Comparison:
-    return attention_comparison(score, threads=threads)
+def _attention(score: str, pass_: str, threads: int) -> Comparison:
+    return attention_comparison(score, pass_, threads=threads)
 
 
 def _curve(cell: str, vary: str, threads: int) -> Comparison:
     return curve_comparison(cell, vary, sizes_of(vary, threads), parse_shape(BASE), "training", threads=threads)
 
 
-def _model(name: str, threads: int) -> Comparison:
-    return model_comparison(name, threads=threads)
+def _model(name: str, pass_: str, threads: int) -> Comparison:
+    return model_comparison(name, pass_, threads=threads)

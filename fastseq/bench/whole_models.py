@@ -1,43 +1,47 @@
-"""Whole training steps of the models of `fastseq.models`, with fast layers and with stock ones.
+"""The models of `fastseq.models`, with fast layers, with stock ones, and by others: training steps and predictions.
 
 All sides have the same weights and take the same batches in turns. The loss and its gradients by all weights, without
-dropout, are to be the same.
+dropout, are to be the same, or the predictions.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastseq.bench.layers import LAYER_SIDES, make_texts
+from fastseq.bench.layers import make_texts
 from fastseq.bench.measuring import Comparison
-from fastseq.bench.problems import Results
-from fastseq.bench.timing import time_runs
+from fastseq.bench.problems import Batch, Layer, ModelProblem, Results, verify
+from fastseq.bench.sides import SIDES, absent, make_side
 
 BATCHES = 8
 # Of a gradient's norm. What is right differs by 1e-6, or, where rounding lets a relu or a maximum fall to the other
 # side, by the share of one of thousands of values; what is wrong, a term left out, by far more.
 _TOLERANCE = 0.03
-
-Batch = tuple[Any, Any]
+MODEL_PASSES = {"training": "a training step", "forward": "a prediction"}
 
 
 def model_comparison(
-    name: str, *, threads: int, mask_zero: bool = False, batches: list[Batch] | None = None
+    name: str,
+    pass_: str = "training",
+    *,
+    threads: int,
+    mask_zero: bool = False,
+    batches: Sequence[Batch] | None = None,
+    sides: Sequence[str] = SIDES,
 ) -> Comparison:
-    """A training step as `fit` does it; the loss and gradients are to be those of the stock model.
+    """A training step as `fit` does it, or the prediction of a batch; the results are to be those of the stock model.
 
     Args:
         name: A key of `fastseq.models.MODELS`.
+        pass_: A key of `MODEL_PASSES`.
         threads: For every side.
         mask_zero: Whether the Embedding masks the padding.
         batches: What to train on; None for `made_up_batches`.
+        sides: Of `SIDES`.
     """
     import keras
 
@@ -48,58 +52,44 @@ def model_comparison(
     spec = MODELS[name]
     keras.utils.set_random_seed(0)
     stock = spec.build("stock", mask_zero=mask_zero)
-    weights = stock.get_weights()
-    taken = made_up_batches(spec, stock) if batches is None else batches
-
-    def make(side: Any) -> ModelSide:
-        model = spec.build(side, mask_zero=mask_zero)
-        model.set_weights(weights)
-        return ModelSide(model, taken)
+    problem = ModelProblem(
+        name=name,
+        layers=[_in_words(layer) for layer in stock.layers],
+        weights={f"weight {i}, {weight.name}": weight.numpy() for i, weight in enumerate(stock.trainable_weights, 1)},
+        batches=made_up_batches(spec, stock) if batches is None else batches,
+        loss=spec.loss,
+        optimizer=(type(stock.optimizer).__name__, stock.optimizer.get_config()),
+        masked=mask_zero,
+    )
 
     def check(side: str, results: Results, expected: Results) -> None:
+        if pass_ == "forward":
+            return verify(results, expected, f"{side}, {name}")
         for result, array in expected.items():
             difference = float(np.linalg.norm(results[result] - array) / (np.linalg.norm(array) or 1.0))
             if not difference <= _TOLERANCE:  # also where it is NaN
                 raise AssertionError(f"{side}, {name}: {result} differs by {difference:.2g} of its norm")
 
     return Comparison(
-        name=name,
-        title=f"{name}, a training step on {spec.batch_size} samples" + ", padding masked" * mask_zero,
+        name=f"{name}/{pass_}",
+        title=f"{name}, {MODEL_PASSES[pass_]} of {spec.batch_size} samples" + ", padding masked" * mask_zero,
         kind="model",
-        sides=LAYER_SIDES,
-        make=make,
+        sides=sides,
+        make=lambda side: make_side(side, problem, pass_, threads=threads),
         reference="stock",
         verify=check,
         # What is masked needs no operations, and how many that is depends on the texts.
-        flops={} if mask_zero else dict.fromkeys(LAYER_SIDES, flops_of(stock, spec.batch_size)),
-        threads=dict.fromkeys(LAYER_SIDES, threads),
+        flops={} if mask_zero else dict.fromkeys(sides, flops_of(stock, spec.batch_size, pass_)),
+        threads=dict.fromkeys(sides, threads),
+        absent=absent(sides, ModelProblem.kind, pass_),
     )
 
 
-@dataclass(frozen=True)
-class ModelSide:
-    """A model and the batches that it trains on; see `sides.Side`. `results` is to be called before any turn."""
-
-    model: Any
-    batches: list[Batch]
-
-    def results(self) -> Results:
-        """The loss of the first batch without dropout, and its gradients by all weights."""
-        import tensorflow as tf
-
-        # Not by paths: layers of a kind are numbered through the process.
-        gradients = [f"gradient {i}, by {one.name}," for i, one in enumerate(self.model.trainable_variables, 1)]
-        names = ["the loss", *gradients]
-        raw = loss_and_gradients(self.model, self.batches[0])
-        return {name: tf.convert_to_tensor(one).numpy() for name, one in zip(names, raw, strict=True)}
-
-    def turn(self, runs: int) -> list[float]:
-        """Trains on the next batches."""
-        return time_runs(self._step, runs)
-
-    @functools.cached_property
-    def _step(self) -> Callable[[], Any]:
-        return training_step(self.model, self.batches)
+def _in_words(layer: Any) -> Layer:
+    settings = layer.get_config()
+    if type(layer).__name__ == "Bidirectional":
+        settings["layer"] = _in_words(layer.forward_layer)
+    return Layer(type(layer).__name__.removeprefix("Fast"), settings)
 
 
 def made_up_batches(spec: Any, model: Any) -> list[Batch]:
@@ -125,19 +115,17 @@ def takes_texts(spec: Any) -> bool:
 
 
 def as_batch(spec: Any, samples: Any, targets: Any) -> Batch:
-    """What the model trains on, as tensors."""
-    import tensorflow as tf
-
-    samples = tf.convert_to_tensor(samples)
-    return spec.encode(samples) if spec.encode else samples, tf.convert_to_tensor(targets)
+    """What the model trains on."""
+    return np.asarray(spec.encode(samples) if spec.encode else samples), np.asarray(targets)
 
 
-def flops_of(model: Any, batch_size: int) -> int:
-    """Floating-point operations of a step's products: 2 for each weight that meets an input, backward twice as many.
+def flops_of(model: Any, batch_size: int, pass_: str) -> int:
+    """Floating-point operations of the products: 2 for each weight that meets an input, backward twice as many.
 
     Args:
         model: Of stock layers.
         batch_size: Samples in a step.
+        pass_: A key of `MODEL_PASSES`.
     """
     import keras
 
@@ -150,34 +138,4 @@ def flops_of(model: Any, batch_size: int) -> int:
         met = layer.input.shape if recurrent else layer.output.shape
         matrices = sum(math.prod(weight.shape) for weight in layer.trainable_weights if len(weight.shape) > 1)
         multiply_adds += batch_size * math.prod(met[1:-1]) * matrices
-    return 2 * 3 * multiply_adds
-
-
-def training_step(model: Any, batches: list[Batch]) -> Callable[[], Any]:
-    """A function that trains on the next batch, as `fit` does it."""
-    import tensorflow as tf
-
-    model.train_step(batches[0])  # eagerly, which makes the variables of optimizer and metrics
-
-    @tf.function(jit_compile=model.jit_compile)
-    def step(x: Any, y: Any) -> Any:
-        return model.train_step((x, y))
-
-    endless = itertools.cycle(batches)
-    return lambda: step(*next(endless))
-
-
-def loss_and_gradients(model: Any, batch: Batch) -> list[Any]:
-    """The loss of a batch without dropout, and its gradients by all weights in the form that an optimizer gets."""
-    import tensorflow as tf
-
-    weights = [variable.value for variable in model.trainable_variables]
-
-    @tf.function(jit_compile=model.jit_compile)
-    def compute(x: Any, y: Any) -> list[Any]:
-        with tf.GradientTape() as tape:
-            loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=False))
-        return [loss, *tape.gradient(loss, weights)]
-
-    result: list[Any] = compute(*batch)
-    return result
+    return 2 * (3 if pass_ == "training" else 1) * multiply_adds

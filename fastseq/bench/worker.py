@@ -47,11 +47,11 @@ class _Handlers:
         description = f"instruction set {runtime.isa()}, threads {threads}, {runtime.build_info()['compiler']}"
         return Installation(str(Path(fastseq.__file__).parent), threads, description)
 
-    def make(self, name: str, problem: Problem, training: bool, threads: int) -> int:
+    def make(self, name: str, problem: Problem, pass_: str, threads: int) -> int:
         """The number of the new side, the only one from now on: whoever makes another is done with the last."""
         self._sides.clear()
         self._made += 1
-        self._sides[self._made] = make_local_side(name, problem, training=training, threads=threads)
+        self._sides[self._made] = make_local_side(name, problem, pass_, threads=threads)
         return self._made
 
     def results(self, index: int) -> Any:

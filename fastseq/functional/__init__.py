@@ -1,8 +1,12 @@
-"""The operations over NumPy arrays, with no framework in between.
+"""The operations over arrays, with no framework in between.
 
-Arrays are float32 or float64, all of one call alike, C-contiguous, and are neither copied nor cast.
-They are read where they are, some more than once and by several threads, and with Python's lock released: do not change
-them during a call.
+NumPy arrays are computed on the CPU: float32 or float64, all of one call alike, C-contiguous; they are neither copied
+nor cast. They are read where they are, some more than once and by several threads, and with Python's lock released: do
+not change them during a call.
+
+Arrays of PyTorch, CuPy or JAX in the memory of an NVIDIA GPU are computed there, by the functions that have kernels for
+GPUs, and the results are arrays of the same framework: float32, float16 or bfloat16, all of one call alike,
+C-contiguous, on one device. docs/cuda.md says which, and how calls are ordered with the framework's own.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq._libraries import core as _core
 from fastseq.functional.arrays import FloatArray
+from fastseq.functional.places import place_of
 
 __all__ = ["AdamState", "adam"]
 
@@ -74,5 +74,7 @@ def adam(
     >>> adam(AdamState(zeros, zeros, zeros), np.array([1, -2, 0], np.float32), alpha=0.1).momentum
     array([ 0.1, -0.2,  0. ], dtype=float32)
     """
-    updated = _core.adam(*state, gradient, indices, float(alpha), float(beta_1), float(beta_2), float(epsilon))
+    updated = place_of("variable", state[0]).adam(
+        *state, gradient, indices, float(alpha), float(beta_1), float(beta_2), float(epsilon)
+    )
     return AdamState(*updated)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32] | NDArray[np.float64]
-IndexArray = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]
+# Any is a framework's array on a GPU.
+FloatArray = NDArray[np.float32] | NDArray[np.float64] | Any
+IndexArray = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32] | Any
+MaskArray = NDArray[np.bool_] | Any
 
 
 def integer(name: str, value: object) -> int:

@@ -1,12 +1,16 @@
-"""One-dimensional convolution, alone and with max pooling, over NumPy arrays."""
+"""One-dimensional convolution, alone and with max pooling."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fastseq._libraries import core as _core
 from fastseq.functional.arrays import FloatArray, integer
+from fastseq.functional.places import place_of
 from fastseq.functional.pool import MaxPoolResult, pool_window
+
+if TYPE_CHECKING:
+    from fastseq import _core
 
 __all__ = [
     "Conv1DGradients",
@@ -67,8 +71,8 @@ def conv1d_forward(
     >>> conv1d_forward(np.ones((2, 10, 3)), np.ones((5, 3, 4))).shape
     (2, 6, 4)
     """
-    arguments = _arguments(x, kernel, bias, activation, strides, padding, dilation_rate, groups)
-    return _core.conv1d_forward(arguments, False)[0]
+    place, arguments = _arguments(x, kernel, bias, activation, strides, padding, dilation_rate, groups)
+    return place.conv1d_forward(arguments, False)[0]
 
 
 def conv1d_backward(
@@ -112,8 +116,8 @@ def conv1d_backward(
     >>> conv1d_backward(y, np.ones_like(y), x, kernel).dkernel.shape
     (5, 3, 4)
     """
-    arguments = _arguments(x, kernel, bias, activation, strides, padding, dilation_rate, groups)
-    return Conv1DGradients(*_core.conv1d_backward(arguments, outputs, None, doutputs))
+    place, arguments = _arguments(x, kernel, bias, activation, strides, padding, dilation_rate, groups)
+    return Conv1DGradients(*place.conv1d_backward(arguments, outputs, None, doutputs))
 
 
 def conv1d_max_pool_forward(
@@ -160,7 +164,7 @@ def conv1d_max_pool_forward(
     >>> result.outputs.shape
     (2, 3, 4)
     """
-    arguments = _arguments(
+    place, arguments = _arguments(
         x,
         kernel,
         bias,
@@ -171,7 +175,7 @@ def conv1d_max_pool_forward(
         groups,
         *pool_window(pool_size, pool_strides, pool_padding, "pool_"),
     )
-    return MaxPoolResult(*_core.conv1d_forward(arguments, save_argmax))
+    return MaxPoolResult(*place.conv1d_forward(arguments, save_argmax))
 
 
 def conv1d_max_pool_backward(
@@ -225,7 +229,7 @@ def conv1d_max_pool_backward(
         raise TypeError(
             f"result must be the MaxPoolResult of conv1d_max_pool_forward(...), got {type(result).__name__}"
         )
-    arguments = _arguments(
+    place, arguments = _arguments(
         x,
         kernel,
         bias,
@@ -236,7 +240,7 @@ def conv1d_max_pool_backward(
         groups,
         *pool_window(pool_size, pool_strides, pool_padding, "pool_"),
     )
-    return Conv1DGradients(*_core.conv1d_backward(arguments, result.outputs, result.argmax, doutputs))
+    return Conv1DGradients(*place.conv1d_backward(arguments, result.outputs, result.argmax, doutputs))
 
 
 def _arguments(
@@ -251,8 +255,9 @@ def _arguments(
     pool_size: int | None = None,
     pool_strides: int = 1,
     pool_padding: str = "valid",
-) -> _core.Conv1dArguments:
-    return _core.Conv1dArguments(
+) -> tuple[_core.Cpu, _core.Cpu.Conv1dArguments]:
+    place = place_of("x", x)
+    return place, place.Conv1dArguments(
         x=x,
         kernel=kernel,
         bias=bias,

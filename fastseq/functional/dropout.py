@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastseq._libraries import core as _core
 from fastseq.functional.arrays import FloatArray
+from fastseq.functional.places import place_of
 
 __all__ = ["dropout"]
 
@@ -69,4 +69,4 @@ def dropout(
     sizes: list[int] = []  # to the core, that is x's shape
     if noise_shape is not None:
         sizes = [-1 if size is None else _size(size) for size in noise_shape] or [1] * min(np.ndim(x), 1)
-    return _core.dropout(x, float(rate), (pair[0], pair[1]), sizes)
+    return place_of("x", x).dropout(x, float(rate), (pair[0], pair[1]), sizes)

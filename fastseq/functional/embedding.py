@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq._libraries import core as _core
 from fastseq.functional.arrays import FloatArray
+from fastseq.functional.places import place_of
 
 __all__ = ["embedding_backward", "embedding_forward"]
 
@@ -36,7 +36,7 @@ def embedding_forward(ids: _IdArray, embeddings: FloatArray) -> FloatArray:
            [0., 1.],
            [4., 5.]], dtype=float32)
     """
-    return _core.embedding_forward(ids, embeddings)
+    return place_of("embeddings", embeddings).embedding_forward(ids, embeddings)
 
 
 def embedding_backward(ids: _IdArray, doutputs: FloatArray, input_dim: int, *, squared: bool = False) -> FloatArray:
@@ -65,4 +65,4 @@ def embedding_backward(ids: _IdArray, doutputs: FloatArray, input_dim: int, *, s
            [0., 0.],
            [2., 2.]], dtype=float32)
     """
-    return _core.embedding_backward(ids, doutputs, input_dim, squared)
+    return place_of("doutputs", doutputs).embedding_backward(ids, doutputs, input_dim, squared)

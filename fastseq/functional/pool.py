@@ -1,4 +1,4 @@
-"""Max and average pooling over NumPy arrays."""
+"""Max and average pooling."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fastseq._libraries import core as _core
 from fastseq.functional.arrays import FloatArray, IndexArray, integer
+from fastseq.functional.places import place_of
 
 __all__ = [
     "MaxPoolResult",
@@ -93,7 +94,7 @@ def max_pool_forward(
     >>> result.outputs.ravel().tolist(), result.argmax.ravel().tolist()
     ([3.0, 4.0, 9.0], [0, 0, 1])
     """
-    return MaxPoolResult(*_core.max_pool_forward(x, *pool_window(pool_size, strides, padding), save_argmax))
+    return MaxPoolResult(*place_of("x", x).max_pool_forward(x, *pool_window(pool_size, strides, padding), save_argmax))
 
 
 def max_pool_backward(
@@ -133,7 +134,7 @@ def max_pool_backward(
     [1.0, 0.0, 1.0, 0.0, 0.0, 1.0]
     """
     window = pool_window(pool_size, strides, padding)
-    return _core.max_pool_backward(argmax, doutputs, integer("timesteps", timesteps), *window)
+    return place_of("doutputs", doutputs).max_pool_backward(argmax, doutputs, integer("timesteps", timesteps), *window)
 
 
 def average_pool_forward(
@@ -163,7 +164,7 @@ def average_pool_forward(
     >>> average_pool_forward(x, pool_size=2, padding="same").ravel().tolist()
     [2.0, 2.5, 5.0]
     """
-    return _core.average_pool_forward(x, *pool_window(pool_size, strides, padding))
+    return place_of("x", x).average_pool_forward(x, *pool_window(pool_size, strides, padding))
 
 
 def average_pool_backward(
@@ -189,4 +190,4 @@ def average_pool_backward(
         The exact definition is `fastseq.reference.average_pool_backward`.
     """
     window = pool_window(pool_size, strides, padding)
-    return _core.average_pool_backward(doutputs, integer("timesteps", timesteps), *window)
+    return place_of("doutputs", doutputs).average_pool_backward(doutputs, integer("timesteps", timesteps), *window)

@@ -1,14 +1,11 @@
-"""LSTM, GRU and SimpleRNN over NumPy arrays."""
+"""LSTM, GRU and SimpleRNN."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fastseq._libraries import core as _core
-from fastseq.functional.arrays import FloatArray
+from fastseq.functional.arrays import FloatArray, MaskArray
+from fastseq.functional.places import place_of
 
 __all__ = [
     "LSTMGradients",
@@ -92,7 +89,7 @@ def lstm_forward(
     *,
     h0: FloatArray | None = None,
     c0: FloatArray | None = None,
-    mask: NDArray[np.bool_] | None = None,
+    mask: MaskArray | None = None,
     dropout_mask: FloatArray | None = None,
     recurrent_dropout_mask: FloatArray | None = None,
     activation: str = "tanh",
@@ -143,7 +140,8 @@ def lstm_forward(
     >>> lstm_forward(x, kernel, recurrent_kernel).outputs.shape
     (2, 5, 4)
     """
-    arguments = _core.RnnArguments(
+    place = place_of("x", x)
+    arguments = place.RnnArguments(
         x=x,
         kernel=kernel,
         recurrent_kernel=recurrent_kernel,
@@ -158,7 +156,7 @@ def lstm_forward(
         go_backwards=go_backwards,
         zero_output_for_mask=zero_output_for_mask,
     )
-    outputs, last_output, h_n, c_n, saved = _core.lstm_forward(arguments, return_sequences, save_workspace)
+    outputs, last_output, h_n, c_n, saved = place.lstm_forward(arguments, return_sequences, save_workspace)
     return LSTMResult(outputs, last_output, h_n, None if saved is None else RNNWorkspace(saved), c_n)
 
 
@@ -175,7 +173,7 @@ def lstm_backward(
     dc_n: FloatArray | None = None,
     h0: FloatArray | None = None,
     c0: FloatArray | None = None,
-    mask: NDArray[np.bool_] | None = None,
+    mask: MaskArray | None = None,
     dropout_mask: FloatArray | None = None,
     recurrent_dropout_mask: FloatArray | None = None,
     activation: str = "tanh",
@@ -215,7 +213,8 @@ def lstm_backward(
     References:
         Werbos 1990, "Backpropagation Through Time". The exact definition is `fastseq.reference.lstm_backward`.
     """
-    arguments = _core.RnnArguments(
+    place = place_of("x", x)
+    arguments = place.RnnArguments(
         x=x,
         kernel=kernel,
         recurrent_kernel=recurrent_kernel,
@@ -231,7 +230,7 @@ def lstm_backward(
         zero_output_for_mask=zero_output_for_mask,
     )
     saved = _saved("lstm_forward", workspace)
-    return LSTMGradients(*_core.lstm_backward(arguments, saved, doutputs, dlast_output, dh_n, dc_n))
+    return LSTMGradients(*place.lstm_backward(arguments, saved, doutputs, dlast_output, dh_n, dc_n))
 
 
 def gru_forward(
@@ -241,7 +240,7 @@ def gru_forward(
     bias: FloatArray | None = None,
     *,
     h0: FloatArray | None = None,
-    mask: NDArray[np.bool_] | None = None,
+    mask: MaskArray | None = None,
     dropout_mask: FloatArray | None = None,
     recurrent_dropout_mask: FloatArray | None = None,
     activation: str = "tanh",
@@ -293,7 +292,8 @@ def gru_forward(
     >>> gru_forward(x, kernel, recurrent_kernel).outputs.shape
     (2, 5, 4)
     """
-    arguments = _core.RnnArguments(
+    place = place_of("x", x)
+    arguments = place.RnnArguments(
         x=x,
         kernel=kernel,
         recurrent_kernel=recurrent_kernel,
@@ -308,7 +308,7 @@ def gru_forward(
         go_backwards=go_backwards,
         zero_output_for_mask=zero_output_for_mask,
     )
-    outputs, last_output, h_n, _, saved = _core.gru_forward(arguments, return_sequences, save_workspace)
+    outputs, last_output, h_n, _, saved = place.gru_forward(arguments, return_sequences, save_workspace)
     return RNNResult(outputs, last_output, h_n, None if saved is None else RNNWorkspace(saved))
 
 
@@ -323,7 +323,7 @@ def gru_backward(
     dlast_output: FloatArray | None = None,
     dh_n: FloatArray | None = None,
     h0: FloatArray | None = None,
-    mask: NDArray[np.bool_] | None = None,
+    mask: MaskArray | None = None,
     dropout_mask: FloatArray | None = None,
     recurrent_dropout_mask: FloatArray | None = None,
     activation: str = "tanh",
@@ -363,7 +363,8 @@ def gru_backward(
     References:
         Werbos 1990, "Backpropagation Through Time". The exact definition is `fastseq.reference.gru_backward`.
     """
-    arguments = _core.RnnArguments(
+    place = place_of("x", x)
+    arguments = place.RnnArguments(
         x=x,
         kernel=kernel,
         recurrent_kernel=recurrent_kernel,
@@ -379,7 +380,7 @@ def gru_backward(
         zero_output_for_mask=zero_output_for_mask,
     )
     saved = _saved("gru_forward", workspace)
-    return RNNGradients(*_core.gru_backward(arguments, saved, doutputs, dlast_output, dh_n, None)[:-1])
+    return RNNGradients(*place.gru_backward(arguments, saved, doutputs, dlast_output, dh_n, None)[:-1])
 
 
 def simple_rnn_forward(
@@ -389,7 +390,7 @@ def simple_rnn_forward(
     bias: FloatArray | None = None,
     *,
     h0: FloatArray | None = None,
-    mask: NDArray[np.bool_] | None = None,
+    mask: MaskArray | None = None,
     dropout_mask: FloatArray | None = None,
     recurrent_dropout_mask: FloatArray | None = None,
     activation: str = "tanh",
@@ -434,7 +435,8 @@ def simple_rnn_forward(
     >>> simple_rnn_forward(x, kernel, recurrent_kernel).outputs.shape
     (2, 5, 4)
     """
-    arguments = _core.RnnArguments(
+    place = place_of("x", x)
+    arguments = place.RnnArguments(
         x=x,
         kernel=kernel,
         recurrent_kernel=recurrent_kernel,
@@ -447,7 +449,7 @@ def simple_rnn_forward(
         go_backwards=go_backwards,
         zero_output_for_mask=zero_output_for_mask,
     )
-    outputs, last_output, h_n, _, saved = _core.simple_rnn_forward(arguments, return_sequences, save_workspace)
+    outputs, last_output, h_n, _, saved = place.simple_rnn_forward(arguments, return_sequences, save_workspace)
     return RNNResult(outputs, last_output, h_n, None if saved is None else RNNWorkspace(saved))
 
 
@@ -462,7 +464,7 @@ def simple_rnn_backward(
     dlast_output: FloatArray | None = None,
     dh_n: FloatArray | None = None,
     h0: FloatArray | None = None,
-    mask: NDArray[np.bool_] | None = None,
+    mask: MaskArray | None = None,
     dropout_mask: FloatArray | None = None,
     recurrent_dropout_mask: FloatArray | None = None,
     activation: str = "tanh",
@@ -498,7 +500,8 @@ def simple_rnn_backward(
     References:
         Werbos 1990, "Backpropagation Through Time". The exact definition is `fastseq.reference.simple_rnn_backward`.
     """
-    arguments = _core.RnnArguments(
+    place = place_of("x", x)
+    arguments = place.RnnArguments(
         x=x,
         kernel=kernel,
         recurrent_kernel=recurrent_kernel,
@@ -512,7 +515,7 @@ def simple_rnn_backward(
         zero_output_for_mask=zero_output_for_mask,
     )
     saved = _saved("simple_rnn_forward", workspace)
-    return RNNGradients(*_core.simple_rnn_backward(arguments, saved, doutputs, dlast_output, dh_n, None)[:-1])
+    return RNNGradients(*place.simple_rnn_backward(arguments, saved, doutputs, dlast_output, dh_n, None)[:-1])
 
 
 def _saved(forward: str, workspace: object) -> FloatArray:

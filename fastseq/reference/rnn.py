@@ -44,13 +44,15 @@ class _GateGradients:
         self.products = products
         self.dweights = np.zeros_like(products.weights)
         self.dbiases = np.zeros_like(products.biases)
+        self.on: NDArray[np.bool_] | bool = True  # (batch, 1): other rows take no part, whatever they hold
 
     def __call__(self, gate: int, v: Float64, dproduct: Float64) -> Float64:
         """The gradient by v, which was given to `products` for this gate."""
         factors = self.products.factors[gate]
+        v, dproduct = np.where(self.on, v, 0.0), np.where(self.on, dproduct, 0.0)
         self.dweights[gate] += (v * factors).T @ dproduct
         self.dbiases[gate] += dproduct.sum(axis=0)
-        return np.asarray((dproduct @ self.products.weights[gate].T) * factors)
+        return np.where(self.on, (dproduct @ self.products.weights[gate].T) * factors, 0.0)
 
     def by_weights(self) -> Float64:
         """(width, gates * units)."""
@@ -212,7 +214,7 @@ def _backward(
     for step in reversed(run.steps):
         by_output = by_output + by_outputs[:, step.place]
         by_h, *by_others = by_states
-        # Zero in rows whose step is masked; then so is all that the cell makes of it.
+        x_gradient.on = h_gradient.on = step.on
         dstates = tuple(np.where(step.on, gradient, 0.0) for gradient in (by_h + by_output, *by_others))
         dx_products, before = cell.backward(h_gradient, step.states, step.values, dstates)
         for g, dproduct in enumerate(dx_products):

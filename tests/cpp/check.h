@@ -63,8 +63,8 @@ inline void check_error(const std::string& where, const Status& status, StatusCo
 #define CHECK_DTYPE(status, message) \
   check_error(place(__FILE__, __LINE__) + #status, status, StatusCode::kInvalidDtype, message)
 
-// An array of this shape that has no memory: what a plan that reads no elements may be made from. As callers do, of a rank
-// too high it keeps the first sizes.
+// An array of this shape that has no memory: what a plan that reads no elements may be made from. As callers do, of a
+// rank too high it keeps the first sizes.
 inline Array shaped(DType dtype, const std::vector<int64_t>& shape) {
   Array array;
   array.present = true;

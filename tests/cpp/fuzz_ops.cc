@@ -90,8 +90,19 @@ class Call {
     if (choice < 180) return choice % 10;
     if (choice < 240) return 10 + choice % 60;
     if (choice == 240) return bytes.any<int64_t>();
-    constexpr int64_t kExtreme[] = {256,       257,       65536,     65537,     INT32_MAX, int64_t{1} << 31, int64_t{1} << 32,
-                                    int64_t{1} << 40, int64_t{1} << 47, int64_t{1} << 62, INT64_MAX, -1, kLeast64};
+    constexpr int64_t kExtreme[] = {256,
+                                    257,
+                                    65536,
+                                    65537,
+                                    INT32_MAX,
+                                    int64_t{1} << 31,
+                                    int64_t{1} << 32,
+                                    int64_t{1} << 40,
+                                    int64_t{1} << 47,
+                                    int64_t{1} << 62,
+                                    INT64_MAX,
+                                    -1,
+                                    kLeast64};
     return kExtreme[(choice - 241) % 13];
   }
   int64_t positive() { return 1 + size() % 70; }
@@ -137,6 +148,7 @@ class Call {
     // Without elements also without memory.
     if (count > 0 || bytes.coin()) array.data = take(count);
     fill(array.data, dtype, count);
+    last_bytes_ = count;
     return array;
   }
   Array optional(DType dtype, const std::vector<int64_t>& shape) {
@@ -145,12 +157,15 @@ class Call {
   // Numbers of rows, mostly of those that there are.
   Array indices(const std::vector<int64_t>& shape, int64_t rows) {
     const Array indices = array(bytes.coin() ? DType::kInt64 : DType::kInt32, shape);
-    if (!indices.data || rows < 1 || bytes.once_in(8)) return indices;
-    const size_t count = array_bytes(indices.dtype, indices.shape, indices.rank) / dtype_bytes(indices.dtype);
+    const bool integer = indices.dtype == DType::kInt32 || indices.dtype == DType::kInt64;
+    if (!indices.data || !integer || rows < 1 || bytes.once_in(8)) return indices;
+    const size_t count = last_bytes_ / dtype_bytes(indices.dtype);
     for (size_t i = 0; i < count; ++i) {
       const int64_t row = bytes.next() % rows;
-      if (indices.dtype == DType::kInt32) indices.as<int32_t>()[i] = static_cast<int32_t>(row);
-      if (indices.dtype == DType::kInt64) indices.as<int64_t>()[i] = row;
+      if (indices.dtype == DType::kInt32)
+        indices.as<int32_t>()[i] = static_cast<int32_t>(row);
+      else
+        indices.as<int64_t>()[i] = row;
     }
     return indices;
   }
@@ -199,6 +214,7 @@ class Call {
   }
 
   std::vector<void*> blocks_;
+  size_t last_bytes_ = 0;  // of the array made last
 };
 
 double product(std::initializer_list<int64_t> factors) {
@@ -269,7 +285,8 @@ void fuzz_rnn(Call& call) {
     if (lstm) out.c_n = call.array(real, state);
     out.workspace = workspace;
     choose_team(call, &plan);
-    return call.run(rnn_forward_scratch_bytes(plan), [&](void* scratch) { return rnn_forward(plan, in, out, scratch); });
+    return call.run(rnn_forward_scratch_bytes(plan),
+                    [&](void* scratch) { return rnn_forward(plan, in, out, scratch); });
   }
   const Status planned = rnn_plan_backward(in, options, &plan);
   if (!call.runs(planned, 3 * operations())) return;

@@ -106,7 +106,8 @@ void check_conv1d(const Problem& problem) {
           dkernel[static_cast<size_t>(w)] += dz * at(operands.in.x, x);
         });
       }
-  for (size_t i = 0; i < dx.size(); ++i) CHECK_NEAR(results.gradients.dx.template as<T>(), static_cast<int64_t>(i), dx[i], tolerance);
+  for (size_t i = 0; i < dx.size(); ++i)
+    CHECK_NEAR(results.gradients.dx.template as<T>(), static_cast<int64_t>(i), dx[i], tolerance);
   for (size_t i = 0; i < dkernel.size(); ++i)
     CHECK_NEAR(results.gradients.dkernel.template as<T>(), static_cast<int64_t>(i), dkernel[i], tolerance);
   for (size_t i = 0; i < dbias.size(); ++i)

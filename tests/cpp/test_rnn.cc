@@ -102,8 +102,8 @@ struct Loops {
   }
 };
 
-// What forward and backward return, and the outputs' gradients, which are weights of a loss: their sum times outputs and
-// states.
+// What forward and backward return, and the outputs' gradients, which are weights of a loss: the sum of these times
+// outputs and states.
 template <class T>
 struct Results {
   Arrays arrays;
@@ -121,7 +121,8 @@ Results<T> run(const Problem& p, const Values& v) {
     return array;
   };
   const int64_t columns = p.gates() * p.units;
-  const std::vector<int64_t> bias_shape = p.two_biases() ? std::vector<int64_t>{2, columns} : std::vector<int64_t>{columns};
+  const std::vector<int64_t> bias_shape =
+      p.two_biases() ? std::vector<int64_t>{2, columns} : std::vector<int64_t>{columns};
   const std::vector<int64_t> state{p.batch, p.units};
   const std::vector<int64_t> sequence{p.batch, p.timesteps, p.units};
   RnnInputs in;

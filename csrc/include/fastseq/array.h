@@ -6,7 +6,7 @@
 
 namespace fastseq {
 
-enum class DType { kFloat32, kFloat64, kBool, kUInt8, kUInt16, kInt32, kInt64, kOther };
+enum class DType { kFloat32, kFloat64, kFloat16, kBFloat16, kBool, kUInt8, kUInt16, kInt32, kInt64, kOther };
 
 // Of one element; 0 of kOther.
 constexpr size_t dtype_bytes(DType dtype) {
@@ -20,6 +20,8 @@ constexpr size_t dtype_bytes(DType dtype) {
     case DType::kBool:
     case DType::kUInt8:
       return 1;
+    case DType::kFloat16:
+    case DType::kBFloat16:
     case DType::kUInt16:
       return 2;
     case DType::kOther:

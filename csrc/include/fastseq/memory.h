@@ -36,6 +36,7 @@ void release_idle_memory();
 // From now on, all memory that is taken is filled with NaN (on) or not. For tests: shows that nothing is read before it
 // is written, and that all outputs are.
 void poison_fresh_memory(bool on);
+bool fresh_memory_is_poisoned();
 
 // Owns a block.
 class Memory {

@@ -6,13 +6,16 @@
 
 namespace fastseq {
 
-enum class StatusCode { kOk, kInvalidArgument, kInvalidDtype };
+enum class StatusCode { kOk, kInvalidArgument, kInvalidDtype, kOutOfMemory, kUnavailable };
 
 class Status {
  public:
   Status() = default;
   static Status invalid_argument(std::string message) { return {StatusCode::kInvalidArgument, std::move(message)}; }
   static Status invalid_dtype(std::string message) { return {StatusCode::kInvalidDtype, std::move(message)}; }
+  static Status out_of_memory(std::string message) { return {StatusCode::kOutOfMemory, std::move(message)}; }
+  // The machine lacks what it takes, or failed.
+  static Status unavailable(std::string message) { return {StatusCode::kUnavailable, std::move(message)}; }
   bool ok() const { return code_ == StatusCode::kOk; }
   StatusCode code() const { return code_; }
   const std::string& message() const { return message_; }

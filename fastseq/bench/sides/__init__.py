@@ -1,8 +1,9 @@
-"""The sides of a comparison: fastseq and what else computes the same layers.
+"""The sides of a comparison: fastseq and what else computes the same layers and models.
 
-A side lives in one module per framework, which is imported when the side is first asked for. It is a function of a
-problem that returns what to time and how to read its results; x lies ready in the layout that the framework prefers,
-and neither that nor reading is timed.
+Sides live in one module per framework, which is imported when one is first asked for. It has a function for each kind
+of problem that the framework can compute, `make_layers` and `make_models`; each takes the side's name, a problem and a
+pass, and returns what to time and how to read its results. x lies ready in the layout that the framework prefers, and
+neither that nor reading is timed.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from fastseq.bench.problems import Problem, Results
 from fastseq.bench.processes import Worker
+from fastseq.bench.shapes import ADAM_PASSES
 from fastseq.bench.timing import time_runs
 
 
@@ -54,25 +57,68 @@ class LocalSide:
         return time_runs(self.run, runs)
 
 
+@dataclass(frozen=True)
+class BatchesSide:
+    """A side in this process that computes one batch after the other.
+
+    Attributes:
+        run: What is timed, of a batch.
+        batches: They come again when all have been.
+        read: Makes `Results` of what `run` returns.
+    """
+
+    run: Callable[[Any], Any]
+    batches: Sequence[Any]
+    read: Callable[[Any], Results]
+
+    def results(self) -> Results:
+        """Computes the first batch."""
+        return self.read(self.run(self.batches[0]))
+
+    def turn(self, runs: int) -> list[float]:
+        """Computes the next batches."""
+        return time_runs(lambda: self.run(next(self._endless)), runs)
+
+    @functools.cached_property
+    def _endless(self) -> Iterator[Any]:
+        return itertools.cycle(self.batches)
+
+
 class _Kind(NamedTuple):
     module: str  # in this package
     packages: tuple[str, ...]  # whose versions tell what was measured
     masked: bool = False  # whether it takes a mask of any pattern
     environment: dict[str, str] | None = None  # of a process of its own, where it must have one
+    lacks: Mapping[str, str] = {}  # by pass or kind of problem, why there is none
 
 
 _KINDS = {
     "fast": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
-    "functional": _Kind("numpy_functions", ("numpy",), masked=True),
+    "functional": _Kind(
+        "numpy_functions",
+        ("numpy",),
+        masked=True,
+        lacks={"models": "has no models", **dict.fromkeys(ADAM_PASSES, "is measured without an optimizer")},
+    ),
     "stock": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
     # Beside fastseq, torch would be given the OpenMP runtime that fastseq has loaded so that idle threads sleep. Its
     # own spins: two threads at best took 5.6 ms for what they took 9.3 ms for with fastseq's.
-    "torch": _Kind("pytorch", ("torch",), environment={}),
-    "onnxruntime": _Kind("onnx_runtime", ("onnxruntime", "onnx")),
+    "torch": _Kind(
+        "pytorch", ("torch",), environment={}, lacks={"keras-adam": "has its own Adam, which is in the pass adam"}
+    ),
+    "onnxruntime": _Kind(
+        "onnx_runtime",
+        ("onnxruntime", "onnx"),
+        lacks=dict.fromkeys(("training", *ADAM_PASSES), "has no gradients"),
+    ),
     "stock-jit": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
     # A process has one Keras backend.
-    "keras-jax": _Kind("keras_jax", ("keras", "jax"), environment={"KERAS_BACKEND": "jax"}),
-    "tf-block": _Kind("block_lstm", ("tensorflow",)),
+    "keras-jax": _Kind("keras_jax", ("keras", "jax"), masked=True, environment={"KERAS_BACKEND": "jax"}),
+    "tf-block": _Kind(
+        "block_lstm",
+        ("tensorflow",),
+        lacks={"models": "is an LSTM", **dict.fromkeys(ADAM_PASSES, "has no optimizer")},
+    ),
 }
 SIDES = tuple(_KINDS)
 FASTSEQ = ("fast", "functional")  # the others are peers
@@ -84,7 +130,7 @@ def limited_sides(isa: str) -> tuple[str, ...]:
     return ("fast", "functional", *(("stock", "tf-block", "torch") if isa == "avx2" else ()))
 
 
-def packages(names: list[str]) -> list[str]:
+def packages(names: Iterable[str]) -> list[str]:
     """The packages that some sides are made with."""
     return list(dict.fromkeys(package for name in names for package in _KINDS[name].packages))
 
@@ -95,38 +141,47 @@ def not_installed(name: str) -> str:
     return f"{missing[0]} is not installed" if missing else ""
 
 
-def make_side(name: str, problem: Problem, *, training: bool, threads: int) -> Side:
+def absent(names: Iterable[str], kind: str, pass_: str) -> dict[str, str]:
+    """Those of the sides that have no such pass or compute no such kind of problem, and why."""
+    reasons = {name: _KINDS[name].lacks.get(kind) or _KINDS[name].lacks.get(pass_) for name in names}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def make_side(name: str, problem: Problem, pass_: str, *, threads: int) -> Side:
     """Makes the side of that name, in a process of its own where it needs one.
 
     Args:
         name: One of `SIDES`.
         problem: What to compute.
-        training: Outputs and gradients, rather than only outputs.
+        pass_: "forward", for the outputs in inference; "training", for the outputs and the gradients, or of a model for
+            a step; of layers also one of `shapes.ADAM_PASSES`, for the outputs, the gradient by x, and the weights
+            after a step. There every run goes a step on, so that results are to be read of the first.
         threads: How many threads the side may use. A process keeps to the first number that it is given.
 
     Raises:
         UnavailableError: The side cannot take part.
     """
     kind = _KINDS[name]
-    if problem.mask is not None and not kind.masked:
+    if found := absent([name], problem.kind, pass_):
+        raise UnavailableError(found[name])
+    if problem.masked and not kind.masked:
         raise UnavailableError("takes no mask of any pattern")
     if reason := not_installed(name):
         raise UnavailableError(reason)
     if kind.environment is None:
-        return make_local_side(name, problem, training=training, threads=threads)
-    return _worker(name).make_side(name, problem, training=training, threads=threads)
+        return make_local_side(name, problem, pass_, threads=threads)
+    return _worker(name).make_side(name, problem, pass_, threads=threads)
 
 
-def make_local_side(name: str, problem: Problem, *, training: bool, threads: int) -> LocalSide:
+def make_local_side(name: str, problem: Problem, pass_: str, *, threads: int) -> Side:
     """`make_side` in this process, which is then to be one that suits the side."""
-    module = _KINDS[name].module
     try:
-        make = getattr(importlib.import_module(f"{__name__}.{module}"), name.replace("-", "_"))
+        module = importlib.import_module(f"{__name__}.{_KINDS[name].module}")
     except ModuleNotFoundError as missing:  # that a package of the side needs
         if (missing.name or "").partition(".")[0] == "fastseq":
             raise
         raise UnavailableError(f"{missing.name} is not installed") from missing
-    side: LocalSide = make(problem, training=training, threads=threads)
+    side: Side = getattr(module, f"make_{problem.kind}")(name, problem, pass_, threads=threads)
     return side
 
 

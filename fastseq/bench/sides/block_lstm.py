@@ -7,22 +7,21 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fastseq.bench.problems import Problem, Results
+from fastseq.bench.problems import LayerProblem, Results
 from fastseq.bench.sides import LocalSide, UnavailableError
+from fastseq.bench.sides._layouts import RECURRENT, from_keras, to_keras
 from fastseq.bench.sides._tensorflow import set_threads
 
 
-def tf_block(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
     """BlockLSTMV2 and, in training, BlockLSTMGradV2."""
-    if problem.cell != "lstm":
-        raise UnavailableError(f"TensorFlow has no such operation for {problem.cell}")
+    if [layer.name for layer in problem.layers] != ["LSTM"]:
+        raise UnavailableError("is an LSTM")
     set_threads(threads)
-    batch, timesteps, inputs, units = problem.shape
-    x = tf.constant(problem.x.swapaxes(0, 1))
-    doutputs = tf.constant(problem.doutputs.swapaxes(0, 1))
-    # One weight matrix for [x, h]; its gates are in Keras's order.
-    weights = tf.constant(np.concatenate([problem.kernel, problem.recurrent_kernel]))
-    bias = tf.constant(problem.bias)
+    kernel, recurrent_kernel, bias = problem.weights.values()
+    (batch, timesteps, inputs), units = problem.x.shape, len(recurrent_kernel)
+    x = tf.constant(from_keras(problem.x, RECURRENT))
+    doutputs = tf.constant(from_keras(problem.doutputs, RECURRENT))
     zeros, no_peephole = tf.zeros((batch, units)), tf.zeros(units)
 
     # What both operations take.
@@ -30,16 +29,17 @@ def tf_block(problem: Problem, *, training: bool, threads: int) -> LocalSide:
         "seq_len_max": tf.constant(timesteps, tf.int64),
         "cs_prev": zeros,
         "h_prev": zeros,
-        "w": weights,
+        # One weight matrix for [x, h]; its gates are in Keras's order.
+        "w": tf.constant(np.concatenate([kernel, recurrent_kernel])),
         "wci": no_peephole,
         "wcf": no_peephole,
         "wco": no_peephole,
-        "b": bias,
+        "b": tf.constant(bias),
     }
 
     @tf.function
-    def predict(x: Any) -> Any:
-        return tf.raw_ops.BlockLSTMV2(x=x, **arguments).h
+    def predict(x: Any) -> list[Any]:
+        return [tf.raw_ops.BlockLSTMV2(x=x, **arguments).h]
 
     @tf.function
     def train(x: Any, doutputs: Any) -> list[Any]:
@@ -56,15 +56,12 @@ def tf_block(problem: Problem, *, training: bool, threads: int) -> LocalSide:
         return [forward.h, backward.x_grad, backward.w_grad, backward.b_grad]
 
     def read(raw: Any) -> Results:
-        if not training:
-            return {"outputs": raw.numpy().swapaxes(0, 1)}
-        outputs, dx, dweights, dbias = (tensor.numpy() for tensor in raw)
-        return {
-            "outputs": outputs.swapaxes(0, 1),
-            "dx": dx.swapaxes(0, 1),
-            "dkernel": dweights[:inputs],
-            "drecurrent_kernel": dweights[inputs:],
-            "dbias": dbias,
-        }
+        outputs, *gradients = (tensor.numpy() for tensor in raw)
+        results = {"outputs": to_keras(outputs, RECURRENT)}
+        if gradients:
+            dx, dweights, dbias = gradients
+            results |= {"dx": to_keras(dx, RECURRENT), "dbias": dbias}
+            results |= {"dkernel": dweights[:inputs], "drecurrent_kernel": dweights[inputs:]}
+        return results
 
-    return LocalSide((lambda: train(x, doutputs)) if training else (lambda: predict(x)), read)
+    return LocalSide((lambda: train(x, doutputs)) if pass_ == "training" else (lambda: predict(x)), read)

@@ -1,52 +1,148 @@
-"""Keras layers on TensorFlow: fastseq's, and the stock ones with and without XLA."""
+"""Keras layers and models on TensorFlow: fastseq's, and the stock ones with and without XLA."""
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 import fastseq.keras
-from fastseq.bench.problems import Problem
-from fastseq.bench.sides import LocalSide
-from fastseq.bench.sides._tensorflow import forward, forward_backward, read, set_threads
+from fastseq.bench.problems import Layer, LayerProblem, ModelProblem, Results
+from fastseq.bench.shapes import ADAM_PASSES
+from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
+from fastseq.bench.sides._keras import one_layer
+from fastseq.bench.sides._tensorflow import forward, forward_backward, set_threads
+from fastseq.bench.timing import time_runs
+from fastseq.models import MODELS
 
-_LAYERS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
-
-
-def fast(problem: Problem, *, training: bool, threads: int) -> LocalSide:
-    """FastLSTM, FastGRU or FastSimpleRNN."""
-    return _side(
-        getattr(fastseq.keras, f"Fast{_LAYERS[problem.cell]}"), {"use_native": True}, problem, training, threads
-    )
+_JIT = "stock-jit"
 
 
-def stock(problem: Problem, *, training: bool, threads: int) -> LocalSide:
-    """keras.layers.LSTM, GRU or SimpleRNN."""
-    return _side(getattr(keras.layers, _LAYERS[problem.cell]), {}, problem, training, threads)
-
-
-def stock_jit(problem: Problem, *, training: bool, threads: int) -> LocalSide:
-    """The same with jit_compile=True."""
-    return _side(getattr(keras.layers, _LAYERS[problem.cell]), {}, problem, training, threads, jit_compile=True)
-
-
-def _side(
-    layer_class: Any,
-    arguments: dict[str, Any],
-    problem: Problem,
-    training: bool,
-    threads: int,
-    *,
-    jit_compile: bool = False,
-) -> LocalSide:
+def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+    """A tf.function of the layers."""
     set_threads(threads)  # before a layer makes TensorFlow's context
-    layer = layer_class(problem.shape.units, return_sequences=True, **arguments)
-    layer.build(problem.x.shape)
-    layer.set_weights([problem.kernel, problem.recurrent_kernel, problem.bias])
+    layer = one_layer(_fused(problem), _fast_layer) if side == "fast" else one_layer(problem)
     x, doutputs = tf.constant(problem.x), tf.constant(problem.doutputs)
     mask = None if problem.mask is None else tf.constant(problem.mask)
-    if training:
-        return LocalSide(forward_backward(layer, x, mask, doutputs, jit_compile=jit_compile), read)
-    return LocalSide(forward(layer, x, mask, jit_compile=jit_compile), read)
+    by_x, jit_compile = problem.differentiable, side == _JIT
+    names = ["outputs", *(["dx"] if by_x else [])]
+    if pass_ in ADAM_PASSES:
+        fast_adam = side == "fast" and pass_ == "adam"
+        adam = fastseq.keras.FastAdam() if fast_adam else keras.optimizers.Adam()
+        run = _step_with(adam, layer, x, doutputs, by_x=by_x, jit_compile=jit_compile)
+        names += problem.weights
+    elif pass_ == "training":
+        run = forward_backward(layer, x, mask, doutputs, by_x=by_x, jit_compile=jit_compile)
+        names += [f"d{name}" for name in problem.weights]
+    else:
+        run = forward(layer, x, mask, jit_compile=jit_compile)
+        names = names[:1]
+    # A gradient may come as IndexedSlices.
+    return LocalSide(run, lambda raw: {n: tf.convert_to_tensor(t).numpy() for n, t in zip(names, raw, strict=True)})
+
+
+def _fast_layer(layer: Layer) -> Any:
+    name = f"Fast{layer.name}"
+    if not hasattr(fastseq.keras, name):
+        raise UnavailableError(f"fastseq.keras has no {name}")
+    native = {} if layer.name == "Attention" else {"use_native": True}  # that has no other
+    return getattr(fastseq.keras, name)(**layer.settings, **native)
+
+
+def _fused(problem: LayerProblem) -> LayerProblem:
+    """With a Conv1D and the MaxPooling1D behind it as the one layer that fastseq has of them."""
+    if [layer.name for layer in problem.layers] != ["Conv1D", "MaxPooling1D"]:
+        return problem
+    convolution, pooling = problem.layers
+    layer = Layer("Conv1DMaxPooling1D", {**convolution.settings, "pool_size": pooling.settings["pool_size"]})
+    return replace(problem, layers=[layer])
+
+
+def _step_with(
+    optimizer: Any, layer: Any, x: Any, doutputs: Any, *, by_x: bool, jit_compile: bool
+) -> Callable[[], list[Any]]:
+    """A function that goes a step on; its list has the outputs, the gradient by x, and the weights after the step."""
+    weights = [variable.value for variable in layer.trainable_variables]
+    optimizer.build(layer.trainable_variables)
+
+    @tf.function(jit_compile=jit_compile)
+    def compute(x: Any, doutputs: Any) -> list[Any]:
+        with tf.GradientTape() as tape:
+            if by_x:
+                tape.watch(x)
+            outputs = layer(x, training=True)
+        dx, dweights = tape.gradient(outputs, [[x] if by_x else [], weights], output_gradients=doutputs)
+        optimizer.apply(dweights, layer.trainable_variables)
+        return [outputs, *dx]
+
+    return lambda: [*compute(x, doutputs), *weights]
+
+
+@dataclass(frozen=True)
+class ModelSide:
+    """A model and the batches that it trains on; see `sides.Side`. `results` is to be called before any turn."""
+
+    model: Any
+    batches: Sequence[tuple[Any, Any]]
+    weights: Sequence[str]
+
+    def results(self) -> Results:
+        """The loss of the first batch without dropout, and its gradients by all weights."""
+        names = ["the loss", *(f"the gradient by {name}" for name in self.weights)]
+        raw = loss_and_gradients(self.model, self.batches[0])
+        return {name: tf.convert_to_tensor(one).numpy() for name, one in zip(names, raw, strict=True)}
+
+    def turn(self, runs: int) -> list[float]:
+        """Trains on the next batches."""
+        return time_runs(self._step, runs)
+
+    @functools.cached_property
+    def _step(self) -> Callable[[], Any]:
+        return training_step(self.model, self.batches)
+
+
+def make_models(side: Any, problem: ModelProblem, pass_: str, *, threads: int) -> ModelSide | BatchesSide:
+    """A training step as `fit` does it, or a prediction of a batch."""
+    set_threads(threads)
+    model = MODELS[problem.name].build(side, mask_zero=problem.masked)
+    model.set_weights(list(problem.weights.values()))
+    batches = [(tf.convert_to_tensor(x), tf.convert_to_tensor(y)) for x, y in problem.batches]
+    if pass_ == "training":
+        return ModelSide(model, batches, list(problem.weights))
+
+    @tf.function(jit_compile=model.jit_compile)
+    def predict(x: Any) -> Any:
+        return model(x, training=False)
+
+    return BatchesSide(predict, [x for x, _ in batches], lambda outputs: {"outputs": outputs.numpy()})
+
+
+def training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[], Any]:
+    """A function that trains on the next batch, as `fit` does it."""
+    model.train_step(batches[0])  # eagerly, which makes the variables of optimizer and metrics
+
+    @tf.function(jit_compile=model.jit_compile)
+    def step(x: Any, y: Any) -> Any:
+        return model.train_step((x, y))
+
+    endless = itertools.cycle(batches)
+    return lambda: step(*next(endless))
+
+
+def loss_and_gradients(model: Any, batch: tuple[Any, Any]) -> list[Any]:
+    """The loss of a batch without dropout, and its gradients by all weights in the form that an optimizer gets."""
+    weights = [variable.value for variable in model.trainable_variables]
+
+    @tf.function(jit_compile=model.jit_compile)
+    def compute(x: Any, y: Any) -> list[Any]:
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=False))
+        return [loss, *tape.gradient(loss, weights)]
+
+    result: list[Any] = compute(*batch)
+    return result

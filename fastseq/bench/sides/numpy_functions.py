@@ -2,34 +2,124 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from fastseq import functional as f
-from fastseq.bench.problems import Problem, Results
+from fastseq.bench.problems import LayerProblem, Results
+from fastseq.bench.shapes import TITLES
 from fastseq.bench.sides import LocalSide, UnavailableError
+from fastseq.bench.sides._settings import activation, check, window
 
 
-def functional(problem: Problem, *, training: bool, threads: int) -> LocalSide:
+class _Op(NamedTuple):
+    """An operation on a problem's arrays."""
+
+    forward: Callable[[bool], Any]  # takes whether backward comes after it
+    outputs: Callable[[Any], NDArray[Any]]  # of what forward has returned
+    backward: Callable[[Any], Results]
+
+
+def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
     """Follows fastseq's setting of threads, not `threads`, from call to call."""
-    if not hasattr(f, f"{problem.cell}_forward"):
-        raise UnavailableError(f"this revision has no {problem.cell}_forward")
-    forward = getattr(f, f"{problem.cell}_forward")
-    backward = getattr(f, f"{problem.cell}_backward")
-    arguments = (problem.x, problem.kernel, problem.recurrent_kernel, problem.bias)
+    names = tuple(layer.name for layer in problem.layers)
+    if names not in _OPS:
+        raise UnavailableError(f"has no {' and '.join(names)}")
+    for layer in problem.layers:
+        check(layer)
+    op = _OPS[names](problem)
+
+    def run() -> Any:
+        found = op.forward(pass_ == "training")
+        return found, op.backward(found) if pass_ == "training" else {}
+
+    return LocalSide(run, lambda raw: {"outputs": op.outputs(raw[0]), **raw[1]})
+
+
+def _recurrent(problem: LayerProblem) -> _Op:
+    cell = _CELLS[problem.layers[0].name]
+    if not hasattr(f, f"{cell}_forward"):
+        raise UnavailableError(f"this revision has no {cell}_forward")
+    forward, backward = getattr(f, f"{cell}_forward"), getattr(f, f"{cell}_backward")
+    arguments = (problem.x, *problem.weights.values())
     mask = {} if problem.mask is None else {"mask": problem.mask}
+    names = ("dx", *(f"d{name}" for name in problem.weights))
 
-    def predict() -> Any:
-        return forward(*arguments, **mask, save_workspace=False), None
+    def back(result: Any) -> Results:
+        gradients = backward(result.workspace, *arguments, **mask, doutputs=problem.doutputs)
+        return {name: getattr(gradients, name) for name in names}
 
-    def train() -> Any:
-        result = forward(*arguments, **mask)
-        return result, backward(result.workspace, *arguments, **mask, doutputs=problem.doutputs)
+    def ahead(training: bool) -> Any:
+        return forward(*arguments, **mask, **({} if training else {"save_workspace": False}))
 
-    def read(raw: Any) -> Results:
-        result, gradients = raw
-        results = {"outputs": result.outputs}
-        if gradients is not None:
-            results |= {name: getattr(gradients, name) for name in ("dx", "dkernel", "drecurrent_kernel", "dbias")}
-        return results
+    return _Op(ahead, lambda result: result.outputs, back)
 
-    return LocalSide(train if training else predict, read)
+
+def _convolution(problem: LayerProblem) -> _Op:
+    arguments = (problem.x, *problem.weights.values())
+    options: dict[str, Any] = {"activation": activation(problem.layers[0])}
+    return _Op(
+        lambda training: f.conv1d_forward(*arguments, **options),
+        lambda outputs: outputs,
+        lambda outputs: vars(f.conv1d_backward(outputs, problem.doutputs, *arguments, **options)),
+    )
+
+
+def _convolution_and_pooling(problem: LayerProblem) -> _Op:
+    arguments: Any = (problem.x, *problem.weights.values(), *window(problem.layers[1]))
+    options: dict[str, Any] = {"activation": activation(problem.layers[0])}
+    return _Op(
+        lambda training: f.conv1d_max_pool_forward(*arguments, **options, save_argmax=training),
+        lambda result: result.outputs,
+        lambda result: vars(f.conv1d_max_pool_backward(result, problem.doutputs, *arguments, **options)),
+    )
+
+
+def _max_pooling(problem: LayerProblem) -> _Op:
+    sizes, timesteps = window(problem.layers[0]), problem.x.shape[1]
+    return _Op(
+        lambda training: f.max_pool_forward(problem.x, *sizes, save_argmax=training),
+        lambda result: result.outputs,
+        lambda result: {"dx": f.max_pool_backward(result.argmax, problem.doutputs, timesteps, *sizes)},
+    )
+
+
+def _average_pooling(problem: LayerProblem) -> _Op:
+    sizes, timesteps = window(problem.layers[0]), problem.x.shape[1]
+    return _Op(
+        lambda training: f.average_pool_forward(problem.x, *sizes),
+        lambda outputs: outputs,
+        lambda outputs: {"dx": f.average_pool_backward(problem.doutputs, timesteps, *sizes)},
+    )
+
+
+def _dropout(problem: LayerProblem) -> _Op:
+    rate, seed = problem.layers[0].settings["rate"], (1, 0)
+    return _Op(
+        lambda training: f.dropout(problem.x, rate, seed) if training else problem.x,
+        lambda outputs: outputs,
+        lambda outputs: {"dx": f.dropout(problem.doutputs, rate, seed)},
+    )
+
+
+def _embedding(problem: LayerProblem) -> _Op:
+    (embeddings,) = problem.weights.values()
+    return _Op(
+        lambda training: f.embedding_forward(problem.x, embeddings),
+        lambda outputs: outputs,
+        lambda outputs: {"dembeddings": f.embedding_backward(problem.x, problem.doutputs, len(embeddings))},
+    )
+
+
+_CELLS = {name: cell for cell, name in TITLES.items()}
+_OPS: dict[tuple[str, ...], Callable[[LayerProblem], _Op]] = {
+    **{(name,): _recurrent for name in _CELLS},
+    ("Conv1D",): _convolution,
+    ("Conv1D", "MaxPooling1D"): _convolution_and_pooling,
+    ("MaxPooling1D",): _max_pooling,
+    ("AveragePooling1D",): _average_pooling,
+    ("Dropout",): _dropout,
+    ("Embedding",): _embedding,
+}

@@ -1,7 +1,9 @@
-"""ONNX Runtime's LSTM, GRU and RNN on its CPU provider, time first. It has no gradients of them."""
+"""ONNX Runtime's operators on its CPU provider: recurrent ones time first, the others channels first. No gradients."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,49 +11,222 @@ import onnxruntime as runtime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from fastseq.bench.problems import Problem
-from fastseq.bench.sides import LocalSide, UnavailableError
-from fastseq.bench.sides._gates import reorder
+from fastseq.bench.problems import Layer, LayerProblem, ModelProblem
+from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
+from fastseq.bench.sides._layouts import CONVOLUTION, RECURRENT, from_keras, permutation, reorder, to_keras
+from fastseq.bench.sides._settings import activation, check, number, window
 
-_OPERATORS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "RNN"}
+_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softmax": "Softmax"}
+_RECURRENT = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
 # Which of Keras's gates come in ONNX's places: i, f, c, o is i, o, f, c there; z, r, h is the same.
-_ORDER = {"lstm": (0, 3, 1, 2), "gru": (0, 1, 2), "simple_rnn": (0,)}
+_ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "SimpleRNN": (0,)}
 # Runtimes read models of older versions than the newest that the onnx package writes.
 _OPSET, _IR_VERSION = 14, 8
+_TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 
-def onnxruntime(problem: Problem, *, training: bool, threads: int) -> LocalSide:
-    """A session with a single node."""
-    if training:
-        raise UnavailableError("ONNX Runtime has no gradients of recurrent layers")
+def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+    """A session with a node or two for each layer."""
+    predict, graph = _session(problem.layers, list(problem.weights.values()), problem.x, threads)
+    x = from_keras(problem.x, graph.takes)
+    return LocalSide(lambda: predict(x), lambda outputs: {"outputs": to_keras(outputs, graph.gives)})
+
+
+def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> BatchesSide:
+    """A session of the whole model."""
+    (first, _), *_ = problem.batches
+    predict, graph = _session(problem.layers, list(problem.weights.values()), first, threads)
+    batches = [from_keras(x, graph.takes) for x, _ in problem.batches]
+    return BatchesSide(predict, batches, lambda outputs: {"outputs": outputs})
+
+
+def _session(
+    layers: Sequence[Layer], weights: Sequence[NDArray[np.float32]], x: NDArray[Any], threads: int
+) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], _Graph]:
+    """A function of such an input, in the layout of the graph."""
+    graph = _Graph(layers, weights, x.ndim)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = runtime.InferenceSession(_model(problem), options, providers=["CPUExecutionProvider"])
-    feed = {"X": np.ascontiguousarray(problem.x.swapaxes(0, 1))}
-    # (timesteps, directions, batch, units)
-    return LocalSide(lambda: session.run(["Y"], feed), lambda raw: {"outputs": raw[0][:, 0].swapaxes(0, 1)})
+    model = graph.model(from_keras(x, graph.takes))
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def predict(x: NDArray[Any]) -> NDArray[Any]:
+        (outputs,) = session.run([graph.last], {"x": x})
+        return outputs  # type: ignore[no-any-return]
+
+    return predict, graph
 
 
-def _model(problem: Problem) -> bytes:
-    order = _ORDER[problem.cell]
-    input_bias, recurrent_bias = problem.bias if problem.cell == "gru" else (problem.bias, np.zeros_like(problem.bias))
-    weights: dict[str, NDArray[Any]] = {
-        "W": reorder(problem.kernel, order).T[None],
-        "R": reorder(problem.recurrent_kernel, order).T[None],
-        "B": np.concatenate([reorder(input_bias, order), reorder(recurrent_bias, order)])[None],
-    }
-    attributes: dict[str, Any] = {"linear_before_reset": 1} if problem.cell == "gru" else {}
-    node = helper.make_node(
-        _OPERATORS[problem.cell], ["X", *weights], ["Y"], hidden_size=problem.shape.units, **attributes
-    )
-    batch, timesteps, inputs, units = problem.shape
-    graph = helper.make_graph(
-        [node],
-        problem.cell,
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [timesteps, batch, inputs])],
-        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [timesteps, 1, batch, units])],
-        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in weights.items()],
-    )
-    opset = helper.make_opsetid("", _OPSET)
-    model: bytes = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION).SerializeToString()
-    return model
+class _Graph:
+    """Nodes, each layer's after those of the layer before it.
+
+    Args:
+        layers: As Keras's, the first takes an input as Keras's.
+        weights: Of all of them, in Keras's order.
+        axes: How many the input has.
+
+    Attributes:
+        takes: The layout of inputs.
+        gives: That of outputs.
+        last: The name of the last layer's outputs so far.
+
+    Raises:
+        UnavailableError: A layer is not written here.
+    """
+
+    def __init__(self, layers: Sequence[Layer], weights: Sequence[NDArray[np.float32]], axes: int) -> None:
+        self.last = "x"
+        self.takes, self.gives = "", "BTC"[:axes]
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._weights: Iterator[NDArray[np.float32]] = iter(weights)
+        for layer in layers:
+            check(layer)
+            _NODES[layer.name](self, layer)
+        self.takes = self.takes or self.gives
+
+    def model(self, x: NDArray[Any]) -> bytes:
+        """The graph for such an input."""
+        graph = helper.make_graph(
+            self._nodes,
+            "layers",
+            [helper.make_tensor_value_info("x", _TYPES[x.dtype.name], x.shape)],
+            [helper.make_tensor_value_info(self.last, TensorProto.FLOAT, [None] * len(self.gives))],
+            self._constants,
+        )
+        opset = helper.make_opsetid("", _OPSET)
+        model: bytes = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION).SerializeToString()
+        return model
+
+    def arrange(self, layout: str) -> None:
+        """Puts the axes in this order; those of the input before anything is timed."""
+        self.takes = self.takes or layout
+        if self._nodes and layout != self.gives:
+            self.then("Transpose", perm=permutation(self.gives, layout))
+        self.gives = layout
+
+    def then(self, operator: str, *others: str | NDArray[Any], output: int = 0, **attributes: Any) -> None:
+        """A node whose first input is what there is, and which is what there is from then on."""
+        self.last = self.node(operator, self.last, *others, output=output, **attributes)
+
+    def node(self, operator: str, *inputs: str | NDArray[Any], output: int = 0, **attributes: Any) -> str:
+        """The name of an output, the first or another, of a node with these inputs, by name or constant."""
+        names = [one if isinstance(one, str) else self._constant(one) for one in inputs]
+        name = f"value {len(self._nodes)}"
+        self._nodes.append(helper.make_node(operator, names, [""] * output + [name], **attributes))
+        return name
+
+    def _constant(self, array: NDArray[Any]) -> str:
+        name = f"constant {len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.array(array, order="C"), name))
+        return name
+
+    def weights(self, count: int) -> list[NDArray[np.float32]]:
+        """The next ones."""
+        return list(itertools.islice(self._weights, count))
+
+
+def _activate(graph: _Graph, layer: Layer) -> None:
+    name = activation(layer)
+    if name == "linear":
+        return
+    if name not in _ACTIVATIONS:
+        raise UnavailableError(f"the activation {name} is not written for it")
+    graph.then(_ACTIVATIONS[name])
+
+
+def _dropout(graph: _Graph, layer: Layer) -> None:
+    """Nothing, in inference."""
+
+
+def _dense(graph: _Graph, layer: Layer) -> None:
+    kernel, bias = graph.weights(2)
+    graph.then("MatMul", kernel)
+    graph.then("Add", bias)
+    _activate(graph, layer)
+
+
+def _embedding(graph: _Graph, layer: Layer) -> None:
+    graph.arrange("BT")
+    (table,) = graph.weights(1)
+    graph.last = graph.node("Gather", table, graph.last)
+    graph.gives = "BTC"
+
+
+def _convolution(graph: _Graph, layer: Layer) -> None:
+    graph.arrange(CONVOLUTION)
+    kernel, bias = graph.weights(2)
+    graph.then("Conv", kernel.T, bias)
+    _activate(graph, layer)
+
+
+def _pooling(graph: _Graph, layer: Layer) -> None:
+    graph.arrange(CONVOLUTION)
+    size, strides = window(layer)
+    operator = {"MaxPooling1D": "MaxPool", "AveragePooling1D": "AveragePool"}[layer.name]
+    graph.then(operator, kernel_shape=[size], strides=[strides])
+
+
+def _recurrent(graph: _Graph, layer: Layer) -> None:
+    graph.arrange(RECURRENT)
+    attributes: dict[str, Any] = {}
+    directions = 1
+    if layer.name == "Bidirectional":
+        directions, layer = 2, layer.settings["layer"]
+        check(layer)
+        attributes["direction"] = "bidirectional"
+    if layer.name == "GRU":
+        attributes["linear_before_reset"] = 1
+    order = _ORDER[layer.name]
+    arrays = []
+    for _ in range(directions):
+        kernel, recurrent_kernel, bias = graph.weights(3)
+        input_bias, recurrent_bias = bias if layer.name == "GRU" else (bias, np.zeros_like(bias))
+        biases = np.concatenate([reorder(input_bias, order), reorder(recurrent_bias, order)])
+        arrays.append((reorder(kernel, order).T, reorder(recurrent_kernel, order).T, biases))
+    stacked = [np.stack(of) for of in zip(*arrays, strict=True)]
+    sequences = bool(layer.settings.get("return_sequences", False))
+    operator, units = _RECURRENT[layer.name], number(layer, "units")
+    graph.then(operator, *stacked, output=0 if sequences else 1, hidden_size=units, **attributes)
+    if sequences:  # (timesteps, directions, batch, units)
+        graph.then("Transpose", perm=(0, 2, 1, 3))
+        graph.then("Reshape", np.array([0, 0, -1]))
+    else:  # (directions, batch, units)
+        graph.then("Transpose", perm=(1, 0, 2))
+        graph.then("Reshape", np.array([0, -1]))
+        graph.gives = "BC"
+
+
+def _attention(graph: _Graph, layer: Layer) -> None:
+    """The formula of the package `attention`."""
+    graph.arrange("BTC")
+    x, node = graph.last, graph.node
+    last = node("Gather", x, np.array(-1), axis=1)
+    if layer.settings.get("score", "luong") == "luong":
+        (w,) = graph.weights(1)
+        scores = node("MatMul", node("MatMul", x, w), node("Unsqueeze", last, np.array([2])))
+    else:
+        v, w1, w2 = graph.weights(3)
+        of_last = node("Unsqueeze", node("MatMul", last, w1), np.array([1]))
+        scores = node("MatMul", node("Tanh", node("Add", of_last, node("MatMul", x, w2))), v)
+    weights = node("Transpose", node("Softmax", scores, axis=1), perm=(0, 2, 1))
+    context = node("Squeeze", node("MatMul", weights, x), np.array([1]))
+    (of_outputs,) = graph.weights(1)
+    graph.last = node("Tanh", node("MatMul", node("Concat", context, last, axis=1), of_outputs))
+    graph.gives = "BC"
+
+
+_NODES: dict[str, Callable[[_Graph, Layer], None]] = {
+    "Activation": _activate,
+    "Attention": _attention,
+    "AveragePooling1D": _pooling,
+    "Bidirectional": _recurrent,
+    "Conv1D": _convolution,
+    "Dense": _dense,
+    "Dropout": _dropout,
+    "Embedding": _embedding,
+    "GRU": _recurrent,
+    "LSTM": _recurrent,
+    "MaxPooling1D": _pooling,
+    "SimpleRNN": _recurrent,
+}

@@ -1,58 +1,176 @@
-"""torch.nn.LSTM, GRU and RNN, time first."""
+"""Layers and models written with torch.nn, run as they are: no torch.compile."""
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch as pytorch
+import torch
 from numpy.typing import NDArray
 
-from fastseq.bench.problems import Problem, Results
-from fastseq.bench.sides import LocalSide
-from fastseq.bench.sides._gates import inverse, reorder
-
-_MODULES = {"lstm": pytorch.nn.LSTM, "gru": pytorch.nn.GRU, "simple_rnn": pytorch.nn.RNN}
-# Which of Keras's gates come in torch's places: i, f, c, o is the same; z, r, h is r, z, n there. torch's GRU is the
-# one with reset_after.
-_ORDER = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "simple_rnn": (0,)}
+from fastseq.bench.problems import Layer, LayerProblem, ModelProblem, Results
+from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
+from fastseq.bench.sides._layouts import from_keras, to_keras
+from fastseq.bench.sides._settings import activation
+from fastseq.bench.sides._torch_modules import Stack
+from fastseq.bench.timing import time_runs
 
 
-def torch(problem: Problem, *, training: bool, threads: int) -> LocalSide:
-    """torch.nn.LSTM, GRU or RNN."""
-    pytorch.set_num_threads(threads)
-    order = _ORDER[problem.cell]
-    module = _MODULES[problem.cell](problem.shape.inputs, problem.shape.units)
-    input_bias, recurrent_bias = problem.bias if problem.cell == "gru" else (problem.bias, np.zeros_like(problem.bias))
-    parameters = [module.weight_ih_l0, module.weight_hh_l0, module.bias_ih_l0, module.bias_hh_l0]
-    values = [problem.kernel, problem.recurrent_kernel, input_bias, recurrent_bias]
-    with pytorch.no_grad():
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(pytorch.from_numpy(reorder(value, order).T))
-    module.train(training)
-    x = pytorch.from_numpy(np.ascontiguousarray(problem.x.swapaxes(0, 1))).requires_grad_(training)
-    doutputs = pytorch.from_numpy(np.ascontiguousarray(problem.doutputs.swapaxes(0, 1)))
+def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+    """torch.nn's layers, each on the layout it prefers: recurrent ones time first, convolutions channels first.
+
+    With Adam, torch.optim.Adam of Keras's settings, fused where torch has that on a CPU. An Embedding's gradient is
+    dense: Adam for the sparse ones leaves the moments of other rows alone and computes something else.
+    """
+    torch.set_num_threads(threads)
+    weights = {name: array.astype(np.float32) for name, array in problem.weights.items()}
+    stack = Stack(problem.layers, list(weights.values()), problem.x.ndim)
+    stack.train(pass_ != "forward")
+    parameters = list(stack.parameters())
+    x = torch.from_numpy(from_keras(problem.x, stack.takes))
+    doutputs = torch.from_numpy(from_keras(problem.doutputs, stack.gives))
+    sources = [x.requires_grad_(pass_ != "forward")] if problem.differentiable else []
 
     def predict() -> Any:
-        with pytorch.inference_mode():
-            return [module(x)[0]]
+        with torch.inference_mode():
+            return [stack(x)]
 
     def train() -> Any:
-        outputs = module(x)[0]
-        return [outputs, *pytorch.autograd.grad(outputs, [x, *parameters], doutputs)]
+        outputs = stack(x)
+        return [outputs, *torch.autograd.grad(outputs, [*sources, *parameters], doutputs)]
+
+    def step() -> Any:
+        for tensor in (*sources, *parameters):
+            tensor.grad = None
+        outputs = stack(x)
+        outputs.backward(doutputs)
+        optimizer.step()
+        return [outputs, *(source.grad for source in sources), *parameters]
 
     def read(tensors: list[Any]) -> Results:
-        arrays = [tensor.detach().numpy() for tensor in tensors]
-        results: Results = {"outputs": arrays[0].swapaxes(0, 1)}
-        if training:
-            dkernel, drecurrent_kernel, dinput_bias, drecurrent_bias = (_to_keras(a, order) for a in arrays[2:])
-            results["dx"] = arrays[1].swapaxes(0, 1)
-            results["dkernel"], results["drecurrent_kernel"] = dkernel, drecurrent_kernel
-            results["dbias"] = np.stack([dinput_bias, drecurrent_bias]) if problem.cell == "gru" else dinput_bias
+        outputs, *others = tensors
+        results: Results = {"outputs": to_keras(outputs.detach().numpy(), stack.gives)}
+        if others and sources:
+            results["dx"] = to_keras(others.pop(0).numpy(), stack.takes)
+        if others:
+            names = [f"d{name}" if pass_ == "training" else name for name in weights]
+            results |= dict(zip(names, stack.to_keras(others), strict=True))
         return results
 
-    return LocalSide(train if training else predict, read)
+    if pass_ == "adam":
+        optimizer = _adam(parameters, {})
+    return LocalSide({"forward": predict, "training": train, "adam": step}[pass_], read)
 
 
-def _to_keras(gradient: NDArray[Any], order: tuple[int, ...]) -> NDArray[Any]:
-    return reorder(gradient.T, inverse(order))
+@dataclass(frozen=True)
+class _ModelSide:
+    """A step: the gradients of the batch before are dropped, then forward, backward and the optimizer.
+
+    Recurrent layers have two biases where Keras's have one, so that the bias learns twice as fast. What Keras does
+    besides, the mean of the loss and the accuracy so far, is not done here.
+    """
+
+    stack: Stack
+    batches: Sequence[tuple[torch.Tensor, torch.Tensor]]
+    weights: Sequence[str]
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    optimizer: torch.optim.Optimizer
+
+    def results(self) -> Results:
+        """The loss of the first batch without dropout, and its gradients by all weights."""
+        self.stack.eval()
+        x, y = self.batches[0]
+        loss = self.loss(self.stack(x), y)
+        gradients = torch.autograd.grad(loss, list(self.stack.parameters()))
+        self.stack.train()
+        arrays = self.stack.to_keras(gradients)
+        by_name = {f"the gradient by {name}": array for name, array in zip(self.weights, arrays, strict=True)}
+        return {"the loss": loss.detach().numpy(), **by_name}
+
+    def turn(self, runs: int) -> list[float]:
+        """Trains on the next batches."""
+        return time_runs(self._step, runs)
+
+    @functools.cached_property
+    def _endless(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return itertools.cycle(self.batches)
+
+    def _step(self) -> None:
+        x, y = next(self._endless)
+        self.optimizer.zero_grad()
+        self.loss(self.stack(x), y).backward()
+        self.optimizer.step()
+
+
+def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> _ModelSide | BatchesSide:
+    """The model in torch.nn; to train it, with a loss of logits, as torch's are."""
+    torch.set_num_threads(threads)
+    training = pass_ == "training"
+    layers = _without_last_activation(problem.layers, problem.loss) if training else problem.layers
+    stack = Stack(layers, list(problem.weights.values()), problem.batches[0][0].ndim)
+    if not training:
+        return _predicting(stack.eval(), [x for x, _ in problem.batches])
+    name, settings = problem.optimizer
+    batches = [
+        (torch.from_numpy(from_keras(x, stack.takes)), torch.from_numpy(y.astype(np.float32)))
+        for x, y in problem.batches
+    ]
+    optimizer = _OPTIMIZERS[name](list(stack.parameters()), settings)
+    return _ModelSide(stack, batches, list(problem.weights), _LOSSES[problem.loss][1], optimizer)
+
+
+def _predicting(stack: Stack, inputs: Sequence[NDArray[Any]]) -> BatchesSide:
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return stack(x)
+
+    batches = [torch.from_numpy(from_keras(x, stack.takes)) for x in inputs]
+    return BatchesSide(predict, batches, lambda outputs: {"outputs": outputs.numpy()})
+
+
+def _binary_crossentropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.binary_cross_entropy_with_logits(outputs, y.reshape(outputs.shape))
+
+
+def _mse(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.mse_loss(outputs, y.reshape(outputs.shape))
+
+
+# By Keras's name: the activation that is part of the loss, and the loss.
+_LOSSES: Mapping[str, tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {
+    "categorical_crossentropy": ("softmax", torch.nn.functional.cross_entropy),
+    "binary_crossentropy": ("sigmoid", _binary_crossentropy),
+    "mse": ("linear", _mse),
+}
+
+
+def _without_last_activation(layers: Sequence[Layer], loss: str) -> list[Layer]:
+    if loss not in _LOSSES:
+        raise UnavailableError(f"the loss {loss} is not written for it")
+    *others, last = layers
+    if activation(last) != _LOSSES[loss][0]:
+        raise UnavailableError(f"the loss {loss} after {activation(last)} is not written for it")
+    return [*others, replace(last, settings={**last.settings, "activation": "linear"})]
+
+
+def _adam(parameters: list[Any], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    options = {
+        "lr": settings.get("learning_rate", 1e-3),
+        "betas": (settings.get("beta_1", 0.9), settings.get("beta_2", 0.999)),
+        "eps": settings.get("epsilon", 1e-7),
+    }
+    try:
+        return torch.optim.Adam(parameters, **options, fused=True)
+    except RuntimeError:  # torch before 2.4 has none on a CPU
+        return torch.optim.Adam(parameters, **options)
+
+
+def _rmsprop(parameters: list[Any], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(parameters, lr=settings["learning_rate"], alpha=settings["rho"], eps=settings["epsilon"])
+
+
+_OPTIMIZERS = {"Adam": _adam, "RMSprop": _rmsprop}

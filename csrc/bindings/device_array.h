@@ -1,0 +1,66 @@
+// Arrays in a GPU's memory, ours and others'.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fastseq/array.h"
+#include "fastseq/cuda.h"
+
+namespace fastseq::bindings {
+
+namespace py = pybind11;
+
+// A block of a device's memory, given back in the order of the stream it was taken in.
+class DeviceMemory {
+ public:
+  // `stream_owner` is what keeps the stream alive, or None.
+  DeviceMemory(size_t bytes, int device, cuda::Stream stream, py::object stream_owner);
+  ~DeviceMemory();
+  DeviceMemory(const DeviceMemory&) = delete;
+  DeviceMemory& operator=(const DeviceMemory&) = delete;
+
+  void* get() const { return data_; }
+  int device() const { return device_; }
+  cuda::Stream stream() const { return stream_; }
+
+ private:
+  void* data_ = nullptr;
+  int device_;
+  cuda::Stream stream_;
+  PyObject* stream_owner_;  // null for None, so that Python need not be there at the end
+};
+
+// What the ops return where no framework's array is wanted: owns its memory, and hands itself over by DLPack and by
+// __cuda_array_interface__.
+class DeviceArray {
+ public:
+  DeviceArray(DType dtype, std::vector<int64_t> shape, std::shared_ptr<const DeviceMemory> memory)
+      : dtype_(dtype), shape_(std::move(shape)), memory_(std::move(memory)) {}
+
+  py::tuple shape() const { return py::cast(shape_); }
+  std::string dtype() const;
+  py::tuple dlpack_device() const { return py::make_tuple(static_cast<int>(2), memory_->device()); }
+  py::capsule dlpack(const py::object& stream, const py::object& max_version, const py::object& device,
+                     const py::object& copy) const;
+  py::dict cuda_array_interface() const;
+
+ private:
+  DType dtype_;
+  std::vector<int64_t> shape_;
+  std::shared_ptr<const DeviceMemory> memory_;
+};
+
+// Somebody else's array as `exported` describes it: a DLPack capsule, whose array is kept alive by the capsule, or the
+// dict of a __cuda_array_interface__. What is queued on `stream` waits for what the dict's stream has still to do.
+// `dtypes` is what an error says of a dtype that no op takes.
+Array view_exported(const char* name, const py::object& exported, const char* dtypes, cuda::Stream stream);
+
+// A stream by DLPack's numbers, which are CUDA's handles: 1 is the legacy default stream, 2 that of the thread.
+inline cuda::Stream stream_of(uintptr_t number) { return reinterpret_cast<cuda::Stream>(number); }
+
+}  // namespace fastseq::bindings

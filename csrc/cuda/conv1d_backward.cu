@@ -1,0 +1,311 @@
+// Conv1D backward: dz = doutputs a'(z), where pooled at the timesteps that the outputs are from; dx, patches of dz
+// times the kernel turned round; dkernel, patches of x, transposed, times dz; dbias, the sum of dz.
+//
+// The sums over all timesteps, which are many to few results, fall into parts that different blocks compute and a last
+// kernel adds up in order. How many there are follows from dimensions alone.
+#include <algorithm>
+#include <numeric>
+
+#include "activations.cuh"
+#include "conv1d_checks.h"
+#include "conv1d_patches.cuh"
+#include "float_types.h"
+#include "max_pool.cuh"
+#include "scratch.h"
+
+namespace fastseq::cuda {
+namespace {
+
+// Parts of the sum over `depth` for so many tiles of results: enough blocks to keep a GPU busy, each with enough to do.
+struct Parts {
+  int64_t count;
+  int64_t length;  // but for the last ones, which may be shorter or empty
+
+  Parts(int64_t depth, int64_t tiles) {
+    constexpr int64_t kBlocks = 512;
+    constexpr int64_t kLeastLength = 256;
+    count = std::max<int64_t>(1, std::min(kBlocks / std::max<int64_t>(1, tiles), depth / kLeastLength));
+    length = ((depth + count - 1) / count + kStage - 1) / kStage * kStage;
+  }
+};
+
+constexpr int kSumColumns = 32;  // of a block of sum_columns: a thread each, and kSumRows threads share a column
+constexpr int kSumRows = 8;
+
+Parts kernel_parts(const Conv1dPlan& plan) {
+  const Conv1dDims& d = plan.dims;
+  const int64_t groups = plan.options.groups;
+  return Parts(d.batch * d.convolved, groups * tiles_of(d.width * d.channels / groups, d.filters / groups));
+}
+
+Parts bias_parts(const Conv1dPlan& plan) {
+  const Conv1dDims& d = plan.dims;
+  return Parts(d.batch * d.convolved, (d.filters + kSumColumns - 1) / kSumColumns);
+}
+
+struct BackwardScratch {
+  float* dz;           // (B, T', F), unless doutputs are that already
+  float* kernel_sums;  // (parts, K, C/G, F)
+  float* bias_sums;    // (parts, F)
+
+  static bool needs_dz(const Conv1dPlan& plan) {
+    return plan.options.pooled || plan.options.activation != Activation::kLinear ||
+           plan.dims.dtype != DType::kFloat32;
+  }
+  BackwardScratch(const Conv1dPlan& plan, Scratch scratch, size_t* used = nullptr) {
+    const Conv1dDims& d = plan.dims;
+    const int64_t weights = d.width * d.channels / plan.options.groups * d.filters;
+    dz = scratch.take<float>(needs_dz(plan) ? d.batch * d.convolved * d.filters : 0);
+    kernel_sums = scratch.take<float>(kernel_parts(plan).count * weights);
+    bias_sums = scratch.take<float>(bias_parts(plan).count * d.filters);
+    if (used) *used = scratch.used();
+  }
+};
+
+template <class T>
+struct ThroughActivation {
+  const T* doutputs;
+  const T* outputs;
+  Activation activation;
+
+  __device__ float operator()(int64_t i) const {
+    return to_float(doutputs[i]) * slope(activation, to_float(outputs[i]));
+  }
+};
+
+template <class T>
+__global__ void find_dz(int64_t count, const ThroughActivation<T> gradient, float* dz) {
+  const int64_t grid = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += grid) dz[i] = gradient(i);
+}
+
+// Rows of dx whose steps leave the same remainder by the strides s see the same taps: step t gets
+// dz[(t + p - k d) / s] kernel[k]^T from those k for which that is whole, which are every s / gcd(s, d)-th. So there is
+// a product for each remainder and group, of (B T/s, taps F/G) and (taps F/G, C/G). Those without taps give zeros.
+template <class T>
+struct InputGradient {
+  static constexpr Depth kDepthOfA = Depth::kColumns;
+  static constexpr Depth kDepthOfB = Depth::kColumns;
+
+  int64_t products, rows, columns;
+  Patches<float> dz;  // of the first group, as is the next; for all taps
+  Patches<T> kernel;
+  int64_t groups, strides, dilation_rate, padding_before;
+  T* dx;
+  int64_t timesteps, channels;
+  bool dx_by_four;
+
+  InputGradient(const Conv1dPlan& plan, const Conv1dInputs& in, const float* the_dz, T* the_dx)
+      : products(0),
+        rows(0),
+        columns(plan.dims.channels / plan.options.groups),
+        dz(the_dz, plan.dims.batch, 0, plan.dims.width, plan.dims.filters / plan.options.groups, plan.dims.convolved,
+           plan.dims.filters),
+        kernel(in.kernel.as<T>(), 1, columns, plan.dims.width, dz.elements, plan.dims.width * columns,
+               plan.dims.filters),
+        groups(plan.options.groups),
+        strides(plan.options.strides),
+        dilation_rate(plan.options.dilation_rate),
+        padding_before(plan.dims.padding_before),
+        dx(the_dx),
+        timesteps(plan.dims.timesteps),
+        channels(plan.dims.channels),
+        dx_by_four(lies_by_four(the_dx, columns, channels)) {
+    dz.positions = (timesteps + strides - 1) / strides;
+    rows = plan.dims.batch * dz.positions;
+    products = std::min(strides, timesteps) * groups;
+    const int64_t common = std::gcd(strides, dilation_rate);
+    dz.tap_step = -dilation_rate / common;
+    kernel.tap_step = strides / common * columns;
+  }
+
+  __device__ Product<float, T> product(int64_t number) const {
+    const int64_t group = number % groups;
+    const int64_t padded_step = number / groups + padding_before;  // the first of those with this remainder
+    const int64_t tap_step = kernel.tap_step / columns;
+    const int64_t most = tap_step < kernel.taps ? tap_step : kernel.taps;
+    int64_t first_tap = 0;
+    for (int64_t left = padded_step % strides; first_tap < most && left != 0; ++first_tap) {
+      left -= dilation_rate % strides;
+      if (left < 0) left += strides;
+    }
+    Product<float, T> one{dz, kernel, 0, 0};
+    one.a.data += group * dz.elements;
+    one.b.data += group * dz.elements;
+    one.a.start = (padded_step - first_tap * dilation_rate) / strides;
+    one.b.start = first_tap * columns;
+    one.a.taps = one.b.taps = first_tap < most ? (kernel.taps - 1 - first_tap) / tap_step + 1 : 0;
+    one.end = one.a.taps * dz.elements;
+    return one;
+  }
+
+  __device__ void store(int64_t number, int64_t row, int64_t column, int64_t count, const float* sums) const {
+    const int64_t b = row / dz.positions;
+    const int64_t t = number / groups + row % dz.positions * strides;
+    if (t >= timesteps) return;
+    store_four(dx + (b * timesteps + t) * channels + number % groups * columns + column, count, dx_by_four, sums);
+  }
+};
+
+// A product for each part of the sum and group: (K C/G, part of B T') (part of B T', F/G).
+template <class T>
+struct KernelGradient {
+  static constexpr Depth kDepthOfA = Depth::kRows;
+  static constexpr Depth kDepthOfB = Depth::kRows;
+
+  int64_t products, rows, columns;
+  Patches<T> x;  // of the first group, as is the next
+  Patches<float> dz;
+  int64_t groups, length;
+  float* sums_of_parts;
+  int64_t filters;
+  bool sums_by_four;
+
+  KernelGradient(const Conv1dPlan& plan, const Conv1dInputs& in, const float* the_dz, const Parts& parts, float* sums)
+      : products(plan.options.groups * parts.count),
+        rows(plan.dims.width * plan.dims.channels / plan.options.groups),
+        columns(plan.dims.filters / plan.options.groups),
+        x(patches_of_x<T>(plan, in)),
+        dz(Patches<float>::rows_of(the_dz, plan.dims.batch * plan.dims.convolved, columns, plan.dims.filters)),
+        groups(plan.options.groups),
+        length(parts.length),
+        sums_of_parts(sums),
+        filters(plan.dims.filters),
+        sums_by_four(lies_by_four(sums, columns, filters)) {}
+
+  __device__ Product<T, float> product(int64_t number) const {
+    const int64_t group = number % groups;
+    const int64_t begin = number / groups * length;
+    Product<T, float> one{x, dz, begin, begin + length < dz.positions ? begin + length : dz.positions};
+    one.a.data += group * x.elements;
+    one.b.data += group * columns;
+    return one;
+  }
+
+  __device__ void store(int64_t number, int64_t row, int64_t column, int64_t count, const float* sums) const {
+    const int64_t part = number / groups;
+    store_four(sums_of_parts + (part * rows + row) * filters + number % groups * columns + column, count, sums_by_four,
+               sums);
+  }
+};
+
+// sums (parts, columns): of each part of the rows.
+__global__ void sum_columns(int64_t rows, int64_t columns, int64_t parts, int64_t length, const float* from,
+                            float* sums) {
+  float* const shared = shared_memory();
+  const int64_t across = (columns + kSumColumns - 1) / kSumColumns;
+  const int own = static_cast<int>(threadIdx.x) / kSumColumns;
+  for (int64_t block = blockIdx.x; block < across * parts; block += gridDim.x) {
+    const int64_t part = block / across;
+    const int64_t column = block % across * kSumColumns + threadIdx.x % kSumColumns;
+    const int64_t end = (part + 1) * length < rows ? (part + 1) * length : rows;
+    float sum = 0.0F;
+    if (column < columns)
+      for (int64_t row = part * length + own; row < end; row += kSumRows) sum += from[row * columns + column];
+    shared[threadIdx.x] = sum;
+    sync_block();
+    if (own == 0 && column < columns) {
+      for (int i = 1; i < kSumRows; ++i) sum += shared[i * kSumColumns + static_cast<int>(threadIdx.x)];
+      sums[part * columns + column] = sum;
+    }
+    sync_block();
+  }
+}
+
+// to (count) from sums (parts, count).
+template <class T>
+__global__ void add_parts(int64_t parts, int64_t count, const float* sums, T* to) {
+  const int64_t grid = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += grid) {
+    float sum = 0.0F;
+    for (int64_t part = 0; part < parts; ++part) sum += sums[part * count + i];
+    round_to(sum, &to[i]);
+  }
+}
+
+constexpr unsigned kElementThreads = 256;
+
+template <class T>
+class Backward {
+ public:
+  Backward(const Conv1dPlan& plan, const Conv1dInputs& in, const Conv1dOutputs& out, const Array& doutputs,
+           void* scratch, Stream stream)
+      : plan_(plan), in_(in), out_(out), doutputs_(doutputs), scratch_(plan, Scratch(scratch)), stream_(stream) {}
+
+  Status run(const Conv1dGradients& gradients) const {
+    const Conv1dDims& d = plan_.dims;
+    const float* dz = nullptr;
+    FASTSEQ_RETURN_IF_ERROR(prepare_dz(&dz));
+    if (gradients.dx.present)
+      FASTSEQ_RETURN_IF_ERROR(run_products("convolution's input gradient",
+                                           InputGradient<T>(plan_, in_, dz, gradients.dx.as<T>()), stream_));
+    const Parts parts = kernel_parts(plan_);
+    FASTSEQ_RETURN_IF_ERROR(run_products(
+        "convolution's kernel gradient", KernelGradient<T>(plan_, in_, dz, parts, scratch_.kernel_sums), stream_));
+    FASTSEQ_RETURN_IF_ERROR(add(parts, d.width * d.channels / plan_.options.groups * d.filters, scratch_.kernel_sums,
+                                gradients.dkernel.as<T>()));
+    return gradients.dbias.present ? find_dbias(dz, gradients.dbias.as<T>()) : Status();
+  }
+
+ private:
+  Status prepare_dz(const float** dz) const {
+    const Conv1dDims& d = plan_.dims;
+    *dz = doutputs_.as<float>();
+    if (!BackwardScratch::needs_dz(plan_)) return {};
+    *dz = scratch_.dz;
+    const ThroughActivation<T> gradient{doutputs_.as<T>(), out_.outputs.as<T>(), plan_.options.activation};
+    if (plan_.options.pooled)
+      return run_give_to_maxima(d.pool, plan_.options.pool, out_.argmax, gradient, scratch_.dz, stream_);
+    const int64_t count = d.batch * d.convolved * d.filters;
+    if (count == 0) return {};
+    return launch("convolution's dz", find_dz<T>, {blocks_for(count, kElementThreads), kElementThreads}, stream_, count,
+                  gradient, scratch_.dz);
+  }
+
+  Status find_dbias(const float* dz, T* dbias) const {
+    const Conv1dDims& d = plan_.dims;
+    const Parts parts = bias_parts(plan_);
+    constexpr unsigned kThreads = kSumColumns * kSumRows;
+    const int64_t blocks = parts.count * ((d.filters + kSumColumns - 1) / kSumColumns);
+    FASTSEQ_RETURN_IF_ERROR(launch("convolution's bias gradient", sum_columns,
+                                   {blocks_for(blocks, 1), kThreads, 1, kThreads * sizeof(float)}, stream_,
+                                   d.batch * d.convolved, d.filters, parts.count, parts.length, dz,
+                                   scratch_.bias_sums));
+    return add(parts, d.filters, scratch_.bias_sums, dbias);
+  }
+
+  Status add(const Parts& parts, int64_t count, const float* sums, T* to) const {
+    if (count == 0) return {};
+    return launch("convolution's gradient sums", add_parts<T>, {blocks_for(count, kElementThreads), kElementThreads},
+                  stream_, parts.count, count, sums, to);
+  }
+
+  const Conv1dPlan& plan_;
+  const Conv1dInputs& in_;
+  const Conv1dOutputs& out_;
+  const Array& doutputs_;
+  const BackwardScratch scratch_;
+  const Stream stream_;
+};
+
+}  // namespace
+
+Status conv1d_plan_backward(const Conv1dInputs& inputs, const Conv1dOptions& options, Precision precision,
+                            Conv1dPlan* plan) {
+  *plan = {};
+  plan->options = options;
+  plan->precision = precision;
+  FASTSEQ_RETURN_IF_ERROR(check_conv1d_inputs(inputs, options, Floats::kCuda, &plan->dims));
+  (void)BackwardScratch(*plan, Scratch(nullptr), &plan->scratch_bytes);
+  return {};
+}
+
+Status conv1d_backward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs,
+                       const Array& doutputs, const Conv1dGradients& gradients, void* scratch, Stream stream) {
+  FASTSEQ_RETURN_IF_ERROR(check_conv1d_gradients(outputs, doutputs, gradients, plan.options, plan.dims));
+  return with_float_type(plan.dims.dtype, [&](auto zero) {
+    return Backward<decltype(zero)>(plan, inputs, outputs, doutputs, scratch, stream).run(gradients);
+  });
+}
+
+}  // namespace fastseq::cuda

@@ -1,0 +1,81 @@
+// float16 and bfloat16 as float32 and back: to the nearest, ties to even, as everybody rounds. By the bits alone, so that
+// no header of the toolkit's is needed; memory takes longer.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "fastseq/array.h"
+#include "fastseq/cuda.h"
+
+namespace fastseq::cuda {
+
+__device__ inline float float_of_bits(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+__device__ inline uint32_t bits_of_float(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+// What arrays of half types are made of.
+struct BFloat16 {
+  uint16_t bits;
+};
+struct Float16 {
+  uint16_t bits;
+};
+
+__device__ inline float to_float(float value) { return value; }
+
+__device__ inline float to_float(BFloat16 value) { return float_of_bits(static_cast<uint32_t>(value.bits) << 16); }
+
+__device__ inline float to_float(Float16 value) {
+  const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000U) << 16;
+  const uint32_t magnitude = value.bits & 0x7fffU;
+  if (magnitude >= 0x7c00U) return float_of_bits(sign | 0x7f800000U | (magnitude & 0x3ffU) << 13);  // infinite, NaN
+  // The exponent as float32 counts it, by a product, which is exact for subnormal numbers too.
+  const float scaled = float_of_bits(magnitude << 13) * float_of_bits(0x77800000U);  // 2^112
+  return float_of_bits(sign | bits_of_float(scaled));
+}
+
+// The nearest value of the type of `to`.
+__device__ inline void round_to(float value, float* to) { *to = value; }
+
+__device__ inline void round_to(float value, BFloat16* to) {
+  const uint32_t bits = bits_of_float(value);
+  const bool is_nan = (bits & 0x7fffffffU) > 0x7f800000U;
+  // Half a unit in the last place less one, and one more where the number below is odd. A NaN stays one.
+  const uint32_t rounded = is_nan ? bits | 0x400000U : bits + 0x7fffU + (bits >> 16 & 1U);
+  to->bits = static_cast<uint16_t>(rounded >> 16);
+}
+
+__device__ inline void round_to(float value, Float16* to) {
+  const uint32_t bits = bits_of_float(value);
+  const uint32_t sign = bits >> 16 & 0x8000U;
+  const uint32_t magnitude = bits & 0x7fffffffU;
+  uint32_t half;
+  if (magnitude > 0x7f800000U) {
+    half = 0x7e00U;  // NaN
+  } else if (magnitude >= 0x477ff000U) {
+    half = 0x7c00U;  // 65520 and more
+  } else if (magnitude >= 0x38800000U) {  // 2^-14: normal
+    half = (magnitude - 0x38000000U + 0xfffU + (magnitude >> 13 & 1U)) >> 13;
+  } else {
+    // Added to 0.5, whose last place is worth 2^-24, the least subnormal number.
+    half = bits_of_float(float_of_bits(magnitude) + 0.5F) - 0x3f000000U;
+  }
+  to->bits = static_cast<uint16_t>(sign | half);
+}
+
+// Of whole arrays: `count` elements of `from`, which is float32 or of a half type, and back. Queued on the stream.
+Status convert_to_float(const void* from, DType dtype, int64_t count, float* to, Stream stream);
+Status convert_from_float(const float* from, DType dtype, int64_t count, void* to, Stream stream);
+
+}  // namespace fastseq::cuda

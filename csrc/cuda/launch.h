@@ -1,0 +1,51 @@
+// Launches of kernels, and CUDA's errors as Status.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <string>
+
+#include "fastseq/cuda.h"
+#include "fastseq/status.h"
+
+namespace fastseq::cuda {
+
+// "recurrent kernel: too many resources requested for launch"
+Status cuda_status(const char* what, cudaError_t error);
+
+struct LaunchShape {
+  dim3 grid = 1;
+  unsigned threads = 1;  // of a block
+  unsigned cluster = 1;  // blocks in a cluster, in the grid's x
+  size_t shared_bytes = 0;
+};
+
+// The grid of one thread for each of `count` things, in blocks of `threads`; at most what a grid may have: loop on.
+unsigned blocks_for(int64_t count, unsigned threads);
+
+template <class... Parameters, class... Arguments>
+Status launch(const char* what, void (*kernel)(Parameters...), const LaunchShape& shape, Stream stream,
+              const Arguments&... arguments) {
+  constexpr size_t kSharedWithoutAsking = 48 * 1024;
+  if (shape.shared_bytes > kSharedWithoutAsking) {
+    const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                   static_cast<int>(shape.shared_bytes));
+    if (error != cudaSuccess) return cuda_status(what, error);
+  }
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = shape.cluster;
+  attribute.val.clusterDim.y = 1;
+  attribute.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = shape.grid;
+  config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = static_cast<cudaStream_t>(stream);
+  config.attrs = &attribute;
+  config.numAttrs = shape.cluster > 1 ? 1 : 0;
+  return cuda_status(what, cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...));
+}
+
+}  // namespace fastseq::cuda

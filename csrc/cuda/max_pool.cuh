@@ -1,0 +1,126 @@
+// The kernels of max pooling: a thread for every output forward, for every element of the gradient backward.
+#pragma once
+
+#include <cstdint>
+
+#include "convert.cuh"
+#include "device.cuh"
+#include "fastseq/pool.h"
+#include "launch.h"
+
+namespace fastseq::cuda {
+
+// Positions in windows, of the dtype that max_pool_index_dtype names.
+struct Positions {
+  void* data;
+  int bytes;  // of each
+
+  __device__ int64_t at(int64_t i) const {
+    if (bytes == 1) return static_cast<const uint8_t*>(data)[i];
+    if (bytes == 2) return static_cast<const uint16_t*>(data)[i];
+    return static_cast<const int32_t*>(data)[i];
+  }
+  __device__ void set(int64_t i, int64_t position) const {
+    if (bytes == 1)
+      static_cast<uint8_t*>(data)[i] = static_cast<uint8_t>(position);
+    else if (bytes == 2)
+      static_cast<uint16_t*>(data)[i] = static_cast<uint16_t>(position);
+    else
+      static_cast<int32_t*>(data)[i] = static_cast<int32_t>(position);
+  }
+};
+
+inline Positions positions_of(const Array& argmax, const PoolOptions& options) {
+  return {argmax.data, static_cast<int>(dtype_bytes(max_pool_index_dtype(options.pool_size)))};
+}
+
+struct Windows {
+  int64_t batch, timesteps, channels, pooled;
+  int64_t before, pool_size, strides;
+
+  Windows(const PoolDims& d, const PoolOptions& options)
+      : batch(d.batch),
+        timesteps(d.timesteps),
+        channels(d.channels),
+        pooled(d.pooled),
+        before(d.before),
+        pool_size(options.pool_size),
+        strides(options.strides) {}
+
+  // The first timestep of window p, which may be one of the padding.
+  __device__ int64_t begin(int64_t p) const { return p * strides - before; }
+  // The windows that have timestep t: from the first to before the last.
+  __device__ int64_t first_with(int64_t t) const {
+    const int64_t too_early = t + before - pool_size;  // the last begin that is
+    return too_early < 0 ? 0 : too_early / strides + 1;
+  }
+  __device__ int64_t last_with(int64_t t) const {
+    const int64_t last = (t + before) / strides + 1;
+    return last < pooled ? last : pooled;
+  }
+};
+
+// The lowest finite number.
+template <class T>
+constexpr float kLowest = -0x1.fffffep127F;
+template <>
+inline constexpr float kLowest<Float16> = -65504.0F;
+template <>
+inline constexpr float kLowest<BFloat16> = -0x1.fep127F;
+
+constexpr unsigned kPoolThreads = 256;
+
+template <class T>
+__global__ void take_maxima(const Windows windows, const T* x, T* outputs, const Positions argmax) {
+  const int64_t count = windows.batch * windows.pooled * windows.channels;
+  const int64_t grid = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += grid) {
+    const int64_t channel = i % windows.channels;
+    const int64_t p = i / windows.channels % windows.pooled;
+    const int64_t b = i / windows.channels / windows.pooled;
+    const int64_t begin = windows.begin(p);
+    const int64_t first = begin < 0 ? 0 : begin;
+    const int64_t end = begin + windows.pool_size < windows.timesteps ? begin + windows.pool_size : windows.timesteps;
+    float greatest = kLowest<T>;
+    int64_t taken = first;
+    for (int64_t t = first; t < end; ++t) {
+      const float value = to_float(x[(b * windows.timesteps + t) * windows.channels + channel]);
+      if (value > greatest) {
+        greatest = value;
+        taken = t;
+      }
+    }
+    round_to(greatest, &outputs[i]);
+    if (argmax.data) argmax.set(i, taken - begin);
+  }
+}
+
+// gradient(i) is the loss's by output i, float32. What several windows give is added up window by window.
+template <class Gradient, class T>
+__global__ void give_to_maxima(const Windows windows, const Positions argmax, const Gradient gradient, T* dx) {
+  const int64_t count = windows.batch * windows.timesteps * windows.channels;
+  const int64_t grid = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += grid) {
+    const int64_t channel = i % windows.channels;
+    const int64_t t = i / windows.channels % windows.timesteps;
+    const int64_t b = i / windows.channels / windows.timesteps;
+    const int64_t last = windows.last_with(t);
+    float sum = 0.0F;
+    for (int64_t p = windows.first_with(t); p < last; ++p) {
+      const int64_t output = (b * windows.pooled + p) * windows.channels + channel;
+      if (argmax.at(output) == t - windows.begin(p)) sum += gradient(output);
+    }
+    round_to(sum, &dx[i]);
+  }
+}
+
+template <class Gradient, class T>
+Status run_give_to_maxima(const PoolDims& d, const PoolOptions& options, const Array& argmax, const Gradient& gradient,
+                          T* dx, Stream stream) {
+  const int64_t count = d.batch * d.timesteps * d.channels;
+  if (count == 0) return {};
+  return launch("max pooling's gradient", give_to_maxima<Gradient, T>, {blocks_for(count, kPoolThreads), kPoolThreads},
+                stream, Windows(d, options), positions_of(argmax, options), gradient, dx);
+}
+
+}  // namespace fastseq::cuda

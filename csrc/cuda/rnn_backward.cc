@@ -1,0 +1,204 @@
+// A recurrent op backward: the time loop gives dz, the gradient before the gates' activations; everything else is products
+// of it for all steps at once.
+#include <cuda_runtime.h>
+
+#include "cell.h"
+#include "launch.h"
+#include "products.h"
+#include "rnn_checks.h"
+#include "rnn_loop.h"
+#include "rnn_scratch.h"
+#include "rows.h"
+
+namespace fastseq::cuda {
+namespace {
+
+struct Pieces {
+  Pieces(const RnnPlan& plan, RnnScratch& scratch) {
+    const RnnDims& d = plan.dims;
+    const int64_t cells = d.batch * d.timesteps;
+    const int64_t columns = d.gates * d.units;
+    const int64_t states = d.batch * d.units;
+    const CellShape cell(plan.options);
+    products = scratch.take<char>(kProductsWorkspace);
+    dz = scratch.take<float>(cells * cell.dz * d.units);
+    sums = scratch.take<float>(column_sums_parts(cell.dz * d.units));
+    summed = scratch.take<float>(cell.dz * d.units);
+    const bool x_changes = plan.masked || plan.input_factors > 0;
+    x = x_changes ? scratch.take<float>(cells * d.inputs) : scratch.take_if_half(cells * d.inputs);
+    part_of_dx = plan.input_factors > 0 ? scratch.take<float>(cells * d.inputs) : nullptr;
+    const bool h_changes = plan.recurrent_factors > 0 || cell.resets_operand;
+    h = h_changes ? scratch.take<float>(cells * d.units) : nullptr;
+    stepwise = plan.persistent ? nullptr : scratch.take<float>(stepwise_scratch(plan, true));
+    kernel = scratch.take_if_half(d.inputs * columns);
+    recurrent_kernel = scratch.take_if_half(d.units * columns);
+    dropout_mask = scratch.take_if_half(plan.input_factors * d.batch * d.inputs);
+    recurrent_dropout_mask = scratch.take_if_half(plan.recurrent_factors * states);
+    doutputs = scratch.take_if_half(cells * d.units);
+    dlast_output = scratch.take_if_half(states);
+    dh_n = scratch.take_if_half(states);
+    dc_n = scratch.take_if_half(states);
+    dx = scratch.take_if_half(cells * d.inputs);
+    dkernel = scratch.take_if_half(d.inputs * columns);
+    drecurrent_kernel = scratch.take_if_half(d.units * columns);
+    dbias = scratch.take_if_half(2 * columns);
+    dh0 = scratch.take_if_half(states);
+    dc0 = scratch.take_if_half(states);
+  }
+  char* products;
+  float *dz, *sums, *summed, *x, *part_of_dx, *h, *stepwise;
+  float *kernel, *recurrent_kernel, *dropout_mask, *recurrent_dropout_mask;
+  float *doutputs, *dlast_output, *dh_n, *dc_n;
+  float *dx, *dkernel, *drecurrent_kernel, *dbias, *dh0, *dc0;
+};
+
+class Backward {
+ public:
+  Backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace, const Pieces& pieces,
+           Products& products, Stream stream)
+      : plan_(plan),
+        d_(plan.dims),
+        cell_(plan.options),
+        inputs_(inputs),
+        workspace_(workspace.as<const float>()),
+        saved_(cuda::rnn_workspace_width(plan.options, d_.units)),
+        cells_(d_.batch * d_.timesteps),
+        columns_(d_.gates * d_.units),
+        dz_width_(cell_.dz * d_.units),
+        pieces_(pieces),
+        products_(products),
+        stream_(stream) {}
+
+  // The gradients by the kernel and by x.
+  Status by_x(const float* kernel, const float* dropout_mask, float* dkernel, float* dx) const {
+    for (const GateGroup& group : cell_.input_groups(plan_.input_factors)) {
+      const float* factors = dropout_mask ? dropout_mask + group.first * d_.batch * d_.inputs : nullptr;
+      const float* x = inputs_.x.as<const float>();
+      if (pieces_.x) {
+        FASTSEQ_RETURN_IF_ERROR(make_operand({d_.batch, d_.timesteps, d_.inputs, inputs_.x.data, d_.dtype, d_.inputs,
+                                              factors, nullptr, inputs_.mask.as<const uint8_t>()},
+                                             pieces_.x, stream_));
+        x = pieces_.x;
+      }
+      const Matrix dz = {pieces_.dz + group.first * d_.units, dz_width_};
+      const int64_t gates = group.count * d_.units;
+      FASTSEQ_RETURN_IF_ERROR(products_.multiply(d_.inputs, gates, cells_, {x, d_.inputs, true}, dz, 0,
+                                                 dkernel + group.first * d_.units, columns_));
+      if (!dx) continue;
+      FASTSEQ_RETURN_IF_ERROR(products_.multiply(cells_, d_.inputs, gates, dz,
+                                                 {kernel + group.first * d_.units, columns_, true}, 0,
+                                                 factors ? pieces_.part_of_dx : dx, d_.inputs));
+      if (factors)
+        FASTSEQ_RETURN_IF_ERROR(add_scaled(d_.batch, d_.timesteps, d_.inputs, pieces_.part_of_dx, factors,
+                                           group.first > 0, dx, stream_));
+    }
+    return {};
+  }
+
+  // The gradient by the recurrent kernel. The workspace has the h before each step behind the gates.
+  Status by_h(const float* factors, float* drecurrent_kernel) const {
+    for (const GateGroup& group : cell_.recurrent_groups(plan_.recurrent_factors, true)) {
+      Matrix h = {workspace_ + columns_, saved_, true};
+      if (pieces_.h) {
+        const float* own = factors && plan_.recurrent_factors > 1 ? factors + group.first * d_.batch * d_.units : factors;
+        FASTSEQ_RETURN_IF_ERROR(make_operand({d_.batch, d_.timesteps, d_.units, h.data, DType::kFloat32, saved_, own,
+                                              group.reset ? workspace_ + d_.units : nullptr, nullptr},
+                                             pieces_.h, stream_));
+        h = {pieces_.h, d_.units, true};
+      }
+      FASTSEQ_RETURN_IF_ERROR(products_.multiply(d_.units, group.count * d_.units, cells_, h,
+                                                 {pieces_.dz + group.dz_first * d_.units, dz_width_}, 0,
+                                                 drecurrent_kernel + group.first * d_.units, columns_));
+    }
+    return {};
+  }
+
+  Status by_bias(float* dbias) const {
+    if (!dbias) return {};
+    FASTSEQ_RETURN_IF_ERROR(column_sums(cells_, dz_width_, pieces_.dz, pieces_.sums, pieces_.summed, stream_));
+    FASTSEQ_RETURN_IF_ERROR(copy(pieces_.summed, columns_, dbias));
+    if (inputs_.bias.rank == 1) return {};
+    // The recurrent bias of the candidate is scaled by r, and its sum stands at the end.
+    FASTSEQ_RETURN_IF_ERROR(copy(pieces_.summed, 2 * d_.units, dbias + columns_));
+    return copy(pieces_.summed + columns_, d_.units, dbias + columns_ + 2 * d_.units);
+  }
+
+ private:
+  Status copy(const float* from, int64_t count, float* to) const {
+    return cuda_status("copying sums", cudaMemcpyAsync(to, from, static_cast<size_t>(count) * sizeof(float),
+                                                       cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(stream_)));
+  }
+
+  const RnnPlan& plan_;
+  const RnnDims& d_;
+  const CellShape cell_;
+  const RnnInputs& inputs_;
+  const float* workspace_;
+  const int64_t saved_, cells_, columns_, dz_width_;
+  const Pieces& pieces_;
+  Products& products_;
+  Stream stream_;
+};
+
+}  // namespace
+
+size_t rnn_backward_scratch_bytes(const RnnPlan& plan) {
+  RnnScratch scratch(plan, nullptr);
+  (void)Pieces(plan, scratch);
+  return scratch.used();
+}
+
+Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace,
+                    const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch, Stream stream) {
+  const RnnDims& d = plan.dims;
+  FASTSEQ_RETURN_IF_ERROR(check_rnn_gradients(workspace, doutputs, gradients, plan.options, d,
+                                              {DType::kFloat32, cuda::rnn_workspace_width(plan.options, d.units)}));
+  if (inputs.bias.present != gradients.dbias.present && gradients.dbias.present)
+    return Status::invalid_argument("dbias is given, but bias is not");
+  RnnScratch carve(plan, scratch);
+  const Pieces pieces(plan, carve);
+
+  BackwardLoop loop = {};
+  loop.activation = plan.options.activation;
+  loop.recurrent_activation = plan.options.recurrent_activation;
+  loop.go_backwards = plan.options.go_backwards;
+  loop.zero_output_for_mask = plan.options.zero_output_for_mask;
+  loop.mask = inputs.mask.as<const uint8_t>();
+  loop.workspace = workspace.as<const float>();
+  loop.dz = pieces.dz;
+  const float* kernel = nullptr;
+  const float* dropout_mask = nullptr;
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.kernel, pieces.kernel, stream, &kernel));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.dropout_mask, pieces.dropout_mask, stream, &dropout_mask));
+  FASTSEQ_RETURN_IF_ERROR(
+      read_as_float(inputs.recurrent_kernel, pieces.recurrent_kernel, stream, &loop.recurrent_kernel));
+  FASTSEQ_RETURN_IF_ERROR(
+      read_as_float(inputs.recurrent_dropout_mask, pieces.recurrent_dropout_mask, stream, &loop.factors));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.doutputs, pieces.doutputs, stream, &loop.doutputs));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dlast_output, pieces.dlast_output, stream, &loop.dlast_output));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dh_n, pieces.dh_n, stream, &loop.dh_n));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dc_n, pieces.dc_n, stream, &loop.dc_n));
+  loop.dh0 = write_as_float(gradients.dh0, pieces.dh0);
+  loop.dc0 = write_as_float(gradients.dc0, pieces.dc0);
+  float* dkernel = write_as_float(gradients.dkernel, pieces.dkernel);
+  float* drecurrent_kernel = write_as_float(gradients.drecurrent_kernel, pieces.drecurrent_kernel);
+
+  std::unique_ptr<Products> products;
+  FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, plan.precision, pieces.products, &products));
+  if (d.batch > 0)
+    FASTSEQ_RETURN_IF_ERROR(plan.persistent
+                                ? persistent_backward(plan.shape, plan.options.cell, loop, stream)
+                                : stepwise_backward(plan, loop, *products, pieces.stepwise, stream));
+  const Backward backward(plan, inputs, workspace, pieces, *products, stream);
+  FASTSEQ_RETURN_IF_ERROR(backward.by_x(kernel, dropout_mask, dkernel, write_as_float(gradients.dx, pieces.dx)));
+  FASTSEQ_RETURN_IF_ERROR(backward.by_h(loop.factors, drecurrent_kernel));
+  FASTSEQ_RETURN_IF_ERROR(backward.by_bias(write_as_float(gradients.dbias, pieces.dbias)));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dx, pieces.dx, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dkernel, pieces.dkernel, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.drecurrent_kernel, pieces.drecurrent_kernel, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dbias, pieces.dbias, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dh0, pieces.dh0, stream));
+  return finish_write(gradients.dc0, pieces.dc0, stream);
+}
+
+}  // namespace fastseq::cuda

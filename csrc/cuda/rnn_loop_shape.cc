@@ -1,0 +1,108 @@
+// Which time loop a recurrent op takes, divided how.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "checks.h"
+#include "launch.h"
+#include "rnn_persistent_launch.h"
+
+namespace fastseq::cuda {
+namespace {
+
+struct Device {
+  int major = 0;
+  int multiprocessors = 1;
+  int shared_bytes = 0;  // that a block may have
+};
+
+Status current_device(Device* device) {
+  int number = 0;
+  FASTSEQ_RETURN_IF_ERROR(cuda_status("current device", cudaGetDevice(&number)));
+  const auto get = [&](cudaDeviceAttr attribute, int* value) {
+    return cuda_status("device attribute", cudaDeviceGetAttribute(value, attribute, number));
+  };
+  FASTSEQ_RETURN_IF_ERROR(get(cudaDevAttrComputeCapabilityMajor, &device->major));
+  FASTSEQ_RETURN_IF_ERROR(get(cudaDevAttrMultiProcessorCount, &device->multiprocessors));
+  return get(cudaDevAttrMaxSharedMemoryPerBlockOptin, &device->shared_bytes);
+}
+
+template <class Number>
+Number divided_up(Number a, Number b) {
+  return (a + b - 1) / b;
+}
+
+// Estimates, in a multiprocessor's clock cycles, good enough to rank: measured on no device yet.
+constexpr double kClusterMeeting = 400;  // of all blocks of a cluster, once a step
+constexpr double kBlockMeeting = 60;
+constexpr double kStepLatency = 300;     // of the elementwise part and the operand's way through shared memory
+constexpr double kRowInstructions = 60;  // of a thread, for the elementwise part of a row
+constexpr double kStepwiseLaunches = 9000;
+constexpr double kStepwiseFma = 64;      // multiply-adds a cycle and multiprocessor, in small products
+constexpr double kTf32 = 4;              // times as many
+
+// A step of a cluster's rows: four instructions a cycle.
+double persistent_step(const RnnLoopShape& shape, int outputs) {
+  const double instructions = shape.chunks * 4.0 * outputs + kRowInstructions;
+  const double warps = divided_up(divided_up(shape.threads, 32), 4) * 4;
+  return shape.rows * warps * instructions / 4 + kStepLatency + (shape.blocks > 1 ? kClusterMeeting : kBlockMeeting);
+}
+
+double stepwise_step(const RnnPlan& plan, const Device& device) {
+  const double multiply_adds = static_cast<double>(plan.dims.batch) * static_cast<double>(plan.dims.units) *
+                               static_cast<double>(plan.dims.units) * static_cast<double>(plan.dims.gates);
+  const double rate = kStepwiseFma * device.multiprocessors * (plan.precision == Precision::kTf32 ? kTf32 : 1);
+  return kStepwiseLaunches + multiply_adds / rate;
+}
+
+// The threads, chunks and rows of a shape whose blocks and lanes are chosen; false where it does not fit.
+bool complete(const RnnPlan& plan, const LoopCell& cell, const Device& device, RnnLoopShape* shape) {
+  shape->groups = divided_up(divided_up(shape->units, cell.units), shape->blocks);
+  shape->chunks = divided_up(shape->units * cell.operands_of_unit, 4 * shape->lanes);
+  shape->threads = divided_up(shape->groups * shape->lanes, 32) * 32;
+  const auto* compiled = std::find_if(std::begin(kChunkSizes), std::end(kChunkSizes),
+                                      [&](int chunks) { return chunks >= shape->chunks; });
+  if (compiled == std::end(kChunkSizes) || shape->threads > most_threads(cell.outputs, *compiled)) return false;
+  const int row_bytes =
+      static_cast<int>(sizeof(float)) * (2 * 4 * shape->chunks * shape->lanes + cell.slots * shape->threads);
+  const int clusters = std::max(1, device.multiprocessors / shape->blocks);
+  const int64_t wanted = divided_up<int64_t>(plan.dims.batch, clusters);
+  shape->rows = static_cast<int>(std::min<int64_t>(wanted, device.shared_bytes / row_bytes));
+  shape->shared_bytes = static_cast<size_t>(shape->rows) * static_cast<size_t>(row_bytes);
+  return shape->rows > 0;
+}
+
+}  // namespace
+
+bool find_loop_shape(const RnnPlan& plan, bool backward, RnnLoopShape* best) {
+  const RnnDims& d = plan.dims;
+  const bool lacking = (d.gates == 3 && !plan.options.reset_after) || plan.recurrent_factors > 1;
+  constexpr int64_t kMost = 1 << 20;  // of what is counted in int; far beyond what fits
+  if (lacking || d.units > kMost || d.batch > INT32_MAX / 8 || d.timesteps > INT32_MAX / 2 || d.batch == 0) return false;
+  Device device;
+  if (!current_device(&device).ok()) return false;
+  const LoopCell cell = backward ? loop_cell_backward(plan.options.cell) : loop_cell_forward(plan.options.cell);
+  double least = stepwise_step(plan, device);
+  bool found = false;
+  for (int blocks = 1; blocks <= (device.major >= 9 ? 8 : 1); blocks *= 2)
+    for (int lanes = 4; lanes <= 32; lanes *= 2) {
+      RnnLoopShape shape = {};
+      shape.batch = static_cast<int>(d.batch);
+      shape.timesteps = static_cast<int>(d.timesteps);
+      shape.units = static_cast<int>(d.units);
+      shape.blocks = blocks;
+      shape.lanes = lanes;
+      if (!complete(plan, cell, device, &shape)) continue;
+      const int clusters = divided_up(shape.batch, shape.rows);
+      const int waves = divided_up(clusters, std::max(1, device.multiprocessors / blocks));
+      const double cost = waves * persistent_step(shape, cell.outputs);
+      if (cost >= least) continue;
+      least = cost;
+      *best = shape;
+      found = true;
+    }
+  return found;
+}
+
+}  // namespace fastseq::cuda

@@ -1,0 +1,153 @@
+// A recurrence in one launch, for all cells, forward and backward.
+//
+// Both are the same loop: a product of a vector that changes with every step, the operand, with weights that do not, then
+// elementwise work that makes the next operand. Forward, the operand is h and the weights are the recurrent kernel's columns;
+// backward it is dz and its rows. The weights stay in registers for the whole sequence (Diamos et al. 2016, "Persistent
+// RNNs"), divided between the blocks of a cluster where one multiprocessor has too few; the operand lies in shared memory,
+// and every block of the cluster writes what it makes into all of them. A cluster has rows of the batch to itself, so that
+// nobody waits for anybody beyond it.
+//
+// Within a block, `lanes` neighbouring threads, a group, compute four outputs (GRU forward: three): the four gates of a
+// unit, or four units. Each has every lanes-th chunk of four operands. What is one thread's own from step to step, its
+// states and the values that it copies ahead from global memory, lies in shared memory too, in slots that no other
+// thread touches.
+#pragma once
+
+#include "device.cuh"
+#include "rnn_cells.cuh"
+#include "rnn_loop.h"
+
+namespace fastseq::cuda {
+
+// A thread's place in the loop, and its ways to shared memory.
+struct Member {
+  RnnLoopShape shape;
+  int lane;   // in its group
+  int group;  // of the cluster
+  int block;  // of the cluster
+  bool busy;  // whether it has a group; it waits with the others anyway
+  int row0, rows;  // of the batch
+  float* operands;  // [2][shape.rows][width]
+  float* slots;     // [slots][shape.rows][threads]
+
+  __device__ explicit Member(const RnnLoopShape& the_shape) : shape(the_shape) {
+    const int thread = static_cast<int>(threadIdx.x);
+    lane = thread % shape.lanes;
+    block = static_cast<int>(blockIdx.x) % shape.blocks;
+    busy = thread / shape.lanes < shape.groups;
+    group = block * shape.groups + thread / shape.lanes;
+    row0 = static_cast<int>(blockIdx.x) / shape.blocks * shape.rows;
+    const int left = shape.batch - row0;
+    rows = left < shape.rows ? left : shape.rows;
+    operands = shared_memory();
+    slots = operands + 2 * shape.rows * width() + thread;
+  }
+
+  __device__ int width() const { return shape.chunks * 4 * shape.lanes; }
+  // Which of its group's outputs reduce() leaves with this lane.
+  __device__ int output() const { return 2 * (lane & 1) + ((lane >> 1) & 1); }
+  __device__ int64_t batch_row(int row) const { return row0 + row; }
+  __device__ float& slot(int index, int row) const { return slots[(index * shape.rows + row) * shape.threads]; }
+  __device__ float* operand(int buffer, int row) const { return operands + (buffer * shape.rows + row) * width(); }
+  // Writes an element of an operand in all blocks of the cluster; `writer` of `writers` threads that have it.
+  __device__ void publish(int buffer, int row, int index, float value, int writer, int writers) const {
+    float* here = operand(buffer, row) + index;
+    for (int to = writer; to < shape.blocks; to += writers)
+      *shared_of_block(here, static_cast<unsigned>(to), static_cast<unsigned>(shape.blocks)) = value;
+  }
+  __device__ void sync() const { sync_cluster(static_cast<unsigned>(shape.blocks)); }
+};
+
+// The sums over a group's lanes: every lane is left with the one of output(), the same in all lanes that have it.
+template <int kOutputs>
+__device__ inline float reduce(const float (&parts)[kOutputs], int lane, int lanes) {
+  const auto part = [&](int output) { return output < kOutputs ? parts[output < kOutputs ? output : 0] : 0.0F; };
+  const bool odd = lane & 1;
+  const float first = (odd ? part(2) : part(0)) + exchange(odd ? part(0) : part(2), 1);
+  const float second = (odd ? part(3) : part(1)) + exchange(odd ? part(1) : part(3), 1);
+  const bool high = lane & 2;
+  float sum = (high ? second : first) + exchange(high ? first : second, 2);
+  for (int bits = 4; bits < lanes; bits *= 2) sum += exchange(sum, bits);
+  return sum;
+}
+
+// The values of all four outputs of a group, each of which a lane has.
+struct Gathered {
+  float own, by_1, by_2, by_3;  // of the lane itself and of those whose numbers differ in these bits
+  int lane;
+  __device__ Gathered(float value, int the_lane)
+      : own(value), by_1(exchange(value, 1)), by_2(exchange(value, 2)), by_3(exchange(value, 3)), lane(the_lane) {}
+  __device__ float of(int output) const {
+    const int bits = ((output >> 1) | ((output & 1) << 1)) ^ (lane & 3);
+    return bits == 0 ? own : bits == 1 ? by_1 : bits == 2 ? by_2 : by_3;
+  }
+};
+
+// Runs Work's loop. Work has
+//   kOutputs, kSlots
+//   weight(index, output)       of the operand's element `index`, for an output of the thread's group
+//   begin(row)                  fills slots and publishes its share of operand 0
+//   copy_ahead(row, step)       starts copies for a step, if there is such a step, to the slots of step % 2
+//   step(row, step, sum, next)  gets the product of this step's operand, publishes the next into buffer `next`
+//   steps()                     how many
+//   finish(row)
+template <class Work, int kChunks>
+__device__ inline void run_loop(Work work, const Member& member, int operands) {
+  const RnnLoopShape& shape = member.shape;
+  const int lane = member.lane;
+  float weights[Work::kOutputs][kChunks * 4];
+#pragma unroll
+  for (int chunk = 0; chunk < kChunks; ++chunk)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int index = (chunk * shape.lanes + lane) * 4 + i;
+#pragma unroll
+      for (int output = 0; output < Work::kOutputs; ++output)
+        weights[output][chunk * 4 + i] = member.busy && index < operands ? work.weight(index, output) : 0.0F;
+    }
+  for (int i = static_cast<int>(threadIdx.x); i < 2 * shape.rows * member.width(); i += shape.threads)
+    member.operands[i] = 0.0F;
+  member.sync();
+  const int steps = work.steps();
+  for (int row = 0; row < member.rows; ++row) work.begin(row);
+  for (int step = 0; step < 2; ++step) {
+    for (int row = 0; row < member.rows; ++row) work.copy_ahead(row, step);
+    end_copies();
+  }
+  member.sync();
+  for (int step = 0; step < steps; ++step) {
+    wait_for_copies<1>();
+    for (int row = 0; row < member.rows; ++row) {
+      const float4* operand = reinterpret_cast<const float4*>(member.operand(step % 2, row)) + lane;
+      float parts[Work::kOutputs] = {};
+#pragma unroll
+      for (int chunk = 0; chunk < kChunks; ++chunk) {
+        if (chunk >= shape.chunks) break;
+        const float4 values = operand[chunk * shape.lanes];
+#pragma unroll
+        for (int output = 0; output < Work::kOutputs; ++output) {
+          const float* w = weights[output] + chunk * 4;
+          float part = parts[output];
+          part = fmaf(values.x, w[0], part);
+          part = fmaf(values.y, w[1], part);
+          part = fmaf(values.z, w[2], part);
+          parts[output] = fmaf(values.w, w[3], part);
+        }
+      }
+      work.step(row, step, reduce(parts, lane, shape.lanes), (step + 1) % 2);
+    }
+    for (int row = 0; row < member.rows; ++row) work.copy_ahead(row, step + 2);
+    end_copies();
+    member.sync();
+  }
+  for (int row = 0; row < member.rows; ++row) work.finish(row);
+}
+
+// Where a step is in time. Outputs are in the order the steps are taken in.
+struct TimeOrder {
+  int timesteps;
+  bool go_backwards;
+  __device__ int time(int place) const { return go_backwards ? timesteps - 1 - place : place; }
+};
+
+}  // namespace fastseq::cuda

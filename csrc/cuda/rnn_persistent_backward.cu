@@ -1,0 +1,211 @@
+// The persistent loop backward: see rnn_persistent.cuh.
+//
+// Step n goes back through the n-th step from the end. Its sum is what the gates of the step after it send back to h; a step
+// more than there are timesteps is taken, for what the first gates send back to h0. A group has four units, each lane one.
+#include "launch.h"
+#include "rnn_persistent.cuh"
+#include "rnn_persistent_launch.h"
+
+namespace fastseq::cuda {
+namespace {
+
+// Slots: what goes round the gates to the h before, the gradient by an output that masked steps hand on, that by c; then two
+// steps' copies of the gradient by the output and of `kSaved` saved values.
+template <int kGates, int kSaved>
+struct BackwardWork {
+  static constexpr int kOutputs = 4;
+  static constexpr int kUnits = 4;
+  static constexpr int kRecurrentGates = kGates;
+  static constexpr int kSlots = 3 + 2 * (1 + kSaved);
+  const BackwardLoop loop;
+  const Member member;
+  const CellOptions options;
+  const int unit, writer, writers;
+  const bool active;
+
+  __device__ BackwardWork(const BackwardLoop& the_loop, const Member& the_member)
+      : loop(the_loop),
+        member(the_member),
+        options{the_loop.activation, the_loop.recurrent_activation},
+        unit(the_member.group * 4 + the_member.output()),
+        writer(the_member.lane / 4),
+        writers(the_member.shape.lanes / 4),
+        active(the_member.busy && unit < the_member.shape.units) {}
+
+  __device__ int steps() const { return member.shape.timesteps + 1; }
+  __device__ int place(int step) const { return member.shape.timesteps - 1 - step; }
+  __device__ int64_t cell_at(int row, int step) const {
+    return member.batch_row(row) * member.shape.timesteps +
+           TimeOrder{member.shape.timesteps, loop.go_backwards}.time(place(step));
+  }
+  __device__ int64_t state_at(int row) const { return member.batch_row(row) * member.shape.units + unit; }
+  __device__ float& carried(int row) const { return member.slot(0, row); }
+  __device__ float& doutput(int row) const { return member.slot(1, row); }
+  __device__ float& dc(int row) const { return member.slot(2, row); }
+  __device__ float& copied(int row, int step, int index) const {
+    return member.slot(3 + step % 2 * (1 + kSaved) + index, row);
+  }
+  __device__ float saved(int row, int step, int index) const { return copied(row, step, 1 + index); }
+
+  // Element `index` of the operand is gate index % kGates of unit index / kGates.
+  __device__ float weight(int index, int output) const {
+    const int row = member.group * 4 + output;
+    if (row >= member.shape.units) return 0.0F;
+    return loop.recurrent_kernel[(static_cast<int64_t>(row) * kGates + index % kGates) * member.shape.units +
+                                 index / kGates];
+  }
+  __device__ void begin(int row) const {
+    const auto given = [&](const float* gradient) { return active && gradient ? gradient[state_at(row)] : 0.0F; };
+    carried(row) = given(loop.dh_n);
+    doutput(row) = given(loop.dlast_output);
+    dc(row) = given(loop.dc_n);
+  }
+  __device__ void copy_ahead(int row, int step) const {
+    if (!active || step >= member.shape.timesteps) return;
+    const int64_t units = member.shape.units;
+    const float* from = loop.workspace + cell_at(row, step) * kSaved * units + unit;
+    for (int i = 0; i < kSaved; ++i) cuda::copy_ahead(&copied(row, step, 1 + i), from + i * units);
+    if (loop.doutputs)
+      cuda::copy_ahead(&copied(row, step, 0),
+                       loop.doutputs + (member.batch_row(row) * member.shape.timesteps + place(step)) * units + unit);
+  }
+  // The gradient by h after the step, but for what the outputs of masked steps hand on.
+  __device__ float dh(int row, float sum) const {
+    return fmaf(sum, active && loop.factors ? loop.factors[state_at(row)] : 1.0F, carried(row));
+  }
+  __device__ bool on(int row, int step) const { return !loop.mask || loop.mask[cell_at(row, step)]; }
+  // Adds the gradient by the step's output; true where the step is masked, and then has nothing more to do.
+  __device__ bool pass_over(int row, int step, float* gradient) const {
+    doutput(row) += loop.doutputs ? copied(row, step, 0) : 0.0F;
+    if (on(row, step)) {
+      *gradient += doutput(row);
+      doutput(row) = 0.0F;
+      return false;
+    }
+    carried(row) = *gradient;
+    if (loop.zero_output_for_mask) doutput(row) = 0.0F;
+    return true;
+  }
+  // Gives the gates' gradients to the next product and to the driver: `own` has one more for GRU, by z alone.
+  template <int kOwn>
+  __device__ void publish(int row, int step, int next, const float (&by_h)[kGates], const float (&own)[kOwn]) const {
+    if (!active) return;
+    for (int gate = 0; gate < kGates; ++gate)
+      member.publish(next, row, unit * kGates + gate, by_h[gate], writer, writers);
+    if (writer != 0) return;
+    float* dz = loop.dz + cell_at(row, step) * kOwn * member.shape.units + unit;
+    for (int i = 0; i < kOwn; ++i) dz[static_cast<int64_t>(i) * member.shape.units] = own[i];
+  }
+  __device__ void finish(int) const {}
+};
+
+struct LstmBackward : BackwardWork<4, 6> {
+  using BackwardWork::BackwardWork;
+  __device__ void step(int row, int step, float sum, int next) const {
+    float gradient = dh(row, sum);
+    if (!active) return;
+    if (step == member.shape.timesteps) {
+      if (writer == 0) loop.dh0[state_at(row)] = gradient;
+      if (writer == 0) loop.dc0[state_at(row)] = dc(row);
+      return;
+    }
+    float dz[4] = {};
+    if (!pass_over(row, step, &gradient)) {
+      const LstmGradients back =
+          lstm_step_back(options, saved(row, step, 0), saved(row, step, 1), saved(row, step, 2), saved(row, step, 3),
+                         saved(row, step, 5), gradient, dc(row));
+      for (int gate = 0; gate < 4; ++gate) dz[gate] = back.dz[gate];
+      dc(row) = back.dc_prev;
+      carried(row) = 0.0F;
+    }
+    publish(row, step, next, dz, dz);
+  }
+};
+
+struct GruBackward : BackwardWork<3, 5> {
+  using BackwardWork::BackwardWork;
+  __device__ void step(int row, int step, float sum, int next) const {
+    float gradient = dh(row, sum);
+    if (!active) return;
+    if (step == member.shape.timesteps) {
+      if (writer == 0) loop.dh0[state_at(row)] = gradient;
+      return;
+    }
+    float by_h[3] = {};
+    float own[4] = {};
+    if (!pass_over(row, step, &gradient)) {
+      const float r = saved(row, step, 1);
+      const GruUpdateGradients update =
+          gru_update_back(options, saved(row, step, 0), saved(row, step, 2), saved(row, step, 3), gradient);
+      by_h[0] = own[0] = update.dz;
+      by_h[1] = own[1] = gru_reset_back(options, r, saved(row, step, 4), update.dcandidate);
+      own[2] = update.dcandidate;
+      by_h[2] = own[3] = update.dcandidate * r;
+      carried(row) = update.dh_prev;
+    }
+    publish(row, step, next, by_h, own);
+  }
+};
+
+struct SimpleRnnBackward : BackwardWork<1, 2> {
+  using BackwardWork::BackwardWork;
+  __device__ void step(int row, int step, float sum, int next) const {
+    float gradient = dh(row, sum);
+    if (!active) return;
+    if (step == member.shape.timesteps) {
+      if (writer == 0) loop.dh0[state_at(row)] = gradient;
+      return;
+    }
+    float dz[1] = {};
+    if (!pass_over(row, step, &gradient)) {
+      dz[0] = gradient * slope(options.activation, saved(row, step, 0));
+      carried(row) = 0.0F;
+    }
+    publish(row, step, next, dz, dz);
+  }
+};
+
+template <class Work, int kChunks>
+__global__ void __launch_bounds__(most_threads(Work::kOutputs, kChunks))
+    backward_kernel(const RnnLoopShape shape, const BackwardLoop loop) {
+  const Member member(shape);
+  run_loop<Work, kChunks>(Work(loop, member), member, shape.units * Work::kRecurrentGates);
+}
+
+template <class Work>
+struct Backward {
+  template <int kChunks>
+  static constexpr auto kernel = backward_kernel<Work, kChunks>;
+};
+
+template <class Work>
+constexpr LoopCell kLoopCell = {Work::kOutputs, Work::kUnits, Work::kSlots, Work::kRecurrentGates};
+
+}  // namespace
+
+LoopCell loop_cell_backward(Cell cell) {
+  switch (cell) {
+    case Cell::kLstm:
+      return kLoopCell<LstmBackward>;
+    case Cell::kGru:
+      return kLoopCell<GruBackward>;
+    case Cell::kSimpleRnn:
+      break;
+  }
+  return kLoopCell<SimpleRnnBackward>;
+}
+
+Status persistent_backward(const RnnLoopShape& shape, Cell cell, const BackwardLoop& loop, Stream stream) {
+  constexpr const char* kWhat = "the recurrent kernel, backward";
+  switch (cell) {
+    case Cell::kLstm:
+      return launch_loop<Backward<LstmBackward>>(kWhat, shape, loop, stream);
+    case Cell::kGru:
+      return launch_loop<Backward<GruBackward>>(kWhat, shape, loop, stream);
+    case Cell::kSimpleRnn:
+      break;
+  }
+  return launch_loop<Backward<SimpleRnnBackward>>(kWhat, shape, loop, stream);
+}
+
+}  // namespace fastseq::cuda

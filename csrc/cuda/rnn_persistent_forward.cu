@@ -1,0 +1,232 @@
+// The persistent loop forward: see rnn_persistent.cuh.
+#include "launch.h"
+#include "rnn_persistent.cuh"
+#include "rnn_persistent_launch.h"
+
+namespace fastseq::cuda {
+namespace {
+
+// What the cells share: where a thread's unit and row are, the mask, states and outputs.
+struct ForwardWork {
+  const ForwardLoop loop;
+  const Member member;
+  const CellOptions options;
+  const int unit;
+  const bool active;  // whether there is such a unit
+  const int gates;
+
+  __device__ ForwardWork(const ForwardLoop& the_loop, const Member& the_member, int the_unit, int the_gates)
+      : loop(the_loop),
+        member(the_member),
+        options{the_loop.activation, the_loop.recurrent_activation},
+        unit(the_unit),
+        active(the_member.busy && the_unit < the_member.shape.units),
+        gates(the_gates) {}
+
+  __device__ int steps() const { return member.shape.timesteps; }
+  __device__ int time(int step) const { return TimeOrder{member.shape.timesteps, loop.go_backwards}.time(step); }
+  __device__ int64_t cell_at(int row, int step) const {
+    return member.batch_row(row) * member.shape.timesteps + time(step);
+  }
+  __device__ int64_t state_at(int row) const { return member.batch_row(row) * member.shape.units + unit; }
+  __device__ float* saved_at(int row, int step, int64_t width) const {
+    return loop.workspace + cell_at(row, step) * width * member.shape.units + unit;
+  }
+  // Slots of all cells.
+  __device__ float& h(int row) const { return member.slot(0, row); }
+  __device__ float& output(int row) const { return member.slot(1, row); }
+  __device__ float& z(int row, int step) const { return member.slot(2 + step % 2, row); }
+
+  __device__ float bias_of(int gate, int which) const {
+    return active && loop.bias ? loop.bias[(which * gates + gate) * member.shape.units + unit] : 0.0F;
+  }
+  // The products of x for a gate of the thread's unit.
+  __device__ void copy_z(int row, int step, int gate) const {
+    if (!active || step >= steps()) return;
+    copy_ahead(&z(row, step), loop.z + (cell_at(row, step) * gates + gate) * member.shape.units + unit);
+  }
+
+  // `writer` of `writers` threads of the group have this unit.
+  __device__ void publish_h(int buffer, int row, float value, int writer, int writers) const {
+    if (!active) return;
+    member.publish(buffer, row, unit, loop.factors ? value * loop.factors[state_at(row)] : value, writer, writers);
+  }
+  __device__ void begin_h(int row, int writer, int writers) const {
+    h(row) = active && loop.h0 ? loop.h0[state_at(row)] : 0.0F;
+    output(row) = 0.0F;
+    publish_h(0, row, h(row), writer, writers);
+  }
+  __device__ bool on(int row, int step) const { return !loop.mask || loop.mask[cell_at(row, step)]; }
+  // Takes h over, unless the step is masked, and writes the output.
+  __device__ void end_step(int row, int step, float new_h, int next, int writer, int writers) const {
+    const bool taken = on(row, step);
+    if (taken) h(row) = new_h;
+    output(row) = taken ? new_h : loop.zero_output_for_mask ? 0.0F : output(row);
+    publish_h(next, row, h(row), writer, writers);
+    if (active && loop.outputs && writer == 0)
+      loop.outputs[(member.batch_row(row) * member.shape.timesteps + step) * member.shape.units + unit] = output(row);
+  }
+  __device__ void finish_h(int row, int writer) const {
+    if (!active || writer != 0) return;
+    loop.h_n[state_at(row)] = h(row);
+    loop.last_output[state_at(row)] = output(row);
+  }
+};
+
+// A group has a unit, and each of its lanes one of the unit's gates; all of them compute the states.
+struct LstmForward : ForwardWork {
+  static constexpr int kOutputs = 4;
+  static constexpr int kSlots = 5;
+  static constexpr int kUnits = 1;
+  const int gate;
+  const float bias;
+
+  __device__ LstmForward(const ForwardLoop& the_loop, const Member& the_member)
+      : ForwardWork(the_loop, the_member, the_member.group, 4), gate(the_member.output()), bias(bias_of(gate, 0)) {}
+  __device__ float& c(int row) const { return member.slot(4, row); }
+
+  __device__ float weight(int index, int output) const {
+    if (!active) return 0.0F;
+    return loop.recurrent_kernel[(static_cast<int64_t>(index) * 4 + output) * member.shape.units + unit];
+  }
+  __device__ void begin(int row) const {
+    begin_h(row, member.lane, member.shape.lanes);
+    c(row) = active && loop.c0 ? loop.c0[state_at(row)] : 0.0F;
+  }
+  __device__ void copy_ahead(int row, int step) const { copy_z(row, step, gate); }
+  __device__ void step(int row, int step, float sum, int next) const {
+    const float before = sum + (active ? z(row, step) : 0.0F) + bias;
+    const float value = activate(gate == 2 ? options.activation : options.recurrent_activation, before);
+    const Gathered all(value, member.lane);
+    const LstmState state = lstm_step(options, all.of(0), all.of(1), all.of(2), all.of(3), c(row));
+    if (active && loop.workspace && member.lane < 4) {
+      float* saved = saved_at(row, step, 6);
+      saved[gate * member.shape.units] = value;
+      if (gate < 2) saved[(4 + gate) * member.shape.units] = gate == 0 ? h(row) : c(row);
+    }
+    if (on(row, step)) c(row) = state.c;
+    end_step(row, step, state.h, next, member.lane, member.shape.lanes);
+  }
+  __device__ void finish(int row) const {
+    finish_h(row, member.lane);
+    if (active && member.lane == 0) loop.c_n[state_at(row)] = c(row);
+  }
+};
+
+// With reset_after. As LSTM, with three gates; the lane of the candidate scales its product once it has r.
+struct GruForward : ForwardWork {
+  static constexpr int kOutputs = 3;
+  static constexpr int kSlots = 4;
+  static constexpr int kUnits = 1;
+  const int gate;  // 3: none
+  const float bias, recurrent_bias;
+
+  __device__ GruForward(const ForwardLoop& the_loop, const Member& the_member)
+      : ForwardWork(the_loop, the_member, the_member.group, 3),
+        gate(the_member.output()),
+        bias(gate < 3 ? bias_of(gate, 0) : 0.0F),
+        recurrent_bias(gate < 3 ? bias_of(gate, 1) : 0.0F) {}
+
+  __device__ float weight(int index, int output) const {
+    if (!active) return 0.0F;
+    return loop.recurrent_kernel[(static_cast<int64_t>(index) * 3 + output) * member.shape.units + unit];
+  }
+  __device__ void begin(int row) const { begin_h(row, member.lane, member.shape.lanes); }
+  __device__ void copy_ahead(int row, int step) const {
+    if (gate < 3) copy_z(row, step, gate);
+  }
+  __device__ void step(int row, int step, float sum, int next) const {
+    const float of_x = (active && gate < 3 ? z(row, step) : 0.0F) + bias;
+    const float of_h = sum + recurrent_bias;
+    const float value = gate == 2 ? of_h : activate(options.recurrent_activation, of_x + of_h);
+    const Gathered all(value, member.lane);
+    const float candidate =
+        Gathered(activate(options.activation, fmaf(all.of(1), of_h, of_x)), member.lane).of(2);  // the third gate's lane
+    const float new_h = gru_blend(all.of(0), candidate, h(row));
+    if (active && loop.workspace && member.lane < 4) {
+      float* saved = saved_at(row, step, 5);
+      saved[gate * member.shape.units] = gate == 2 ? candidate : gate == 3 ? h(row) : value;
+      if (gate == 2) saved[4 * member.shape.units] = of_h;
+    }
+    end_step(row, step, new_h, next, member.lane, member.shape.lanes);
+  }
+  __device__ void finish(int row) const { finish_h(row, member.lane); }
+};
+
+// A group has four units, each lane one.
+struct SimpleRnnForward : ForwardWork {
+  static constexpr int kOutputs = 4;
+  static constexpr int kSlots = 4;
+  static constexpr int kUnits = 4;
+  const float bias;
+  const int writer, writers;  // of its unit
+
+  __device__ SimpleRnnForward(const ForwardLoop& the_loop, const Member& the_member)
+      : ForwardWork(the_loop, the_member, the_member.group * 4 + the_member.output(), 1),
+        bias(bias_of(0, 0)),
+        writer(the_member.lane / 4),
+        writers(the_member.shape.lanes / 4) {}
+
+  __device__ float weight(int index, int output) const {
+    const int column = member.group * 4 + output;
+    if (column >= member.shape.units) return 0.0F;
+    return loop.recurrent_kernel[static_cast<int64_t>(index) * member.shape.units + column];
+  }
+  __device__ void begin(int row) const { begin_h(row, writer, writers); }
+  __device__ void copy_ahead(int row, int step) const { copy_z(row, step, 0); }
+  __device__ void step(int row, int step, float sum, int next) const {
+    const float new_h = activate(options.activation, sum + (active ? z(row, step) : 0.0F) + bias);
+    if (active && loop.workspace && writer == 0) {
+      float* saved = saved_at(row, step, 2);
+      saved[0] = new_h;
+      saved[member.shape.units] = h(row);
+    }
+    end_step(row, step, new_h, next, writer, writers);
+  }
+  __device__ void finish(int row) const { finish_h(row, writer); }
+};
+
+template <class Work, int kChunks>
+__global__ void __launch_bounds__(most_threads(Work::kOutputs, kChunks))
+    forward_kernel(const RnnLoopShape shape, const ForwardLoop loop) {
+  const Member member(shape);
+  run_loop<Work, kChunks>(Work(loop, member), member, shape.units);
+}
+
+template <class Work>
+struct Forward {
+  template <int kChunks>
+  static constexpr auto kernel = forward_kernel<Work, kChunks>;
+};
+
+template <class Work>
+constexpr LoopCell kLoopCell = {Work::kOutputs, Work::kUnits, Work::kSlots, 1};
+
+}  // namespace
+
+LoopCell loop_cell_forward(Cell cell) {
+  switch (cell) {
+    case Cell::kLstm:
+      return kLoopCell<LstmForward>;
+    case Cell::kGru:
+      return kLoopCell<GruForward>;
+    case Cell::kSimpleRnn:
+      break;
+  }
+  return kLoopCell<SimpleRnnForward>;
+}
+
+Status persistent_forward(const RnnLoopShape& shape, Cell cell, const ForwardLoop& loop, Stream stream) {
+  constexpr const char* kWhat = "the recurrent kernel, forward";
+  switch (cell) {
+    case Cell::kLstm:
+      return launch_loop<Forward<LstmForward>>(kWhat, shape, loop, stream);
+    case Cell::kGru:
+      return launch_loop<Forward<GruForward>>(kWhat, shape, loop, stream);
+    case Cell::kSimpleRnn:
+      break;
+  }
+  return launch_loop<Forward<SimpleRnnForward>>(kWhat, shape, loop, stream);
+}
+
+}  // namespace fastseq::cuda

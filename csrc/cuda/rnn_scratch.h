@@ -1,0 +1,51 @@
+// What the drivers of the recurrent ops share: float32 copies of arrays of half types, and where scratch has what.
+#pragma once
+
+#include "checks.h"
+#include "convert.cuh"
+#include "fastseq/cuda.h"
+#include "scratch.h"
+
+namespace fastseq::cuda {
+
+inline int64_t count_of(const Array& array) {
+  int64_t count = 1;
+  for (int i = 0; i < array.rank; ++i) count *= array.shape[i];
+  return count;
+}
+
+// Scratch for a call: pieces for what is not float32 already.
+class RnnScratch {
+ public:
+  RnnScratch(const RnnPlan& plan, void* base) : half_(plan.dims.dtype != DType::kFloat32), scratch_(base) {}
+  template <class T>
+  T* take(int64_t count) {
+    return scratch_.take<T>(count);
+  }
+  float* take_if_half(int64_t count) { return half_ ? take<float>(count) : nullptr; }
+  size_t used() const { return scratch_.used(); }
+
+ private:
+  bool half_;
+  Scratch scratch_;
+};
+
+// An input as float32: where it is or, of a half type, in its piece of scratch; null when absent.
+inline Status read_as_float(const Array& array, float* piece, Stream stream, const float** values) {
+  *values = piece && array.present ? piece : array.as<const float>();
+  return piece && array.present ? convert_to_float(array.data, array.dtype, count_of(array), piece, stream) : Status();
+}
+
+// A result: where float32 values go, and then the way from there to the array.
+inline float* write_as_float(const Array& array, float* piece) {
+  return !array.present ? nullptr : piece ? piece : array.as<float>();
+}
+inline Status finish_write(const Array& array, const float* piece, Stream stream) {
+  if (!piece || !array.present) return {};
+  return convert_from_float(piece, array.dtype, count_of(array), array.data, stream);
+}
+
+size_t rnn_forward_scratch_bytes(const RnnPlan& plan);
+size_t rnn_backward_scratch_bytes(const RnnPlan& plan);
+
+}  // namespace fastseq::cuda

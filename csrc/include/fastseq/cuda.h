@@ -1,0 +1,138 @@
+// The ops on an NVIDIA GPU: the contracts of rnn.h, conv1d.h and pool.h with arrays in the memory of one device.
+//
+// Differences: float arrays of one call are float32, float16 or bfloat16 (float64 is the CPU's). Half types are storage:
+// states, sums and products are float32, and results are rounded once. Workspaces are float32 for all dtypes. A call is
+// queued on the caller's stream, whose device must be current, and returns before it is done; its arrays, its scratch
+// included, must live until the stream has come that far. The same bits from run to run on one kind of GPU.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fastseq/array.h"
+#include "fastseq/conv1d.h"
+#include "fastseq/pool.h"
+#include "fastseq/rnn.h"
+#include "fastseq/status.h"
+
+namespace fastseq::cuda {
+
+// A cudaStream_t; null is the device's default stream.
+using Stream = void*;
+
+// How products may be computed. With kTf32, those of the recurrent ops outside the time loop round their float32 operands
+// to 11 bits: several times as fast, off by up to 1e-3; with half types they always do: their values have no more bits.
+// The convolution's are float32 in any case.
+enum class Precision { kFloat32, kTf32 };
+
+// How the time loop of a recurrent op is divided where it is one launch, with the recurrent kernel in registers for all
+// timesteps (csrc/cuda/rnn_persistent.cuh). A cluster of blocks computes some rows of the batch.
+struct RnnLoopShape {
+  int batch = 0;
+  int timesteps = 0;
+  int units = 0;
+  int rows = 0;    // of a cluster
+  int blocks = 0;  // of a cluster
+  int lanes = 0;   // threads that share an output of the product: 4, 8, 16 or 32
+  int groups = 0;  // of so many lanes, in a block
+  int chunks = 0;  // of four operands, of a thread
+  int threads = 0;           // of a block
+  size_t shared_bytes = 0;  // of a block
+};
+
+struct RnnPlan {
+  RnnDims dims;
+  RnnOptions options;
+  Precision precision = Precision::kFloat32;
+  int input_factors = 0;      // dropout_mask's first dimension, 0 without
+  int recurrent_factors = 0;  // recurrent_dropout_mask's
+  bool masked = false;
+  bool persistent = false;  // else a product and an elementwise kernel, or two, a step
+  RnnLoopShape shape;       // where persistent
+  size_t scratch_bytes = 0;  // of device memory to hand over, aligned to 256 bytes, content undefined
+};
+
+// What backward needs of a step and row: the activated gates, the states before the step and, of GRU with reset_after,
+// h recurrent_kernel[h] + recurrent bias[h]. 6U, 5U (4U without reset_after) and 2U elements, float32.
+int64_t rnn_workspace_width(const RnnOptions& options, int64_t units);
+
+// Plans look at shapes and dtypes, at no data, and at the current device.
+Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, RnnPlan* plan);
+Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch,
+                   Stream stream);
+Status rnn_plan_backward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, RnnPlan* plan);
+Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace,
+                    const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch, Stream stream);
+
+struct Conv1dPlan {
+  Conv1dDims dims;
+  Conv1dOptions options;
+  Precision precision = Precision::kFloat32;
+  size_t scratch_bytes = 0;
+};
+
+Status conv1d_plan_forward(const Conv1dInputs& inputs, const Conv1dOptions& options, Precision precision,
+                           Conv1dPlan* plan);
+Status conv1d_forward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs, void* scratch,
+                      Stream stream);
+Status conv1d_plan_backward(const Conv1dInputs& inputs, const Conv1dOptions& options, Precision precision,
+                            Conv1dPlan* plan);
+Status conv1d_backward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs,
+                       const Array& doutputs, const Conv1dGradients& gradients, void* scratch, Stream stream);
+
+struct PoolPlan {
+  PoolDims dims;
+  PoolOptions options;
+};
+
+Status pool_plan_forward(const Array& x, const PoolOptions& options, PoolPlan* plan);
+Status pool_plan_backward(const Array& doutputs, int64_t timesteps, const PoolOptions& options, PoolPlan* plan);
+Status max_pool_forward(const PoolPlan& plan, const Array& x, const Array& outputs, const Array& argmax, Stream stream);
+Status max_pool_backward(const PoolPlan& plan, const Array& argmax, const Array& doutputs, const Array& dx,
+                         Stream stream);
+
+struct DeviceInfo {
+  std::string name;
+  int major = 0;  // of the compute capability
+  int minor = 0;
+  int multiprocessors = 0;
+  size_t memory_bytes = 0;
+  int driver = 0;   // versions as CUDA gives them: 13000 is 13.0
+  int runtime = 0;
+};
+
+// How many devices there are that this build has code for; 0, with the reason, where there is no driver or none.
+int device_count(std::string* reason);
+Status device_info(int device, DeviceInfo* info);
+
+// Which device an address is of; an error where it is the host's.
+Status device_of(const void* data, int* device);
+
+// Makes a device current for the life of this object.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device);
+  ~CurrentDevice();
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+ private:
+  int previous_ = 0;
+};
+
+// Where else to look for CUDA's libraries, which are loaded when they are first needed.
+void look_for_libraries_in(const std::vector<std::string>& folders);
+
+// Waits until all that is queued on the stream is done; an error where something of it failed.
+Status synchronize(Stream stream);
+
+// What is queued on `second` from now on waits for what is queued on `first` before.
+Status order(Stream first, Stream second);
+
+// Device memory in the order of a stream: what is given back can be taken again by what is queued behind it.
+Status take_memory(size_t bytes, Stream stream, void** memory);
+void give_memory_back(void* memory, Stream stream) noexcept;
+
+}  // namespace fastseq::cuda

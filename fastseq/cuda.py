@@ -1,0 +1,139 @@
+"""NVIDIA GPUs: whether the kernels can run on one, and how exactly.
+
+`fastseq.functional` computes on a GPU when it is given arrays that lie on one: there is nothing to switch on.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from fastseq._libraries import cuda_extension
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = [
+    "DeviceInfo",
+    "device_count",
+    "device_info",
+    "get_precision",
+    "is_available",
+    "set_precision",
+    "unavailable_because",
+]
+
+Precision = Literal["float32", "tf32"]
+
+_precision: Precision = "float32"
+
+
+class DeviceInfo(NamedTuple):
+    """A GPU and the software that drives it.
+
+    Attributes:
+        name: As NVIDIA sells it.
+        compute_capability: Major and minor number.
+        multiprocessors: How many there are.
+        memory_bytes: Of its memory in all.
+        driver: The latest CUDA that the driver supports, such as "13.0".
+        runtime: The CUDA that fastseq was built with.
+    """
+
+    name: str
+    compute_capability: tuple[int, int]
+    multiprocessors: int
+    memory_bytes: int
+    driver: str
+    runtime: str
+
+
+def unavailable_because() -> str | None:
+    """Why the kernels cannot run on a GPU here, or None if they can."""
+    extension = cuda_extension()
+    if extension is None:
+        return "this build of fastseq has no CUDA: it was built without the CUDA toolkit"
+    devices, reason = extension.device_count()
+    return None if devices else str(reason)
+
+
+def is_available() -> bool:
+    """Whether the kernels can run on a GPU here; `unavailable_because` says why not.
+
+    >>> import fastseq.cuda
+    >>> fastseq.cuda.is_available() == (fastseq.cuda.unavailable_because() is None)
+    True
+    """
+    return unavailable_because() is None
+
+
+def device_count() -> int:
+    """How many GPUs there are that the kernels can run on; 0 where CUDA, the driver or a GPU is missing."""
+    extension = cuda_extension()
+    return 0 if extension is None else int(extension.device_count()[0])
+
+
+def device_info(device: int = 0) -> DeviceInfo:
+    """What a GPU is.
+
+    Args:
+        device: Its number, as CUDA counts.
+
+    Raises:
+        RuntimeError: There is no GPU that the kernels can run on.
+        ValueError: There is no such device.
+    """
+    name, capability, multiprocessors, memory_bytes, driver, runtime = loaded_extension().device_info(device)
+
+    def text(version: int) -> str:
+        return f"{version // 1000}.{version % 1000 // 10}"
+
+    return DeviceInfo(name, capability, multiprocessors, memory_bytes, text(driver), text(runtime))
+
+
+def get_precision() -> Precision:
+    """What `set_precision` said; "float32" before that."""
+    return _precision
+
+
+def set_precision(precision: Precision) -> None:
+    """Chooses how LSTM, GRU and SimpleRNN compute the products outside their time loop on a GPU, for the whole process.
+
+    Args:
+        precision: "float32", or "tf32" to round the factors of float32 arrays to 11 bits before they are multiplied:
+            several times as fast on the GPU's matrix units, off by up to 1e-3. Sums are float32 either way. Arrays of
+            half types have no more bits and are always multiplied so.
+
+    Raises:
+        ValueError: `precision` is neither.
+    """
+    if precision not in ("float32", "tf32"):
+        raise ValueError(f"precision must be 'float32' or 'tf32', got {precision!r}")
+    global _precision
+    _precision = precision
+
+
+def loaded_extension() -> ModuleType:
+    """The extension module, ready to compute.
+
+    Raises:
+        RuntimeError: The kernels cannot run on a GPU here; the reason is said.
+    """
+    reason = unavailable_because()
+    extension = cuda_extension()
+    if reason is not None or extension is None:
+        raise RuntimeError(f"fastseq cannot compute on a GPU here: {reason}")
+    _tell_where_libraries_are(extension)
+    return extension
+
+
+@functools.cache
+def _tell_where_libraries_are(extension: ModuleType) -> None:
+    """That is, in the wheels with CUDA's libraries, where they are installed."""
+    spec = importlib.util.find_spec("nvidia")
+    places = [] if spec is None else spec.submodule_search_locations or []
+    extension.look_for_libraries_in(
+        [str(Path(place, *part)) for place in places for part in (("cu13", "lib"), ("cublas", "lib"))]
+    )
