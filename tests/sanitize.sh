@@ -1,17 +1,65 @@
 #!/bin/sh
-# Builds with AddressSanitizer and UndefinedBehaviorSanitizer and runs the tests of the kernels in that build.
+# The core's tests, in C++ and in Python, under a tool that sees what they do to memory or between threads:
+#   sh tests/sanitize.sh asan [PYTEST ARGUMENT ...]   AddressSanitizer and UndefinedBehaviorSanitizer; the default
+#   sh tests/sanitize.sh tsan                         ThreadSanitizer, of the C++ tests: Clang with libomp and libarcher
+#   sh tests/sanitize.sh valgrind                     memcheck, of the C++ tests but that of denormals
+#   sh tests/sanitize.sh fuzz [LIBFUZZER OPTION ...]  a hostile caller of every op: Clang, which has libFuzzer
+# CXX names the compiler.
 set -eu
 cd "$(dirname "$0")/.."
-cmake --preset asan -DPython_EXECUTABLE="$(command -v python)" -Dpybind11_DIR="$(python -m pybind11 --cmakedir)" >/dev/null
-cmake --build --preset asan --parallel 2
-place=$(mktemp -d)
-trap 'rm -rf "$place"' EXIT
-cp -r fastseq "$place/"
-rm -f "$place"/fastseq/*.so
-cp build/asan/libfastseq.so build/asan/_core.*.so "$place/fastseq/"
-# Python itself is not built with the sanitizers, so their runtimes come first; its own leaks are not ours.
-LD_PRELOAD="$(${CXX:-c++} -print-file-name=libasan.so) $(${CXX:-c++} -print-file-name=libubsan.so)" \
-  ASAN_OPTIONS=detect_leaks=0 PYTHONPATH="$place" \
-  python -m pytest -q tests/test_adam.py tests/test_conv1d.py tests/test_dropout.py tests/test_embedding.py \
-  tests/test_pool.py tests/test_rnn.py tests/property --ignore tests/property/test_property_keras.py \
-  -k "not forked and not tensorflow" -p no:cacheprovider "$@"
+tool=${1:-asan}
+[ $# -eq 0 ] || shift
+
+build() {
+  cmake --preset "$1" -DPython_EXECUTABLE="$(command -v python)" \
+    -Dpybind11_DIR="$(python -m pybind11 --cmakedir 2>/dev/null)" >/dev/null
+  cmake --build --preset "$1" --parallel 2
+}
+
+# The tests of the kernels in Python. Python itself is not built with the sanitizers, so their runtimes come first.
+python_tests() {
+  place=$(mktemp -d)
+  trap 'rm -rf "$place"' EXIT
+  cp -r fastseq "$place/"
+  rm -f "$place"/fastseq/*.so
+  cp build/asan/libfastseq.so build/asan/_core.*.so "$place/fastseq/"
+  LD_PRELOAD="$(${CXX:-c++} -print-file-name=libasan.so) $(${CXX:-c++} -print-file-name=libubsan.so)" \
+    PYTHONPATH="$place" \
+    python -m pytest -q tests/test_activations.py tests/test_adam.py tests/test_conv1d.py tests/test_conv1d_max_pool.py \
+    tests/test_dropout.py tests/test_embedding.py tests/test_pool.py tests/test_rnn.py \
+    tests/property --ignore tests/property/test_property_keras.py \
+    -k "not forked and not keras and not tensorflow" -p no:cacheprovider "$@"
+}
+
+case $tool in
+  asan)
+    # What Python and OpenMP leave to the system at the end is not ours.
+    export ASAN_OPTIONS=detect_leaks=0
+    build asan
+    (cd build/asan && ctest --output-on-failure)
+    python_tests "$@"
+    ;;
+  tsan)
+    # libarcher tells the sanitizer where OpenMP's threads meet; without it, every parallel loop is a race.
+    export CXX="${CXX:-clang++}" OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1
+    build core-tsan
+    (cd build/core-tsan && ctest --output-on-failure)
+    ;;
+  valgrind)
+    build core
+    for subject in memory checks plans rnn conv1d pool embedding dropout adam; do
+      echo "$subject"
+      OMP_WAIT_POLICY=passive valgrind -q --error-exitcode=1 "build/core/test_$subject" >/dev/null
+    done
+    ;;
+  fuzz)
+    export CXX="${CXX:-clang++}"
+    build fuzz
+    mkdir -p build/corpus
+    OMP_WAIT_POLICY=passive build/fuzz/fuzz_ops -max_len=512 -timeout=10 -rss_limit_mb=2048 "$@" build/corpus
+    ;;
+  *)
+    echo "expected asan, tsan, valgrind or fuzz, got $tool" >&2
+    exit 2
+    ;;
+esac

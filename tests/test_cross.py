@@ -1,4 +1,4 @@
-"""The core without Python (tests/cpp/same_bits.cc): here and, under an emulator, on 64-bit ARM."""
+"""The core without Python (tests/cpp): its unit tests and same_bits.cc here; that, under an emulator, on 64-bit ARM."""
 
 from __future__ import annotations
 
@@ -33,18 +33,29 @@ def _run(*command: str, folder: Path = ROOT) -> str:
     return done.stdout
 
 
-def _same_bits(folder: Path, preset: str, *emulator: str) -> list[str]:
-    """Builds the program in `folder` and runs it: a line for every call."""
+def _build(folder: Path, preset: str, target: str) -> None:
     generator = ("-G", "Ninja") if shutil.which("ninja") else ()
     _run("cmake", "--preset", preset, "-B", str(folder), *generator)
-    _run("cmake", "--build", str(folder), "--target", "same_bits")
-    return _run(*emulator, "./same_bits", folder=folder).splitlines()
+    _run("cmake", "--build", str(folder), "--target", target)
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    _need("cmake", "c++")
-    return _same_bits(tmp_path_factory.mktemp("core"), "core")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a build."""
+    _need("cmake", "ctest", "c++")
+    folder = tmp_path_factory.mktemp("core")
+    _build(folder, "core", "all")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def here(core: Path) -> list[str]:
+    """A line for every call."""
+    return _run("./same_bits", folder=core).splitlines()
+
+
+def test_unit_tests(core: Path) -> None:
+    _run("ctest", "--output-on-failure", "--exclude-regex", "same_bits", folder=core)
 
 
 def test_any_isa_and_threads_have_the_same_bits_and_stay_in_their_arrays(here: list[str]) -> None:
@@ -54,7 +65,8 @@ def test_any_isa_and_threads_have_the_same_bits_and_stay_in_their_arrays(here: l
 
 def test_64_bit_arm_has_the_same_bits(here: list[str], tmp_path: Path) -> None:
     _need(CROSS_COMPILER, EMULATOR)
-    there = _same_bits(tmp_path, "core-aarch64", EMULATOR, "-L", CROSS_ROOT)
+    _build(tmp_path, "core-aarch64", "same_bits")
+    there = _run(EMULATOR, "-L", CROSS_ROOT, "./same_bits", folder=tmp_path).splitlines()
     assert len(there) == len(here)
     for ours, theirs in zip(here, there, strict=True):
         call, *results = ours.split(" float64 ")

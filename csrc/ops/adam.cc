@@ -163,7 +163,7 @@ Status adam_plan(const AdamState& state, const AdamGradient& gradient, const Ada
     for (int i = 1; i < variable.rank; ++i) plan->columns *= variable.shape[i];
     plan->positions = gradient.indices.shape[0];
     Scratch measure(nullptr);
-    (void)Sorted(*plan, measure);
+    if (plan->columns > 0) (void)Sorted(*plan, measure);
     plan->scratch_bytes = measure.used();
   }
   const double elements = static_cast<double>(plan->rows * kRowWork + plan->positions) *

@@ -70,6 +70,24 @@ Status check_range(const char* name, int64_t value, int64_t least, int64_t most)
   return Status::invalid_argument(std::string(name) + " must be at " + bound + ", got " + std::to_string(value));
 }
 
+Status check_sizes(const char* name, const int64_t* shape, int rank) {
+  constexpr int64_t kMost = int64_t{1} << 47;
+  int64_t left = kMost;
+  for (int i = 0; i < std::min(rank, Array::kMaxRank); ++i) {
+    if (shape[i] < 0 || shape[i] > left)
+      return Status::invalid_argument(std::string(name) +
+                                      " must have sizes of 0 or more and at most 2^47 elements, counting a size of 0 as "
+                                      "1, got shape " +
+                                      shape_text(shape, rank, rank));
+    if (shape[i] > 0) left /= shape[i];
+  }
+  return {};
+}
+
+Status check_sizes(const char* name, std::initializer_list<int64_t> shape) {
+  return check_sizes(name, shape.begin(), static_cast<int>(shape.size()));
+}
+
 Status check_dtype(const char* name, const Array& array, DType expected) {
   if (array.dtype == expected) return {};
   return Status::invalid_dtype(std::string(name) + " must have dtype " + dtype_name(expected) + ", got " +
@@ -81,7 +99,7 @@ Status check_array(const char* name, const Array& array, DType dtype, std::initi
   FASTSEQ_RETURN_IF_ERROR(check_dtype(name, array, dtype));
   bool same = array.rank == static_cast<int>(shape.size());
   for (int i = 0; same && i < array.rank; ++i) same = array.shape[i] == shape.begin()[i];
-  if (same) return {};
+  if (same) return check_sizes(name, shape);
   const int rank = static_cast<int>(shape.size());
   return wrong_shape(name, shape_text(shape.begin(), rank, rank), array);
 }
@@ -89,7 +107,8 @@ Status check_array(const char* name, const Array& array, DType dtype, std::initi
 Status check_like(const char* name, const Array& array, const Array& like) {
   if (!array.present) return Status::invalid_argument(std::string(name) + " is required, got None");
   FASTSEQ_RETURN_IF_ERROR(check_dtype(name, array, like.dtype));
-  if (array.rank == like.rank && std::equal(array.shape, array.shape + array.rank, like.shape)) return {};
+  if (array.rank == like.rank && std::equal(array.shape, array.shape + array.rank, like.shape))
+    return check_sizes(name, array.shape, array.rank);
   return wrong_shape(name, shape_text(like.shape, like.rank, like.rank), array);
 }
 
@@ -110,13 +129,13 @@ Status check_float_rank(const char* name, const Array& array, int rank, const ch
     return Status::invalid_dtype(std::string(name) + " must have dtype " +
                                  (floats == Floats::kCpu ? "float32 or float64" : "float32, float16 or bfloat16") +
                                  ", got " + dtype_name(dtype));
-  if (array.rank == rank) return {};
+  if (array.rank == rank) return check_sizes(name, array.shape, rank);
   return wrong_shape(name, letters, array);
 }
 
 Status check_integer(const char* name, const Array& array) {
   if (!array.present) return Status::invalid_argument(std::string(name) + " is required, got None");
-  if (array.dtype == DType::kInt32 || array.dtype == DType::kInt64) return {};
+  if (array.dtype == DType::kInt32 || array.dtype == DType::kInt64) return check_sizes(name, array.shape, array.rank);
   return Status::invalid_dtype(std::string(name) + " must have dtype int32 or int64, got " + dtype_name(array.dtype));
 }
 

@@ -70,6 +70,7 @@ Status check_conv1d_inputs(const Conv1dInputs& inputs, const Conv1dOptions& opti
       check_array("kernel", inputs.kernel, d->dtype, {d->width, d->channels / options.groups, d->filters}));
   FASTSEQ_RETURN_IF_ERROR(check_optional("bias", inputs.bias, d->dtype, {d->filters}));
   FASTSEQ_RETURN_IF_ERROR(find_extent(options, d));
+  FASTSEQ_RETURN_IF_ERROR(check_sizes("outputs", {d->batch, d->convolved, d->filters}));
   return find_outputs(options, d);
 }
 

@@ -132,6 +132,7 @@ Status embedding_plan_backward(const Array& ids, const Array& doutputs, int64_t 
   plan->dtype = doutputs.dtype;
   plan->input_dim = input_dim;
   plan->output_dim = doutputs.shape[ids.rank];
+  FASTSEQ_RETURN_IF_ERROR(check_sizes("dembeddings", {plan->input_dim, plan->output_dim}));
   FASTSEQ_RETURN_IF_ERROR(check_rows("doutputs", doutputs, ids, *plan));
   FASTSEQ_RETURN_IF_ERROR(plan_ids(ids, plan));
   plan->threads = threads_for(*plan, plan->positions + input_dim);

@@ -23,6 +23,7 @@ Status check_pool_doutputs(const Array& doutputs, int64_t timesteps, const PoolO
                            PoolDims* d) {
   FASTSEQ_RETURN_IF_ERROR(check_float_rank("doutputs", doutputs, 3, "(batch, pooled timesteps, channels)", floats));
   FASTSEQ_RETURN_IF_ERROR(find_dims(doutputs, timesteps, options, d));
+  FASTSEQ_RETURN_IF_ERROR(check_sizes("dx", {d->batch, d->timesteps, d->channels}));
   return check_array("doutputs", doutputs, d->dtype, {d->batch, d->pooled, d->channels});
 }
 

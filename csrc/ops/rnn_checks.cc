@@ -42,6 +42,8 @@ Status check_rnn_inputs(const RnnInputs& inputs, const RnnOptions& options, Floa
   if (units < 1) return Status::invalid_argument("recurrent_kernel must have at least 1 unit, got 0");
   FASTSEQ_RETURN_IF_ERROR(check_array("recurrent_kernel", inputs.recurrent_kernel, dims->dtype, {units, columns}));
   FASTSEQ_RETURN_IF_ERROR(check_array("kernel", inputs.kernel, dims->dtype, {dims->inputs, columns}));
+  FASTSEQ_RETURN_IF_ERROR(
+      check_sizes("workspace", {dims->batch, dims->timesteps, CellShape(options).saved * units}));
   FASTSEQ_RETURN_IF_ERROR(check_bias("bias", inputs.bias, options, *dims));
   FASTSEQ_RETURN_IF_ERROR(check_optional("h0", inputs.h0, dims->dtype, {dims->batch, units}));
   if (CellShape(options).has_c())

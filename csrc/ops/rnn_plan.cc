@@ -12,8 +12,8 @@ namespace {
 constexpr int64_t kChunkBytes = 512 * 1024;
 
 // How to divide the time loop: by rows, without any waiting, or by units as well, so that a thread has fewer weights to
-// read in every step. Counted in multiply-adds of a thread's step.
-int64_t step_cost(const RnnDims& dims, int64_t row_groups, int64_t unit_groups) {
+// read in every step. Counted in multiply-adds of a thread's step, of which there may be more than an int64 holds.
+double step_cost(const RnnDims& dims, int64_t row_groups, int64_t unit_groups) {
   constexpr int64_t kNearWeights = 256 * 1024;  // that stay in a core's cache
   constexpr int64_t kNear = 5;                  // multiply-adds in the time it takes to read a weight from there
   constexpr int64_t kFar = 20;                  // or from further away
@@ -24,13 +24,14 @@ int64_t step_cost(const RnnDims& dims, int64_t row_groups, int64_t unit_groups) 
   const int64_t columns = (dims.gates * dims.units / unit_groups + 15) / 16 * 16;
   const int64_t weights = dims.units * columns;
   const int64_t reading = weights <= kNearWeights ? kNear : kFar;
-  const int64_t computing = weights * std::max(rows, reading) + rows * dims.inputs * columns + rows * vectors * kElementwise;
-  return unit_groups == 1 ? computing : computing + kMeeting * unit_groups;
+  const double computing = static_cast<double>(weights) * static_cast<double>(std::max(rows, reading)) +
+                           static_cast<double>(rows) * static_cast<double>(dims.inputs * columns + vectors * kElementwise);
+  return unit_groups == 1 ? computing : computing + static_cast<double>(kMeeting * unit_groups);
 }
 
 void choose_grid(const RnnDims& dims, int64_t threads, RnnPlan* plan) {
-  int64_t best = step_cost(dims, 1, 1);
-  const auto consider = [&](int64_t row_groups, int64_t unit_groups, int64_t cost) {
+  double best = step_cost(dims, 1, 1);
+  const auto consider = [&](int64_t row_groups, int64_t unit_groups, double cost) {
     if (cost >= best) return;
     best = cost;
     plan->row_groups = static_cast<int>(row_groups);

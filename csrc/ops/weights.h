@@ -55,6 +55,7 @@ class PackedWeights {
       const int64_t first = group.first * units_;
       if (transposed_) {
         const Range share = fastseq::part(width(), sharers_, index);
+        if (share.begin == share.end) continue;  // a matrix without rows may have no memory
         kernels_.pack_transposed(share.begin, share.end, shape(group),
                                  matrix + part_.begin * ld + first, ld, to);
         continue;
