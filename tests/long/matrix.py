@@ -110,7 +110,7 @@ def interpreter(version: str) -> str:
 def make_wheel(python: str, sdist: Path, folder: Path) -> Path:
     """A wheel as for distribution, by the settings of [tool.cibuildwheel]."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
-    options = [f"-C{name}={value}" for name, value in settings["config-settings"].items()]
+    options = [f"--config-settings={name}={value}" for name, value in settings["config-settings"].items()]
     built = folder / "built"
     need("pip wheel", run(python, "-m", "pip", "wheel", "--no-deps", "-w", built, *options, sdist))
     (wheel,) = built.glob("*.whl")
