@@ -88,6 +88,33 @@ def test_openmp_threads_do_not_spin() -> None:
     assert "GOMP_SPINCOUNT = '77'" in chosen
 
 
+@pytest.mark.parametrize("order", ["fastseq, torch", "torch, fastseq"])
+def test_beside_another_openmp_runtime(order: str) -> None:
+    """torch's wheel has one of its own; ours, made for distribution, too. Both compute, in turns and at once."""
+    pytest.importorskip("torch", reason="torch is not here")
+    code = f"""
+import {order}
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from fastseq import runtime
+from fastseq.functional import max_pool_forward
+runtime.set_num_threads(2)
+torch.set_num_threads(2)
+x = np.random.default_rng(0).standard_normal((32, 400, 64), np.float32)
+def ours():
+    return max_pool_forward(x, 2).outputs
+def theirs():
+    return torch.nn.functional.max_pool1d(torch.from_numpy(x).transpose(1, 2), 2).transpose(1, 2).numpy()
+for _ in range(5):
+    assert (ours() == theirs()).all()
+with ThreadPoolExecutor(2) as threads:
+    calls = [threads.submit(call) for call in (ours, theirs) * 20]
+assert all((call.result() == calls[0].result()).all() for call in calls)
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_source_tree_without_the_core_says_so() -> None:
     source = str(Path(fastseq.__file__).parent)
     code = f"""
