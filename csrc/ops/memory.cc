@@ -135,6 +135,16 @@ IdleBlocks& idle_blocks() {
   return *blocks;
 }
 
+// What is idle must not be what is missing.
+void* new_block_at_any_cost(size_t size) {
+  try {
+    return new_block(size);
+  } catch (const std::bad_alloc&) {
+    idle_blocks().release();
+  }
+  return new_block(size);
+}
+
 std::atomic<bool> g_poison{false};
 
 }  // namespace
@@ -150,7 +160,7 @@ void* take_memory(size_t bytes) {
   if (bytes > PTRDIFF_MAX / 2) throw std::bad_alloc();
   const size_t size = block_size(bytes);
   void* block = size < kSmallestRecycledBlock ? nullptr : idle_blocks().take(size);
-  if (!block) block = new_block(size);
+  if (!block) block = new_block_at_any_cost(size);
   if (fresh_memory_is_poisoned()) std::memset(block, 0xFF, size);
   return block;
 }
