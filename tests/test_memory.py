@@ -146,13 +146,13 @@ def test_out_of_memory_is_an_error_that_the_process_survives() -> None:
 for _ in range(3):
     try:
         call(many)
-    except MemoryError:
-        print("MemoryError")
+    except MemoryError as error:
+        print(error)
     assert call(few).shape == (16 << 10, 32, 8)
 """
     done = run_python(code)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["MemoryError"] * 3
+    assert done.stdout.splitlines() == ["fastseq: no memory for 268435456 bytes"] * 3
 
 
 @needs_limits
@@ -169,6 +169,7 @@ assert runtime.idle_memory() < 100 << 20
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from Linux's /proc")
 def test_training_and_calls_hold_no_more_memory_after_hundreds_of_steps() -> None:
     done = run_long("memory.py", "--steps", "500")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <mutex>
@@ -24,6 +25,16 @@ namespace fastseq {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
+
+// Python shows what() to the user.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(size_t bytes) { std::snprintf(text_, sizeof(text_), "fastseq: no memory for %zu bytes", bytes); }
+  const char* what() const noexcept override { return text_; }
+
+ private:
+  char text_[64];
+};
 
 // The size of the blocks that serve `bytes`.
 size_t block_size(size_t bytes) {
@@ -142,7 +153,11 @@ void* new_block_at_any_cost(size_t size) {
   } catch (const std::bad_alloc&) {
     idle_blocks().release();
   }
-  return new_block(size);
+  try {
+    return new_block(size);
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory(size);
+  }
 }
 
 std::atomic<bool> g_poison{false};
@@ -157,7 +172,7 @@ size_t array_bytes(DType dtype, const int64_t* shape, int rank) {
 }
 
 void* take_memory(size_t bytes) {
-  if (bytes > PTRDIFF_MAX / 2) throw std::bad_alloc();
+  if (bytes > PTRDIFF_MAX / 2) throw OutOfMemory(bytes);
   const size_t size = block_size(bytes);
   void* block = size < kSmallestRecycledBlock ? nullptr : idle_blocks().take(size);
   if (!block) block = new_block_at_any_cost(size);

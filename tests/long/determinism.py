@@ -110,10 +110,10 @@ def busy_machine(processes: int) -> Iterator[None]:
 def main() -> int:
     """Returns the exit status: 1 where any bit differed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=50, help="of each training")
+    parser.add_argument("--steps", type=int, default=10, help="of each training")
     parser.add_argument("--threads", type=int, nargs="+", default=list(range(1, 9)))
     parser.add_argument("--isas", nargs="+", default=runtime.available_isas(), choices=runtime.available_isas())
-    parser.add_argument("--rounds", type=int, default=2, help="of everything, alone and on a busy machine")
+    parser.add_argument("--rounds", type=int, default=1, help="of everything, alone and on a busy machine")
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
     options = parser.parse_args()
 

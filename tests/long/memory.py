@@ -59,8 +59,8 @@ def training_step() -> Callable[[], object]:
 
 
 def growth(step: Callable[[], object], steps: int) -> int:
-    """By how many bytes the process is larger after `steps` steps more than after half as many to warm up."""
-    for _ in range(steps // 2):
+    """By how many bytes the process is larger after `steps` steps than before, once it is warm."""
+    for _ in range(250):
         step()
     before = resident_bytes()
     for _ in range(steps):
