@@ -25,7 +25,8 @@ def get_num_threads() -> int:
     """The number of threads an operation uses at most.
 
     What `set_num_threads` said; before that, what OpenMP gives: `OMP_NUM_THREADS`, else the number of CPUs. In a forked
-    child process always 1, since OpenMP runtimes do not survive a fork.
+    child process always 1, since OpenMP runtimes do not survive a fork. An operation never uses more threads than there
+    are CPUs that the process may use.
 
     >>> import fastseq.runtime
     >>> fastseq.runtime.get_num_threads() >= 1

@@ -20,11 +20,14 @@ from fastseq._libraries import core
 
 @pytest.fixture(autouse=True)
 def _settings() -> Iterator[None]:
-    """Every test has the process's own settings, and memory handed to the kernels is full of NaN."""
+    """Every test has the process's own settings, memory handed to the kernels is full of NaN, and a machine
+    with two CPUs shows what eight threads do."""
     isa = runtime.isa()
     core.poison_fresh_memory(True)
+    core.allow_oversubscription(True)
     yield
     core.poison_fresh_memory(False)
+    core.allow_oversubscription(False)
     runtime.set_isa(isa)
     runtime.set_num_threads(None)
 

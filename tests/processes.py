@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 
 def run_python(code: str, *, remove: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
@@ -14,11 +15,20 @@ def run_python(code: str, *, remove: tuple[str, ...] = (), **environment: str) -
     Not in the current folder: Python would find the source tree there before the installed package.
     """
     kept = {name: value for name, value in os.environ.items() if name not in remove}
+    return _run("-c", code, environment={**kept, **environment})
+
+
+def run_long(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script of tests/long, in short: as many cases as the arguments say."""
+    return _run(str(Path(__file__).parent / "long" / script), *arguments, environment=dict(os.environ))
+
+
+def _run(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, *arguments],
             cwd=folder,
-            env={**kept, **environment},
+            env=environment,
             capture_output=True,
             text=True,
             timeout=300,

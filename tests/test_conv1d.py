@@ -177,6 +177,8 @@ import sys, numpy as np
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from conv1d_cases import make_case, run_native
 from fastseq import runtime
+from fastseq._libraries import core
+core.allow_oversubscription(True)
 runtime.set_num_threads(5)
 for array in run_native(make_case(*{LARGE[0]})).values():
     print(array.tobytes().hex())

@@ -17,6 +17,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("num_threads", &num_threads);
   module.def("requested_threads", &requested_threads);
   module.def("set_num_threads", [](int threads) { raise_if_error(set_num_threads(threads)); }, py::arg("threads"));
+  module.def("allow_oversubscription", &allow_oversubscription, py::arg("on"));
   module.def("isa", [] {
     std::string name;
     raise_if_error(isa(&name));

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "checks.h"
-#include "fastseq/runtime.h"
 #include "parallel.h"
 #include "philox.inl"
 #include "settings.h"
@@ -211,7 +210,7 @@ Status dropout_plan(const Array& x, const DropoutOptions& options, DropoutPlan* 
   plan->scale = rounded(1.0 / (1.0 - options.rate), format);
 
   const int64_t elements = outer_size(*plan) * plan->rows * plan->count * plan->repeat;
-  plan->threads = static_cast<int>(std::clamp<int64_t>(elements / kElementsPerThread, 1, num_threads()));
+  plan->threads = threads_for(static_cast<double>(elements / kElementsPerThread));
   return {};
 }
 

@@ -11,10 +11,10 @@
 #include <string>
 
 #include "checks.h"
-#include "fastseq/runtime.h"
 #include "parallel.h"
 #include "row_shares.h"
 #include "scratch.h"
+#include "settings.h"
 
 namespace fastseq {
 namespace {
@@ -25,10 +25,10 @@ namespace {
 constexpr double kBytesPerThread = 6 << 20;
 constexpr int kMaxIdsRank = Array::kMaxRank - 1;
 
-int threads_for(const EmbeddingPlan& plan, int64_t rows) {
+int threads_of(const EmbeddingPlan& plan, int64_t rows) {
   const double bytes = static_cast<double>(rows) * static_cast<double>(plan.output_dim) *
                        (plan.dtype == DType::kFloat64 ? sizeof(double) : sizeof(float));
-  return static_cast<int>(std::clamp(bytes / kBytesPerThread, 1.0, static_cast<double>(num_threads())));
+  return threads_for(bytes / kBytesPerThread);
 }
 
 // Returns body(zero of the type of ids).
@@ -108,7 +108,7 @@ Status embedding_plan_forward(const Array& ids, const Array& embeddings, Embeddi
   plan->input_dim = embeddings.shape[0];
   plan->output_dim = embeddings.shape[1];
   FASTSEQ_RETURN_IF_ERROR(plan_ids(ids, plan));
-  plan->threads = threads_for(*plan, plan->positions);
+  plan->threads = threads_of(*plan, plan->positions);
   return {};
 }
 
@@ -135,7 +135,7 @@ Status embedding_plan_backward(const Array& ids, const Array& doutputs, int64_t 
   FASTSEQ_RETURN_IF_ERROR(check_sizes("dembeddings", {plan->input_dim, plan->output_dim}));
   FASTSEQ_RETURN_IF_ERROR(check_rows("doutputs", doutputs, ids, *plan));
   FASTSEQ_RETURN_IF_ERROR(plan_ids(ids, plan));
-  plan->threads = threads_for(*plan, plan->positions + input_dim);
+  plan->threads = threads_of(*plan, plan->positions + input_dim);
   Scratch measure(nullptr);
   if (plan->threads > 1) measure.take<int64_t>(input_dim + 1);
   plan->scratch_bytes = measure.used();

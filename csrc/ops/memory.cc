@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <mutex>
@@ -24,6 +25,16 @@ namespace fastseq {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
+
+// Python shows what() to the user.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(size_t bytes) { std::snprintf(text_, sizeof(text_), "fastseq: no memory for %zu bytes", bytes); }
+  const char* what() const noexcept override { return text_; }
+
+ private:
+  char text_[64];
+};
 
 // The size of the blocks that serve `bytes`.
 size_t block_size(size_t bytes) {
@@ -135,6 +146,20 @@ IdleBlocks& idle_blocks() {
   return *blocks;
 }
 
+// What is idle must not be what is missing.
+void* new_block_at_any_cost(size_t size) {
+  try {
+    return new_block(size);
+  } catch (const std::bad_alloc&) {
+    idle_blocks().release();
+  }
+  try {
+    return new_block(size);
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory(size);
+  }
+}
+
 std::atomic<bool> g_poison{false};
 
 }  // namespace
@@ -147,10 +172,10 @@ size_t array_bytes(DType dtype, const int64_t* shape, int rank) {
 }
 
 void* take_memory(size_t bytes) {
-  if (bytes > PTRDIFF_MAX / 2) throw std::bad_alloc();
+  if (bytes > PTRDIFF_MAX / 2) throw OutOfMemory(bytes);
   const size_t size = block_size(bytes);
   void* block = size < kSmallestRecycledBlock ? nullptr : idle_blocks().take(size);
-  if (!block) block = new_block(size);
+  if (!block) block = new_block_at_any_cost(size);
   if (fresh_memory_is_poisoned()) std::memset(block, 0xFF, size);
   return block;
 }

@@ -20,6 +20,7 @@ namespace fastseq {
 namespace {
 
 std::atomic<int> g_requested_threads{0};
+std::atomic<bool> g_oversubscription{false};
 std::atomic<const Isa*> g_isa{nullptr};
 
 // OpenMP runtimes do not survive fork: a child whose parent had started threads, through us or through anybody else who
@@ -71,14 +72,23 @@ Status set_num_threads(int threads) {
   return {};
 }
 
+void allow_oversubscription(bool on) { g_oversubscription.store(on, std::memory_order_relaxed); }
+
+int threads_for(double pieces) {
+  // Not counted by us: OpenMP knows what a thread may use where it has bound this one to a CPU.
+  const int most = g_oversubscription.load(std::memory_order_relaxed) ? num_threads()
+                                                                      : std::min(num_threads(), omp_get_num_procs());
+  return static_cast<int>(std::max(1.0, std::min<double>(most, pieces)));
+}
+
 int threads_for_operations(double operations) {
   constexpr double kOperationsPerThread = 1e7;
-  return static_cast<int>(std::max(1.0, std::min<double>(num_threads(), operations / kOperationsPerThread)));
+  return threads_for(operations / kOperationsPerThread);
 }
 
 int threads_for_bytes(double bytes) {
   constexpr double kBytesPerThread = 256 * 1024;
-  return static_cast<int>(std::max(1.0, std::min<double>(num_threads(), bytes / kBytesPerThread)));
+  return threads_for(bytes / kBytesPerThread);
 }
 
 std::vector<std::string> available_isas() {

@@ -8,8 +8,10 @@ namespace fastseq {
 
 Status current_isa(const Isa** isa);
 
-// How many of num_threads() a call should use that takes so many floating-point operations or, where it computes next to
-// nothing, moves so many bytes. Waking a thread takes about 50 us.
+// How many of num_threads() a call should use that has so many pieces of work, takes so many floating-point operations
+// or, where it computes next to nothing, moves so many bytes. Waking a thread takes about 50 us. No more than there are
+// CPUs: threads that share one divide the work into smaller products, and wait for each other.
+int threads_for(double pieces);
 int threads_for_operations(double operations);
 int threads_for_bytes(double bytes);
 

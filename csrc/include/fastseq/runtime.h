@@ -8,13 +8,17 @@
 
 namespace fastseq {
 
-// The number of threads a call uses at most: what set_num_threads said or, before that or after 0, what OpenMP gives the
-// calling thread (OMP_NUM_THREADS, else the CPUs). Always 1 in a forked child.
+// The number of threads a call uses at most, where there are as many CPUs: what set_num_threads said or, before that or
+// after 0, what OpenMP gives the calling thread (OMP_NUM_THREADS, else the CPUs). Always 1 in a forked child.
 int num_threads();
 // threads >= 1, or 0 to follow OpenMP again.
 Status set_num_threads(int threads);
 // What set_num_threads last said; 0 when OpenMP decides.
 int requested_threads();
+
+// From now on, calls may have more threads than there are CPUs (on) or not. For tests: shows what many threads do where
+// there are few CPUs.
+void allow_oversubscription(bool on);
 
 // The name of the ISA in use. The first call picks: FASTSEQ_ISA from the environment, else the best supported.
 // A FASTSEQ_ISA that is unknown or not supported here is an error of every op until set_isa mends it.
