@@ -18,6 +18,12 @@ from fastseq import cuda, runtime
 from fastseq._libraries import core
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # `--dist loadfile` would begin with the files of most tests; those of few take longest.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 @pytest.fixture(autouse=True)
 def _settings() -> Iterator[None]:
     """Every test has the process's own settings, memory handed to the kernels is full of NaN, and a machine

@@ -608,7 +608,7 @@ for script in {[str(path) for path in scripts]}:
     sys.path.insert(0, script.rpartition("/")[0])
     with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
         runpy.run_path(script, run_name="__main__")
-    assert "--threads" in told.getvalue(), script
+    assert ("--precision" if script.endswith("bench_cuda.py") else "--threads") in told.getvalue(), script
 """
     done = run_python(code)
     assert done.returncode == 0, done.stderr

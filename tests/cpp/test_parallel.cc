@@ -1,7 +1,9 @@
 // Parts, teams, barriers and the settings they follow.
 #include "parallel.h"
 
+#include <algorithm>
 #include <atomic>
+#include <thread>
 
 #include "check.h"
 #include "row_shares.h"
@@ -117,12 +119,15 @@ TEST(shares_of_rows_meet_within_a_row) {
 TEST(threads_are_what_was_asked_for) {
   CHECK_INVALID(set_num_threads(-1), "threads must be 0 or more, got -1");
   require(set_num_threads(5));
+  allow_oversubscription(true);
   CHECK_EQUAL(num_threads(), 5);
   CHECK_EQUAL(requested_threads(), 5);
   CHECK_EQUAL(threads_for_operations(0), 1);
   CHECK_EQUAL(threads_for_operations(3.5e7), 3);
   CHECK_EQUAL(threads_for_operations(1e300), 5);
   CHECK_EQUAL(threads_for_bytes(1e300), 5);
+  allow_oversubscription(false);
+  CHECK(threads_for_bytes(1e300) <= static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
   require(set_num_threads(0));
   CHECK(num_threads() >= 1);
 }
