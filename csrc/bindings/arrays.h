@@ -115,7 +115,9 @@ class Cpu {
 
   Array floats(const char* name, const py::object& object) const { return view(name, object); }
   Array mask(const char* name, const py::object& object) const { return view(name, object, "bool"); }
-  Array argmax(const char* name, const py::object& object) const { return view(name, object, "uint8, uint16 or int32"); }
+  Array argmax(const char* name, const py::object& object) const {
+    return view(name, object, "uint8, uint16 or int32");
+  }
   py::object make(DType dtype, const std::vector<int64_t>& shape, Array* view) const {
     return make_array(dtype, shape, view);
   }

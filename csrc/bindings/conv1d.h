@@ -63,8 +63,8 @@ py::tuple run_conv1d_forward(const Device& device, const Conv1dArguments& argume
 }
 
 template <class Device>
-py::tuple run_conv1d_backward(const Device& device, const Conv1dArguments& arguments, const py::object& outputs, const py::object& argmax,
-                   const py::object& doutputs) {
+py::tuple run_conv1d_backward(const Device& device, const Conv1dArguments& arguments, const py::object& outputs,
+                              const py::object& argmax, const py::object& doutputs) {
   const Conv1dInputs inputs = arguments.inputs(device);
   typename Device::Conv1dPlan plan;
   const Conv1dOptions options = arguments.options();

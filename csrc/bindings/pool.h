@@ -19,8 +19,8 @@ inline PoolOptions pool_options(int64_t pool_size, int64_t strides, const std::s
 }
 
 template <class Device>
-py::tuple run_max_pool_forward(const Device& device, const py::object& x, int64_t pool_size, int64_t strides, const std::string& padding,
-                                 bool save_argmax) {
+py::tuple run_max_pool_forward(const Device& device, const py::object& x, int64_t pool_size, int64_t strides,
+                               const std::string& padding, bool save_argmax) {
   const Array input = device.floats("x", x);
   const PoolOptions options = pool_options(pool_size, strides, padding);
   typename Device::PoolPlan plan;
@@ -39,8 +39,8 @@ py::tuple run_max_pool_forward(const Device& device, const py::object& x, int64_
 }
 
 template <class Device>
-py::object run_max_pool_backward(const Device& device, const py::object& argmax, const py::object& doutputs, int64_t timesteps,
-                                  int64_t pool_size, int64_t strides, const std::string& padding) {
+py::object run_max_pool_backward(const Device& device, const py::object& argmax, const py::object& doutputs,
+                                 int64_t timesteps, int64_t pool_size, int64_t strides, const std::string& padding) {
   const Array taken = device.argmax("argmax", argmax);
   const Array gradient = device.floats("doutputs", doutputs);
   const PoolOptions options = pool_options(pool_size, strides, padding);

@@ -43,7 +43,8 @@ struct RnnArguments {
 };
 
 template <class Device, Cell kCell>
-py::tuple run_rnn_forward(const Device& device, const RnnArguments& arguments, bool return_sequences, bool save_workspace) {
+py::tuple run_rnn_forward(const Device& device, const RnnArguments& arguments, bool return_sequences,
+                          bool save_workspace) {
   const RnnInputs inputs = arguments.inputs(device);
   typename Device::RnnPlan plan;
   const RnnOptions options = arguments.options(kCell);
@@ -68,8 +69,9 @@ py::tuple run_rnn_forward(const Device& device, const RnnArguments& arguments, b
 }
 
 template <class Device, Cell kCell>
-py::tuple run_rnn_backward(const Device& device, const RnnArguments& arguments, const py::object& workspace, const py::object& doutputs,
-                             const py::object& dlast_output, const py::object& dh_n, const py::object& dc_n) {
+py::tuple run_rnn_backward(const Device& device, const RnnArguments& arguments, const py::object& workspace,
+                           const py::object& doutputs, const py::object& dlast_output, const py::object& dh_n,
+                           const py::object& dc_n) {
   const RnnInputs inputs = arguments.inputs(device);
   typename Device::RnnPlan plan;
   const RnnOptions options = arguments.options(kCell);

@@ -75,8 +75,7 @@ struct ThroughActivation {
 
 template <class T>
 __global__ void find_dz(int64_t count, const ThroughActivation<T> gradient, float* dz) {
-  const int64_t grid = int64_t{gridDim.x} * blockDim.x;
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += grid) dz[i] = gradient(i);
+  for_each(count, [&](int64_t i) { dz[i] = gradient(i); });
 }
 
 // Rows of dx whose steps leave the same remainder by the strides s see the same taps: step t gets
@@ -215,15 +214,12 @@ __global__ void sum_columns(int64_t rows, int64_t columns, int64_t parts, int64_
 // to (count) from sums (parts, count).
 template <class T>
 __global__ void add_parts(int64_t parts, int64_t count, const float* sums, T* to) {
-  const int64_t grid = int64_t{gridDim.x} * blockDim.x;
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += grid) {
+  for_each(count, [&](int64_t i) {
     float sum = 0.0F;
     for (int64_t part = 0; part < parts; ++part) sum += sums[part * count + i];
     round_to(sum, &to[i]);
-  }
+  });
 }
-
-constexpr unsigned kElementThreads = 256;
 
 template <class T>
 class Backward {
@@ -258,8 +254,8 @@ class Backward {
       return run_give_to_maxima(d.pool, plan_.options.pool, out_.argmax, gradient, scratch_.dz, stream_);
     const int64_t count = d.batch * d.convolved * d.filters;
     if (count == 0) return {};
-    return launch("convolution's dz", find_dz<T>, {blocks_for(count, kElementThreads), kElementThreads}, stream_, count,
-                  gradient, scratch_.dz);
+    return launch("convolution's dz", find_dz<T>, one_thread_for_each(count), stream_, count, gradient,
+                  scratch_.dz);
   }
 
   Status find_dbias(const float* dz, T* dbias) const {
@@ -276,8 +272,8 @@ class Backward {
 
   Status add(const Parts& parts, int64_t count, const float* sums, T* to) const {
     if (count == 0) return {};
-    return launch("convolution's gradient sums", add_parts<T>, {blocks_for(count, kElementThreads), kElementThreads},
-                  stream_, parts.count, count, sums, to);
+    return launch("convolution's gradient sums", add_parts<T>, one_thread_for_each(count), stream_,
+                  parts.count, count, sums, to);
   }
 
   const Conv1dPlan& plan_;

@@ -5,8 +5,8 @@
 
 #include "convert.cuh"
 #include "device.cuh"
+#include "each.cuh"
 #include "fastseq/pool.h"
-#include "launch.h"
 
 namespace fastseq::cuda {
 
@@ -68,13 +68,10 @@ inline constexpr float kLowest<Float16> = -65504.0F;
 template <>
 inline constexpr float kLowest<BFloat16> = -0x1.fep127F;
 
-constexpr unsigned kPoolThreads = 256;
-
 template <class T>
 __global__ void take_maxima(const Windows windows, const T* x, T* outputs, const Positions argmax) {
   const int64_t count = windows.batch * windows.pooled * windows.channels;
-  const int64_t grid = int64_t{gridDim.x} * blockDim.x;
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += grid) {
+  for_each(count, [&](int64_t i) {
     const int64_t channel = i % windows.channels;
     const int64_t p = i / windows.channels % windows.pooled;
     const int64_t b = i / windows.channels / windows.pooled;
@@ -92,15 +89,14 @@ __global__ void take_maxima(const Windows windows, const T* x, T* outputs, const
     }
     round_to(greatest, &outputs[i]);
     if (argmax.data) argmax.set(i, taken - begin);
-  }
+  });
 }
 
 // gradient(i) is the loss's by output i, float32. What several windows give is added up window by window.
 template <class Gradient, class T>
 __global__ void give_to_maxima(const Windows windows, const Positions argmax, const Gradient gradient, T* dx) {
   const int64_t count = windows.batch * windows.timesteps * windows.channels;
-  const int64_t grid = int64_t{gridDim.x} * blockDim.x;
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += grid) {
+  for_each(count, [&](int64_t i) {
     const int64_t channel = i % windows.channels;
     const int64_t t = i / windows.channels % windows.timesteps;
     const int64_t b = i / windows.channels / windows.timesteps;
@@ -111,7 +107,7 @@ __global__ void give_to_maxima(const Windows windows, const Positions argmax, co
       if (argmax.at(output) == t - windows.begin(p)) sum += gradient(output);
     }
     round_to(sum, &dx[i]);
-  }
+  });
 }
 
 template <class Gradient, class T>
@@ -119,8 +115,8 @@ Status run_give_to_maxima(const PoolDims& d, const PoolOptions& options, const A
                           T* dx, Stream stream) {
   const int64_t count = d.batch * d.timesteps * d.channels;
   if (count == 0) return {};
-  return launch("max pooling's gradient", give_to_maxima<Gradient, T>, {blocks_for(count, kPoolThreads), kPoolThreads},
-                stream, Windows(d, options), positions_of(argmax, options), gradient, dx);
+  return launch("max pooling's gradient", give_to_maxima<Gradient, T>, one_thread_for_each(count), stream,
+                Windows(d, options), positions_of(argmax, options), gradient, dx);
 }
 
 }  // namespace fastseq::cuda

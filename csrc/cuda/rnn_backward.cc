@@ -151,7 +151,7 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
   const RnnDims& d = plan.dims;
   FASTSEQ_RETURN_IF_ERROR(check_rnn_gradients(workspace, doutputs, gradients, plan.options, d,
                                               {DType::kFloat32, cuda::rnn_workspace_width(plan.options, d.units)}));
-  if (inputs.bias.present != gradients.dbias.present && gradients.dbias.present)
+  if (gradients.dbias.present && !inputs.bias.present)
     return Status::invalid_argument("dbias is given, but bias is not");
   RnnScratch carve(plan, scratch);
   const Pieces pieces(plan, carve);

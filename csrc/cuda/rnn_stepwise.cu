@@ -2,7 +2,7 @@
 // reset_after, whose candidate needs r before its product.
 #include "cell.h"
 #include "checks.h"
-#include "launch.h"
+#include "each.cuh"
 #include "rnn_cells.cuh"
 #include "rnn_loop.h"
 
@@ -49,10 +49,7 @@ struct Place {
 
 template <class Body>
 __device__ inline void for_each_state(const StepShape& shape, const Body& body) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < shape.batch * shape.units;
-       i += stride)
-    body(i);
+  for_each(shape.batch * shape.units, body);
 }
 
 // h times the factors of each gate, or of all: what is multiplied next. (copies, B, U)
@@ -282,10 +279,7 @@ class Stepwise {
 
   template <class... Parameters, class... Arguments>
   Status run(void (*kernel)(Parameters...), const Arguments&... arguments) const {
-    LaunchShape at;
-    at.grid = blocks_for(states, kThreads);
-    at.threads = kThreads;
-    return launch("a step of the recurrent op", kernel, at, stream_, arguments...);
+    return launch("a step of the recurrent op", kernel, one_thread_for_each(states, kThreads), stream_, arguments...);
   }
 
   // sums (B, G U) of a group's gates.

@@ -1,28 +1,12 @@
 #include "rows.h"
 
 #include "checks.h"
-#include "convert.cuh"
 #include "device.cuh"
-#include "launch.h"
+#include "each.cuh"
+#include "float_types.h"
 
 namespace fastseq::cuda {
 namespace {
-
-constexpr unsigned kThreads = 256;
-
-// Calls body(i) for the elements that are this thread's.
-template <class Body>
-__device__ inline void for_each(int64_t count, const Body& body) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += stride) body(i);
-}
-
-LaunchShape one_thread_for_each(int64_t count) {
-  LaunchShape shape;
-  shape.grid = blocks_for(count, kThreads);
-  shape.threads = kThreads;
-  return shape;
-}
 
 template <class T>
 __global__ void make_operand_kernel(const Operand operand, float* to) {
@@ -85,15 +69,9 @@ Status launch_column_sums(int64_t rows, int64_t width, const float* from, int64_
 Status make_operand(const Operand& operand, float* to, Stream stream) {
   const int64_t count = operand.batch * operand.timesteps * operand.width;
   if (count == 0) return {};
-  const LaunchShape shape = one_thread_for_each(count);
-  switch (operand.dtype) {
-    case DType::kFloat16:
-      return launch("operand", make_operand_kernel<Float16>, shape, stream, operand, to);
-    case DType::kBFloat16:
-      return launch("operand", make_operand_kernel<BFloat16>, shape, stream, operand, to);
-    default:
-      return launch("operand", make_operand_kernel<float>, shape, stream, operand, to);
-  }
+  return with_float_type(operand.dtype, [&](auto zero) {
+    return launch("operand", make_operand_kernel<decltype(zero)>, one_thread_for_each(count), stream, operand, to);
+  });
 }
 
 Status add_scaled(int64_t batch, int64_t timesteps, int64_t width, const float* from, const float* factors, bool add,
