@@ -63,7 +63,7 @@ def load_prices(data: str = "auto", *, window: int = 20, test_split: float = 0.2
 
     Raises:
         DataError: The file cannot be read, or has something else in it; the message names the line.
-        ValueError: An argument is out of range.
+        ValueError: An argument is out of range, or `test_split` leaves nothing to train or to test on.
     """
     if window < 1:
         raise ValueError(f"window must be at least 1, got {window}")
@@ -81,6 +81,11 @@ def load_prices(data: str = "auto", *, window: int = 20, test_split: float = 0.2
         windows = np.lib.stride_tricks.sliding_window_view(changes[:-1], window)
         targets = changes[window:]
         split = int(len(windows) * (1 - test_split))
+        if not 2 <= split <= len(windows) - 2:
+            raise ValueError(
+                f"test_split must leave 2 of {len(windows)} windows or more to train on and 2 to test on, "
+                f"got {test_split}"
+            )
         # Of what is known at the end of the training part, nothing later.
         known = changes[: split + window]
         unit = float(np.sqrt(np.mean(np.square(known))))

@@ -167,6 +167,27 @@ def test_special_values(isa: str, dtype: str) -> None:
     np.testing.assert_array_equal(average.ravel(), [nan, 2.5, nan])
 
 
+@every_dtype
+def test_denormals_count_as_zeros_and_come_out_as_zeros(isa: str, dtype: str) -> None:
+    denormal, tiny = float(np.finfo(dtype).smallest_subnormal) * 3, float(np.finfo(dtype).tiny)
+    windows = {
+        (-0.0, denormal): (-0.0, 0),
+        (denormal, -0.0): (0.0, 0),
+        (-denormal, denormal): (-0.0, 0),
+        (-1.0, -denormal): (-0.0, 1),
+        (denormal, tiny): (tiny, 1),
+        (-tiny, -denormal): (-0.0, 1),
+    }
+    for channels in (1, 19, 64):
+        x = np.repeat(np.array(list(windows), dtype).reshape(1, -1, 1), channels, axis=2)
+        result = functional.max_pool_forward(x, 2)
+        for channel in (0, channels - 1):
+            values = np.array([value for value, _ in windows.values()], dtype)
+            np.testing.assert_array_equal(result.outputs[0, :, channel], values)
+            np.testing.assert_array_equal(np.signbit(result.outputs[0, :, channel]), np.signbit(values))
+            np.testing.assert_array_equal(result.argmax[0, :, channel], [place for _, place in windows.values()])
+
+
 def test_gradients_that_are_no_numbers_stay_where_they_belong(isa: str) -> None:
     x = small_integers((1, 4, 17))
     doutputs = np.full((1, 2, 17), np.nan, np.float32)

@@ -158,11 +158,14 @@ def test_unreadable_files(tmp_path: Path) -> None:
     [
         ({"window": 0}, "window must be at least 1, got 0"),
         ({"test_split": 1.0}, "test_split must be between 0 and 1, got 1.0"),
+        ({"test_split": 0.99}, "test_split must leave 2 of 10 windows or more to train on and 2 to test on, got 0.99"),
+        ({"test_split": 0.05}, "test_split must leave 2 of 10 windows or more to train on and 2 to test on, got 0.05"),
     ],
 )
-def test_bad_arguments(arguments: dict[str, float], message: str) -> None:
+def test_bad_arguments(arguments: dict[str, float], message: str, file: Path) -> None:
+    file.write_text(_column([float(price) for price in range(31)]))
     with pytest.raises(ValueError, match=message):
-        load_prices(**arguments)  # type: ignore[arg-type]
+        load_prices(str(file), **arguments)  # type: ignore[arg-type]
 
 
 def test_the_synthetic_prices_are_what_their_script_makes() -> None:

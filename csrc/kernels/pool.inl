@@ -86,9 +86,16 @@ inline void with_index(int bytes, const Body& body) {
     body(int32_t());
 }
 
+// 1, read from memory for all that a compiler knows.
+template <class T>
+const volatile T kSomeOne = 1;
+
+// A comparison takes denormals for zeros and leaves them as they are; a maximum instruction, which compilers make of
+// comparisons at their pleasure, flushes them. So what was taken is multiplied by 1, and flushed whatever they made.
 template <class S>
 void max_pool(const MaxPoolArgs<typename S::T>& args) {
   using T = typename S::T;
+  const T one = kSomeOne<T>;
   const auto pool = [&](auto index, auto saves) {
     for_each_vector<S, S::kSideBySide>(args.channels, [&](auto vocabulary, int64_t c, auto load, auto store) {
       using W = decltype(vocabulary);
@@ -103,7 +110,7 @@ void max_pool(const MaxPoolArgs<typename S::T>& args) {
         if constexpr (decltype(saves)::value)
           taken = W::select(greater, positions<W>(args.position + i), taken);
       }
-      store(args.out + c, greatest);
+      store(args.out + c, W::mul(greatest, W::set(one)));
       if constexpr (decltype(saves)::value)
         store_positions<W, decltype(index)>(args.argmax, c, lanes_of<W>(c, args.channels), taken);
     });

@@ -20,6 +20,7 @@ from fastseq.bench.record import Record, save_json
 from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
 from fastseq.bench.tables import glance
+from fastseq.files import replacing
 from fastseq.options import make_writable, positive
 
 _OUT = Path("runs/bench")
@@ -194,12 +195,15 @@ def write(record: Record, out: Path) -> list[Path]:
     for name in CHARTS:
         (out / f"{name}.png").unlink(missing_ok=True)
     written = [out / "report.html", out / "results.json"]
-    save_json(record, written[1])
-    written[0].write_text(page_of(record, drawings), encoding="utf-8")
+    with replacing(written[1]) as new:
+        save_json(record, new)
+    with replacing(written[0]) as new:
+        new.write_text(page_of(record, drawings), encoding="utf-8")
     if importlib.util.find_spec("matplotlib") is None:
         print("No PNGs: they need matplotlib (pip install 'fastseq[plots]'). The page has all charts.", file=sys.stderr)
         return written
     for name, drawing in drawings.items():
         written.append(out / f"{name}.png")
-        save_drawing(framed(drawing), written[-1])
+        with replacing(written[-1]) as new:
+            save_drawing(framed(drawing), new)
     return written

@@ -8,7 +8,7 @@ beside it, the *magnitude*: the sum of the absolute values of all finite terms t
 2. Denormals. The kernels flush them: a denormal number in an input, a result or on the way may count as zero. So
    results may differ by `rounding * tiny` too, tiny being the smallest normal number; and the definition is given
    inputs in which denormals are zero already, lest a huge factor make much of them. What only copies numbers (the
-   lookup of an embedding) or compares them (the maxima of a pooling) may hand denormals on as they are.
+   lookup of an embedding, the gradient of a maximum) may hand denormals on as they are.
 3. Overflow. Where the value is beyond the largest number of the dtype, the result is infinite, with its sign. Where
    only the magnitude is, partial sums may overflow: the result may be anything, NaN included.
 4. Infinities. Where the value is infinite, the result is the same infinity.
