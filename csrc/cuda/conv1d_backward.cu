@@ -11,6 +11,7 @@
 #include "conv1d_patches.cuh"
 #include "float_types.h"
 #include "max_pool.cuh"
+#include "rows.h"
 #include "scratch.h"
 
 namespace fastseq::cuda {
@@ -29,24 +30,17 @@ struct Parts {
   }
 };
 
-constexpr int kSumColumns = 32;  // of a block of sum_columns: a thread each, and kSumRows threads share a column
-constexpr int kSumRows = 8;
-
 Parts kernel_parts(const Conv1dPlan& plan) {
   const Conv1dDims& d = plan.dims;
   const int64_t groups = plan.options.groups;
   return Parts(d.batch * d.convolved, groups * tiles_of(d.width * d.channels / groups, d.filters / groups));
 }
 
-Parts bias_parts(const Conv1dPlan& plan) {
-  const Conv1dDims& d = plan.dims;
-  return Parts(d.batch * d.convolved, (d.filters + kSumColumns - 1) / kSumColumns);
-}
-
 struct BackwardScratch {
   float* dz;           // (B, T', F), unless doutputs are that already
   float* kernel_sums;  // (parts, K, C/G, F)
-  float* bias_sums;    // (parts, F)
+  float* bias_parts;   // column_sums_parts(F)
+  float* bias_sums;    // (F)
 
   static bool needs_dz(const Conv1dPlan& plan) {
     return plan.options.pooled || plan.options.activation != Activation::kLinear ||
@@ -57,7 +51,8 @@ struct BackwardScratch {
     const int64_t weights = d.width * d.channels / plan.options.groups * d.filters;
     dz = scratch.take<float>(needs_dz(plan) ? d.batch * d.convolved * d.filters : 0);
     kernel_sums = scratch.take<float>(kernel_parts(plan).count * weights);
-    bias_sums = scratch.take<float>(bias_parts(plan).count * d.filters);
+    bias_parts = scratch.take<float>(column_sums_parts(d.filters));
+    bias_sums = scratch.take<float>(d.filters);
     if (used) *used = scratch.used();
   }
 };
@@ -188,29 +183,6 @@ struct KernelGradient {
   }
 };
 
-// sums (parts, columns): of each part of the rows.
-__global__ void sum_columns(int64_t rows, int64_t columns, int64_t parts, int64_t length, const float* from,
-                            float* sums) {
-  float* const shared = shared_memory();
-  const int64_t across = (columns + kSumColumns - 1) / kSumColumns;
-  const int own = static_cast<int>(threadIdx.x) / kSumColumns;
-  for (int64_t block = blockIdx.x; block < across * parts; block += gridDim.x) {
-    const int64_t part = block / across;
-    const int64_t column = block % across * kSumColumns + threadIdx.x % kSumColumns;
-    const int64_t end = (part + 1) * length < rows ? (part + 1) * length : rows;
-    float sum = 0.0F;
-    if (column < columns)
-      for (int64_t row = part * length + own; row < end; row += kSumRows) sum += from[row * columns + column];
-    shared[threadIdx.x] = sum;
-    sync_block();
-    if (own == 0 && column < columns) {
-      for (int i = 1; i < kSumRows; ++i) sum += shared[i * kSumColumns + static_cast<int>(threadIdx.x)];
-      sums[part * columns + column] = sum;
-    }
-    sync_block();
-  }
-}
-
 // to (count) from sums (parts, count).
 template <class T>
 __global__ void add_parts(int64_t parts, int64_t count, const float* sums, T* to) {
@@ -229,18 +201,13 @@ class Backward {
       : plan_(plan), in_(in), out_(out), doutputs_(doutputs), scratch_(plan, Scratch(scratch)), stream_(stream) {}
 
   Status run(const Conv1dGradients& gradients) const {
-    const Conv1dDims& d = plan_.dims;
     const float* dz = nullptr;
     FASTSEQ_RETURN_IF_ERROR(prepare_dz(&dz));
     if (gradients.dx.present)
       FASTSEQ_RETURN_IF_ERROR(run_products("convolution's input gradient",
                                            InputGradient<T>(plan_, in_, dz, gradients.dx.as<T>()), stream_));
-    const Parts parts = kernel_parts(plan_);
-    FASTSEQ_RETURN_IF_ERROR(run_products(
-        "convolution's kernel gradient", KernelGradient<T>(plan_, in_, dz, parts, scratch_.kernel_sums), stream_));
-    FASTSEQ_RETURN_IF_ERROR(add(parts, d.width * d.channels / plan_.options.groups * d.filters, scratch_.kernel_sums,
-                                gradients.dkernel.as<T>()));
-    return gradients.dbias.present ? find_dbias(dz, gradients.dbias.as<T>()) : Status();
+    FASTSEQ_RETURN_IF_ERROR(find_dkernel(dz, gradients.dkernel.as<T>()));
+    return gradients.dbias.present ? find_dbias(dz, gradients.dbias) : Status();
   }
 
  private:
@@ -254,26 +221,25 @@ class Backward {
       return run_give_to_maxima(d.pool, plan_.options.pool, out_.argmax, gradient, scratch_.dz, stream_);
     const int64_t count = d.batch * d.convolved * d.filters;
     if (count == 0) return {};
-    return launch("convolution's dz", find_dz<T>, one_thread_for_each(count), stream_, count, gradient,
-                  scratch_.dz);
+    return launch("convolution's dz", find_dz<T>, one_thread_for_each(count), stream_, count, gradient, scratch_.dz);
   }
 
-  Status find_dbias(const float* dz, T* dbias) const {
+  Status find_dkernel(const float* dz, T* dkernel) const {
     const Conv1dDims& d = plan_.dims;
-    const Parts parts = bias_parts(plan_);
-    constexpr unsigned kThreads = kSumColumns * kSumRows;
-    const int64_t blocks = parts.count * ((d.filters + kSumColumns - 1) / kSumColumns);
-    FASTSEQ_RETURN_IF_ERROR(launch("convolution's bias gradient", sum_columns,
-                                   {blocks_for(blocks, 1), kThreads, 1, kThreads * sizeof(float)}, stream_,
-                                   d.batch * d.convolved, d.filters, parts.count, parts.length, dz,
-                                   scratch_.bias_sums));
-    return add(parts, d.filters, scratch_.bias_sums, dbias);
+    const Parts parts = kernel_parts(plan_);
+    FASTSEQ_RETURN_IF_ERROR(run_products(
+        "convolution's kernel gradient", KernelGradient<T>(plan_, in_, dz, parts, scratch_.kernel_sums), stream_));
+    const int64_t count = d.width * d.channels / plan_.options.groups * d.filters;
+    if (count == 0) return {};
+    return launch("convolution's kernel gradient", add_parts<T>, one_thread_for_each(count), stream_, parts.count, count,
+                  scratch_.kernel_sums, dkernel);
   }
 
-  Status add(const Parts& parts, int64_t count, const float* sums, T* to) const {
-    if (count == 0) return {};
-    return launch("convolution's gradient sums", add_parts<T>, one_thread_for_each(count), stream_,
-                  parts.count, count, sums, to);
+  Status find_dbias(const float* dz, const Array& dbias) const {
+    const Conv1dDims& d = plan_.dims;
+    FASTSEQ_RETURN_IF_ERROR(
+        column_sums(d.batch * d.convolved, d.filters, dz, scratch_.bias_parts, scratch_.bias_sums, stream_));
+    return convert_from_float(scratch_.bias_sums, d.dtype, d.filters, dbias.data, stream_);
   }
 
   const Conv1dPlan& plan_;
