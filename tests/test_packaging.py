@@ -37,13 +37,22 @@ def test_sdist_has_all_sources_and_tests(sdist: Path) -> None:
         for path in (ROOT / folder).rglob("*.*"):
             name = path.relative_to(ROOT)
             made = any(part.startswith(".") or part in {"_build", "jupyter_execute", "runs"} for part in name.parts)
-            if not made and path.suffix in {".cc", ".h", ".inl", ".py", ".pyi", ".csv", ".md", ".txt"}:
+            if not made and path.suffix in {".cc", ".cu", ".cuh", ".h", ".inl", ".py", ".pyi", ".csv", ".md", ".txt"}:
                 assert (sdist / name).is_file(), name
 
 
 def test_sdist_has_nothing_else(sdist: Path) -> None:
     assert {path.name for path in sdist.iterdir()} == {
-        *(".gitignore", "CHANGELOG.md", "CMakeLists.txt", "CMakePresets.json", "HACKING.md", "LICENSE", "NOTICE"),
+        *(
+            ".clang-format",
+            ".gitignore",
+            "CHANGELOG.md",
+            "CMakeLists.txt",
+            "CMakePresets.json",
+            "HACKING.md",
+            "LICENSE",
+            "NOTICE",
+        ),
         *("PKG-INFO", "README.md", "SECURITY.md", "pyproject.toml"),
         *("bench", "csrc", "docs", "examples", "fastseq", "licenses", "tests"),
     }

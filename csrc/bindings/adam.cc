@@ -8,8 +8,8 @@ namespace fastseq::bindings {
 namespace {
 
 py::tuple adam_numpy(const Cpu&, const py::object& variable, const py::object& momentum, const py::object& velocity,
-                     const py::object& velocity_hat, const py::object& gradient, const py::object& indices, double alpha,
-                     double beta_1, double beta_2, double epsilon) {
+                     const py::object& velocity_hat, const py::object& gradient, const py::object& indices,
+                     double alpha, double beta_1, double beta_2, double epsilon) {
   const AdamState state{view("variable", variable), view("momentum", momentum), view("velocity", velocity),
                         view("velocity_hat", velocity_hat)};
   const AdamGradient slices{view("gradient", gradient), view("indices", indices, "int32 or int64")};
@@ -31,9 +31,9 @@ py::tuple adam_numpy(const Cpu&, const py::object& variable, const py::object& m
 }  // namespace
 
 void bind_adam(py::class_<Cpu>& cpu) {
-  cpu.def("adam", &adam_numpy, py::arg("variable"), py::arg("momentum"), py::arg("velocity"),
-             py::arg("velocity_hat"), py::arg("gradient"), py::arg("indices"), py::arg("alpha"), py::arg("beta_1"),
-             py::arg("beta_2"), py::arg("epsilon"));
+  cpu.def("adam", &adam_numpy, py::arg("variable"), py::arg("momentum"), py::arg("velocity"), py::arg("velocity_hat"),
+          py::arg("gradient"), py::arg("indices"), py::arg("alpha"), py::arg("beta_1"), py::arg("beta_2"),
+          py::arg("epsilon"));
 }
 
 }  // namespace fastseq::bindings

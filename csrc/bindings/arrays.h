@@ -79,7 +79,8 @@ inline Array view(const char* name, const py::object& object, const char* dtypes
                           std::string(py::str(array.attr("shape"))) + "; numpy.ascontiguousarray makes a copy that is");
   // NumPy allows arrays at any address, C++ does not.
   if (reinterpret_cast<uintptr_t>(array.data()) % static_cast<size_t>(array.itemsize()) != 0)
-    throw py::value_error(std::string(name) + " must be aligned to its dtype; numpy.require(..., requirements='A') "
+    throw py::value_error(std::string(name) +
+                          " must be aligned to its dtype; numpy.require(..., requirements='A') "
                           "makes a copy that is");
   view.present = true;
   view.data = const_cast<void*>(array.data());
@@ -101,7 +102,7 @@ inline py::array make_array(DType dtype, const std::vector<int64_t>& shape, Arra
   return py::array(numpy_dtype(dtype), std::vector<py::ssize_t>(shape.begin(), shape.end()), view->data, owner);
 }
 
-// Where a call computes. Bindings of ops are written over this or Gpu (gpu.h), and find the ops by the type of the plan.
+// Where a call computes. Bindings of ops are written over this or Gpu (gpu.h), and find ops by the type of the plan.
 class Cpu {
  public:
   using RnnPlan = fastseq::RnnPlan;

@@ -56,9 +56,8 @@ py::tuple run_conv1d_forward(const Device& device, const Conv1dArguments& argume
   py::object argmax = py::none();
   if (plan.options.pooled && save_argmax)
     argmax = device.make(max_pool_index_dtype(plan.options.pool.pool_size), shape, &views.argmax);
-  device.run(plan.scratch_bytes, [&](void* scratch, auto... stream) {
-    return conv1d_forward(plan, inputs, views, scratch, stream...);
-  });
+  device.run(plan.scratch_bytes,
+             [&](void* scratch, auto... stream) { return conv1d_forward(plan, inputs, views, scratch, stream...); });
   return py::make_tuple(device.result(outputs), device.result(argmax));
 }
 
@@ -74,8 +73,7 @@ py::tuple run_conv1d_backward(const Device& device, const Conv1dArguments& argum
   const Array incoming = device.floats("doutputs", doutputs);
   Conv1dGradients views;
   py::object dx = device.make(d.dtype, {d.batch, d.timesteps, d.channels}, &views.dx);
-  py::object dkernel =
-      device.make(d.dtype, {d.width, d.channels / plan.options.groups, d.filters}, &views.dkernel);
+  py::object dkernel = device.make(d.dtype, {d.width, d.channels / plan.options.groups, d.filters}, &views.dkernel);
   py::object dbias = py::none();
   if (inputs.bias.present) dbias = device.make(d.dtype, {d.filters}, &views.dbias);
   device.run(plan.scratch_bytes, [&](void* scratch, auto... stream) {
@@ -91,16 +89,17 @@ void bind_conv1d(py::class_<Device>& device) {
       .def(py::init([](py::object x, py::object kernel, py::object bias, std::string activation, std::string padding,
                        int64_t strides, int64_t dilation_rate, int64_t groups, std::optional<int64_t> pool_size,
                        int64_t pool_strides, std::string pool_padding) {
-             return Conv1dArguments{std::move(x), std::move(kernel), std::move(bias), std::move(activation),
-                                    std::move(padding), strides, dilation_rate, groups, pool_size, pool_strides,
-                                    std::move(pool_padding)};
+             return Conv1dArguments{
+                 std::move(x),       std::move(kernel), std::move(bias),        std::move(activation),
+                 std::move(padding), strides,           dilation_rate,          groups,
+                 pool_size,          pool_strides,      std::move(pool_padding)};
            }),
            py::kw_only(), py::arg("x"), py::arg("kernel"), py::arg("bias"), py::arg("activation"), py::arg("padding"),
            py::arg("strides"), py::arg("dilation_rate"), py::arg("groups"), py::arg("pool_size") = py::none(),
            py::arg("pool_strides") = 1, py::arg("pool_padding") = "valid");
   device.def("conv1d_forward", &run_conv1d_forward<Device>, py::arg("arguments"), py::arg("save_argmax"));
-  device.def("conv1d_backward", &run_conv1d_backward<Device>, py::arg("arguments"), py::arg("outputs"), py::arg("argmax"),
-             py::arg("doutputs"));
+  device.def("conv1d_backward", &run_conv1d_backward<Device>, py::arg("arguments"), py::arg("outputs"),
+             py::arg("argmax"), py::arg("doutputs"));
 }
 
 }  // namespace fastseq::bindings

@@ -39,7 +39,8 @@ std::string text(const DlType& dtype) {
   for (const Names& one : kNames)
     if (one.dlpack.code == dtype.code && one.dlpack.bits == dtype.bits && dtype.lanes == 1) return one.name;
   static constexpr const char* kKinds[] = {"int", "uint", "float", "dtype 3 of ", "bfloat", "complex", "bool"};
-  const std::string kind = dtype.code < std::size(kKinds) ? kKinds[dtype.code] : "dtype " + std::to_string(dtype.code) + " of ";
+  const std::string kind =
+      dtype.code < std::size(kKinds) ? kKinds[dtype.code] : "dtype " + std::to_string(dtype.code) + " of ";
   return kind + std::to_string(dtype.bits) + (dtype.lanes == 1 ? "" : " x " + std::to_string(dtype.lanes));
 }
 
@@ -87,7 +88,8 @@ Described describe(const char* name, const py::dict& interface, cuda::Stream str
   if (interface.contains("stream") && !interface["stream"].is_none()) {
     const auto theirs = interface["stream"].cast<uintptr_t>();
     if (theirs == 0)
-      throw py::value_error(std::string(name) + ": 0 is no stream of a __cuda_array_interface__; 1 is the default stream");
+      throw py::value_error(std::string(name) +
+                            ": 0 is no stream of a __cuda_array_interface__; 1 is the default stream");
     raise_if_error(cuda::order(stream_of(theirs), stream));
   }
   return array;

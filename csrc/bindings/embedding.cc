@@ -22,7 +22,8 @@ py::array embedding_forward_numpy(const Cpu&, const py::object& ids, const py::o
   return outputs;
 }
 
-py::array embedding_backward_numpy(const Cpu&, const py::object& ids, const py::object& doutputs, int64_t input_dim, bool squared) {
+py::array embedding_backward_numpy(const Cpu&, const py::object& ids, const py::object& doutputs, int64_t input_dim,
+                                   bool squared) {
   const Array ids_view = view_ids(ids);
   const Array doutputs_view = view("doutputs", doutputs);
   EmbeddingPlan plan;
@@ -39,7 +40,7 @@ py::array embedding_backward_numpy(const Cpu&, const py::object& ids, const py::
 void bind_embedding(py::class_<Cpu>& cpu) {
   cpu.def("embedding_forward", &embedding_forward_numpy, py::arg("ids"), py::arg("embeddings"));
   cpu.def("embedding_backward", &embedding_backward_numpy, py::arg("ids"), py::arg("doutputs"), py::arg("input_dim"),
-             py::arg("squared"));
+          py::arg("squared"));
 }
 
 }  // namespace fastseq::bindings

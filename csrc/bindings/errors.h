@@ -28,9 +28,9 @@ inline void raise_if_error(const Status& status) {
   }
 }
 
-// Gives the GIL away while alive. Before 3.14 Python ends a thread that wants it back when the interpreter has finished,
-// such as a daemon's: that would unwind frames which may not be left so, and abort the process. It sleeps instead until
-// the process has ended.
+// Gives the GIL away while alive. Before 3.14 Python ends a thread that wants it back when the interpreter has
+// finished, such as a daemon's: that would unwind frames which may not be left so, and abort the process. It sleeps
+// instead until the process has ended.
 class Unlocked {
  public:
   Unlocked() : state_(PyEval_SaveThread()) {}

@@ -86,8 +86,8 @@ class Gpu {
 
   // Of an op that only Cpu has.
   py::type_error has_no(const std::string& op) const {
-    return py::type_error(op + " computes on the CPU only, over NumPy arrays; its arguments are on cuda:" +
-                          std::to_string(device_));
+    return py::type_error(
+        op + " computes on the CPU only, over NumPy arrays; its arguments are on cuda:" + std::to_string(device_));
   }
 
   py::object result(const py::object& made) const { return made.is_none() ? made : hand_over_(made); }

@@ -1,5 +1,5 @@
-// The extension module fastseq._core: process settings here, one file per op beside it. Ops that have kernels for GPUs too
-// are in headers, which the module _cuda (cuda.cc) shares.
+// The extension module fastseq._core: process settings here, one file per op beside it. Ops that have kernels for GPUs
+// too are in headers, which the module _cuda (cuda.cc) shares.
 #include "module.h"
 
 #include <pybind11/stl.h>

@@ -30,11 +30,9 @@ py::tuple run_max_pool_forward(const Device& device, const py::object& x, int64_
   Array argmax_view;
   const py::object outputs = device.make(d.dtype, {d.batch, d.pooled, d.channels}, &outputs_view);
   py::object argmax = py::none();
-  if (save_argmax)
-    argmax = device.make(max_pool_index_dtype(pool_size), {d.batch, d.pooled, d.channels}, &argmax_view);
-  device.run(0, [&](void*, auto... stream) {
-    return max_pool_forward(plan, input, outputs_view, argmax_view, stream...);
-  });
+  if (save_argmax) argmax = device.make(max_pool_index_dtype(pool_size), {d.batch, d.pooled, d.channels}, &argmax_view);
+  device.run(
+      0, [&](void*, auto... stream) { return max_pool_forward(plan, input, outputs_view, argmax_view, stream...); });
   return py::make_tuple(device.result(outputs), device.result(argmax));
 }
 

@@ -61,9 +61,8 @@ py::tuple run_rnn_forward(const Device& device, const RnnArguments& arguments, b
   if (save_workspace)
     workspace = device.make(Device::workspace_dtype(d.dtype),
                             {d.batch, d.timesteps, Device::workspace_width(plan.options, d.units)}, &views.workspace);
-  device.run(plan.scratch_bytes, [&](void* scratch, auto... stream) {
-    return rnn_forward(plan, inputs, views, scratch, stream...);
-  });
+  device.run(plan.scratch_bytes,
+             [&](void* scratch, auto... stream) { return rnn_forward(plan, inputs, views, scratch, stream...); });
   return py::make_tuple(device.result(outputs), device.result(last_output), device.result(h_n), device.result(c_n),
                         device.result(workspace));
 }

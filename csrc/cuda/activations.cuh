@@ -7,7 +7,8 @@
 namespace fastseq::cuda {
 
 // tanh and sigmoid share an exponential and a division, so that lanes of a warp that need the one and the other go
-// together: with E = exp(-y), y >= 0,  tanh(y / 2) = (1 - E) / (1 + E),  sigmoid(y) = 1 / (1 + E),  sigmoid(-y) = E / (1 + E).
+// together: with E = exp(-y), y >= 0,
+//   tanh(y / 2) = (1 - E) / (1 + E),  sigmoid(y) = 1 / (1 + E),  sigmoid(-y) = E / (1 + E).
 __device__ inline float activate(Activation activation, float x) {
   switch (activation) {
     case Activation::kTanh:

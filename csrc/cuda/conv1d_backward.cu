@@ -43,8 +43,7 @@ struct BackwardScratch {
   float* bias_sums;    // (F)
 
   static bool needs_dz(const Conv1dPlan& plan) {
-    return plan.options.pooled || plan.options.activation != Activation::kLinear ||
-           plan.dims.dtype != DType::kFloat32;
+    return plan.options.pooled || plan.options.activation != Activation::kLinear || plan.dims.dtype != DType::kFloat32;
   }
   BackwardScratch(const Conv1dPlan& plan, Scratch scratch, size_t* used = nullptr) {
     const Conv1dDims& d = plan.dims;
@@ -227,12 +226,12 @@ class Backward {
   Status find_dkernel(const float* dz, T* dkernel) const {
     const Conv1dDims& d = plan_.dims;
     const Parts parts = kernel_parts(plan_);
-    FASTSEQ_RETURN_IF_ERROR(run_products(
-        "convolution's kernel gradient", KernelGradient<T>(plan_, in_, dz, parts, scratch_.kernel_sums), stream_));
+    FASTSEQ_RETURN_IF_ERROR(run_products("convolution's kernel gradient",
+                                         KernelGradient<T>(plan_, in_, dz, parts, scratch_.kernel_sums), stream_));
     const int64_t count = d.width * d.channels / plan_.options.groups * d.filters;
     if (count == 0) return {};
-    return launch("convolution's kernel gradient", add_parts<T>, one_thread_for_each(count), stream_, parts.count, count,
-                  scratch_.kernel_sums, dkernel);
+    return launch("convolution's kernel gradient", add_parts<T>, one_thread_for_each(count), stream_, parts.count,
+                  count, scratch_.kernel_sums, dkernel);
   }
 
   Status find_dbias(const float* dz, const Array& dbias) const {

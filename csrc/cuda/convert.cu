@@ -21,15 +21,13 @@ Status launch_convert(const From* from, int64_t count, To* to, Stream stream) {
 }  // namespace
 
 Status convert_to_float(const void* from, DType dtype, int64_t count, float* to, Stream stream) {
-  return with_float_type(dtype, [&](auto zero) {
-    return launch_convert(static_cast<const decltype(zero)*>(from), count, to, stream);
-  });
+  return with_float_type(
+      dtype, [&](auto zero) { return launch_convert(static_cast<const decltype(zero)*>(from), count, to, stream); });
 }
 
 Status convert_from_float(const float* from, DType dtype, int64_t count, void* to, Stream stream) {
-  return with_float_type(dtype, [&](auto zero) {
-    return launch_convert(from, count, static_cast<decltype(zero)*>(to), stream);
-  });
+  return with_float_type(
+      dtype, [&](auto zero) { return launch_convert(from, count, static_cast<decltype(zero)*>(to), stream); });
 }
 
 }  // namespace fastseq::cuda

@@ -1,5 +1,5 @@
-// float16 and bfloat16 as float32 and back: to the nearest, ties to even, as everybody rounds. By the bits alone, so that
-// no header of the toolkit's is needed; memory takes longer.
+// float16 and bfloat16 as float32 and back: to the nearest, ties to even, as everybody rounds. By the bits alone, so
+// that no header of the toolkit's is needed; memory takes longer.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -64,7 +64,7 @@ __device__ inline void round_to(float value, Float16* to) {
   if (magnitude > 0x7f800000U) {
     half = 0x7e00U;  // NaN
   } else if (magnitude >= 0x477ff000U) {
-    half = 0x7c00U;  // 65520 and more
+    half = 0x7c00U;                       // 65520 and more
   } else if (magnitude >= 0x38800000U) {  // 2^-14: normal
     half = (magnitude - 0x38000000U + 0xfffU + (magnitude >> 13 & 1U)) >> 13;
   } else {

@@ -21,7 +21,7 @@ struct alignas(4 * sizeof(T)) Four {
   T values[4];
 };
 
-// Whether four elements of a row, from a multiple of four on, lie side by side and aligned; rows are `ld` elements apart.
+// Whether four elements of a row, from a multiple of four on, lie side by side and aligned; rows are `ld` apart.
 template <class T>
 bool lies_by_four(const T* data, int64_t elements, int64_t ld) {
   return elements % 4 == 0 && ld % 4 == 0 && reinterpret_cast<uintptr_t>(data) % sizeof(Four<T>) == 0;

@@ -14,7 +14,7 @@ namespace fastseq::cuda {
 // "recurrent kernel: too many resources requested for launch"
 Status cuda_status(const char* what, cudaError_t error);
 
-// Whether kernels run as code that knows clusters of blocks: from compute capability 9.0 on, if this build has such code.
+// Whether kernels run as code that knows clusters of blocks: from compute capability 9.0 on, if this build has any.
 Status has_clusters(int device, bool* has);
 
 struct LaunchShape {
@@ -37,8 +37,7 @@ Status launch(const char* what, void (*kernel)(Parameters...), const LaunchShape
     int most = 0;
     cudaError_t error = cudaGetDevice(&device);
     if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-    if (error == cudaSuccess)
-      error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+    if (error == cudaSuccess) error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
     if (error != cudaSuccess) return cuda_status(what, error);
   }
   cudaLaunchAttribute attribute = {};

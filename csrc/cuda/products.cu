@@ -13,8 +13,8 @@
 namespace fastseq::cuda {
 namespace {
 
-// Making a handle takes milliseconds and memory, so they are kept, by device. Never destroyed: at the end of the process
-// the driver may be gone before us.
+// Making a handle takes milliseconds and memory, so they are kept, by device. Never destroyed: at the end of the
+// process the driver may be gone before us.
 class IdleHandles {
  public:
   CublasHandle take(int device) {

@@ -11,8 +11,8 @@
 
 namespace fastseq::cuda {
 
-// Of device memory, aligned to 256 bytes: what cuBLAS recommends for the largest devices. With one of our own, the bits of
-// a product do not depend on what else uses cuBLAS.
+// Of device memory, aligned to 256 bytes: what cuBLAS recommends for the largest devices. With one of our own, the bits
+// of a product do not depend on what else uses cuBLAS.
 constexpr size_t kProductsWorkspace = size_t{32} << 20;
 
 // Row-major, in float32; or the transpose of what lies there.
@@ -34,8 +34,7 @@ class Products {
   Status set_precision(Precision precision);
 
   // Row-major c (m, n) = a (m, k) b (k, n) + beta c, where beta is 0 (c is not read) or 1. Any size may be 0.
-  Status multiply(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, float beta, float* c,
-                  int64_t ldc);
+  Status multiply(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, float beta, float* c, int64_t ldc);
 
  private:
   Products(const Cublas& cublas, int device, CublasHandle handle, Stream stream)

@@ -85,8 +85,8 @@ class Backward {
                                                  {shared.kernel + group.first * d_.units, columns_, true}, 0,
                                                  factors ? pieces_.part_of_dx : dx, d_.inputs));
       if (factors)
-        FASTSEQ_RETURN_IF_ERROR(add_scaled(d_.batch, d_.timesteps, d_.inputs, pieces_.part_of_dx, factors,
-                                           group.first > 0, dx, stream_));
+        FASTSEQ_RETURN_IF_ERROR(
+            add_scaled(d_.batch, d_.timesteps, d_.inputs, pieces_.part_of_dx, factors, group.first > 0, dx, stream_));
     }
     return {};
   }
@@ -98,10 +98,10 @@ class Backward {
       if (pieces_.h) {
         const int64_t copy = plan_.recurrent_factors > 1 ? group.first : 0;
         const float* own = factors ? factors + copy * d_.batch * d_.units : nullptr;
-        FASTSEQ_RETURN_IF_ERROR(make_operand({d_.batch, d_.timesteps, d_.units, h.data, DType::kFloat32, saved_, own,
-                                              group.reset ? workspace_ + d_.units : nullptr,
-                                              inputs_.mask.as<const uint8_t>()},
-                                             pieces_.h, stream_));
+        FASTSEQ_RETURN_IF_ERROR(
+            make_operand({d_.batch, d_.timesteps, d_.units, h.data, DType::kFloat32, saved_, own,
+                          group.reset ? workspace_ + d_.units : nullptr, inputs_.mask.as<const uint8_t>()},
+                         pieces_.h, stream_));
         h = {pieces_.h, d_.units, true};
       }
       FASTSEQ_RETURN_IF_ERROR(products_.multiply(d_.units, group.count * d_.units, cells_, h,
@@ -173,9 +173,8 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
   std::unique_ptr<Products> products;
   FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, Precision::kFloat32, pieces.products, &products));
   if (d.batch > 0)
-    FASTSEQ_RETURN_IF_ERROR(plan.persistent
-                                ? persistent_backward(plan.shape, plan.options.cell, loop, stream)
-                                : stepwise_backward(plan, loop, *products, pieces.stepwise, stream));
+    FASTSEQ_RETURN_IF_ERROR(plan.persistent ? persistent_backward(plan.shape, plan.options.cell, loop, stream)
+                                            : stepwise_backward(plan, loop, *products, pieces.stepwise, stream));
   FASTSEQ_RETURN_IF_ERROR(products->set_precision(plan.precision));  // outside the time loop
   const Backward backward(plan, inputs, workspace, pieces, *products, stream);
   FASTSEQ_RETURN_IF_ERROR(backward.by_x(shared, dkernel, write_as_float(gradients.dx, pieces.dx)));

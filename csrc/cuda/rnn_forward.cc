@@ -45,8 +45,8 @@ size_t rnn_forward_scratch_bytes(const RnnPlan& plan) {
 Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch,
                    Stream stream) {
   const RnnDims& d = plan.dims;
-  FASTSEQ_RETURN_IF_ERROR(check_rnn_outputs(outputs, plan.options, d,
-                                            {DType::kFloat32, cuda::rnn_workspace_width(plan.options, d.units)}));
+  FASTSEQ_RETURN_IF_ERROR(
+      check_rnn_outputs(outputs, plan.options, d, {DType::kFloat32, cuda::rnn_workspace_width(plan.options, d.units)}));
   RnnScratch carve(plan, scratch);
   const Pieces pieces(plan, carve);
 
@@ -69,9 +69,9 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
     const float* x = inputs.x.as<const float>();
     if (pieces.x) {
       const float* factors = shared.dropout_mask ? shared.dropout_mask + group.first * d.batch * d.inputs : nullptr;
-      FASTSEQ_RETURN_IF_ERROR(make_operand({d.batch, d.timesteps, d.inputs, inputs.x.data, d.dtype, d.inputs, factors,
-                                            nullptr, nullptr},
-                                           pieces.x, stream));
+      FASTSEQ_RETURN_IF_ERROR(
+          make_operand({d.batch, d.timesteps, d.inputs, inputs.x.data, d.dtype, d.inputs, factors, nullptr, nullptr},
+                       pieces.x, stream));
       x = pieces.x;
     }
     FASTSEQ_RETURN_IF_ERROR(products->multiply(d.batch * d.timesteps, group.count * d.units, d.inputs, {x, d.inputs},
@@ -80,9 +80,8 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
   }
   FASTSEQ_RETURN_IF_ERROR(products->set_precision(Precision::kFloat32));  // in the time loop
   if (d.batch > 0)
-    FASTSEQ_RETURN_IF_ERROR(plan.persistent
-                                ? persistent_forward(plan.shape, plan.options.cell, loop, stream)
-                                : stepwise_forward(plan, loop, *products, pieces.stepwise, stream));
+    FASTSEQ_RETURN_IF_ERROR(plan.persistent ? persistent_forward(plan.shape, plan.options.cell, loop, stream)
+                                            : stepwise_forward(plan, loop, *products, pieces.stepwise, stream));
   FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.outputs, pieces.outputs, stream));
   FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.last_output, pieces.last_output, stream));
   FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.h_n, pieces.h_n, stream));

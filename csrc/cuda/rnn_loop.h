@@ -12,8 +12,8 @@ namespace fastseq::cuda {
 // The persistent kernels are compiled for these numbers of chunks.
 constexpr int kChunkSizes[] = {2, 4, 6, 8};
 
-// The largest block whose threads can have the registers that `outputs` times `chunks` chunks of weights take beside what
-// the rest of the loop takes. A multiprocessor has four parts, with 16384 registers for a quarter of the block's warps.
+// The largest block whose threads can have the registers that `outputs` times `chunks` chunks of weights take beside
+// what the rest of the loop takes. A multiprocessor has four parts, of 16384 registers for a quarter of the warps.
 constexpr int most_threads(int outputs, int chunks) {
   constexpr int kOthers = 46;
   const int registers = (outputs * chunks * 4 + kOthers + 7) / 8 * 8;
@@ -31,31 +31,33 @@ struct LoopArguments {
 };
 
 struct ForwardLoop : LoopArguments {
-  const float* z;     // (B, T, GU): the products of x
-  const float* bias;  // (GU), of GRU with reset_after (2, 3U), or null
-  const float *h0, *c0;                     // (B, U), or null
+  const float* z;                            // (B, T, GU): the products of x
+  const float* bias;                         // (GU), of GRU with reset_after (2, 3U), or null
+  const float *h0, *c0;                      // (B, U), or null
   float *outputs, *last_output, *h_n, *c_n;  // outputs may be null
-  float* workspace;                         // (B, T, rnn_workspace_width), or null
+  float* workspace;                          // (B, T, rnn_workspace_width), or null
 };
 
 struct BackwardLoop : LoopArguments {
   const float* workspace;
   const float *doutputs, *dlast_output, *dh_n, *dc_n;  // or null
-  float* dz;  // (B, T, CellShape's dz U): by z and, of GRU, by the recurrent part of the candidate; zero at masked steps
+  // (B, T, CellShape's dz U): by z and, of GRU, by the recurrent part of the candidate; zero at masked steps.
+  float* dz;
   float *dh0, *dc0;
 };
 
-// Finds a shape; false where the recurrent kernel is too large to stay in registers, where stepwise is thought to be faster,
-// or where the call has what the persistent kernels lack: GRU without reset_after, which has two products a step, and recurrent
-// dropout factors for each gate.
+// Finds a shape; false where the recurrent kernel is too large to stay in registers, where stepwise is thought to be
+// faster, or where the call has what the persistent kernels lack: GRU without reset_after, which has two products a
+// step, and recurrent dropout factors for each gate.
 bool find_loop_shape(const RnnPlan& plan, bool backward, RnnLoopShape* shape);
 
 Status persistent_forward(const RnnLoopShape& shape, Cell cell, const ForwardLoop& loop, Stream stream);
 Status persistent_backward(const RnnLoopShape& shape, Cell cell, const BackwardLoop& loop, Stream stream);
 
-// The same step by step, for all cells and options; factors are (F, B, U) then. `scratch` holds stepwise_scratch floats.
+// The same step by step, for all cells and options; factors are (F, B, U) then. `scratch` has stepwise_scratch floats.
 int64_t stepwise_scratch(const RnnPlan& plan, bool backward);
-Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& products, float* scratch, Stream stream);
+Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& products, float* scratch,
+                        Stream stream);
 Status stepwise_backward(const RnnPlan& plan, const BackwardLoop& loop, Products& products, float* scratch,
                          Stream stream);
 

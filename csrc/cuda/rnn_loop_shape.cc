@@ -39,7 +39,7 @@ constexpr double kBlockMeeting = 60;
 constexpr double kStepLatency = 300;     // of the elementwise part and the operand's way through shared memory
 constexpr double kRowInstructions = 60;  // of a thread, for the elementwise part of a row
 constexpr double kStepwiseLaunches = 9000;
-constexpr double kStepwiseFma = 64;      // multiply-adds a cycle and multiprocessor, in small products
+constexpr double kStepwiseFma = 64;  // multiply-adds a cycle and multiprocessor, in small products
 
 // A step of a cluster's rows: four instructions a cycle.
 double persistent_step(const RnnLoopShape& shape, int outputs) {
@@ -59,8 +59,8 @@ bool complete(const RnnPlan& plan, const LoopCell& cell, const Device& device, R
   shape->groups = divided_up(divided_up(shape->units, cell.units), shape->blocks);
   shape->chunks = divided_up(shape->units * cell.operands_of_unit, 4 * shape->lanes);
   shape->threads = divided_up(shape->groups * shape->lanes, 32) * 32;
-  const auto* compiled = std::find_if(std::begin(kChunkSizes), std::end(kChunkSizes),
-                                      [&](int chunks) { return chunks >= shape->chunks; });
+  const auto* compiled =
+      std::find_if(std::begin(kChunkSizes), std::end(kChunkSizes), [&](int chunks) { return chunks >= shape->chunks; });
   if (compiled == std::end(kChunkSizes) || shape->threads > most_threads(cell.outputs, *compiled)) return false;
   shape->chunks = *compiled;  // those beyond the operand are zero
   const int row_bytes =
@@ -78,7 +78,8 @@ bool find_loop_shape(const RnnPlan& plan, bool backward, RnnLoopShape* best) {
   const RnnDims& d = plan.dims;
   const bool lacking = (d.gates == 3 && !plan.options.reset_after) || plan.recurrent_factors > 1;
   constexpr int64_t kMost = 1 << 20;  // of what is counted in int; far beyond what fits
-  if (lacking || d.units > kMost || d.batch > INT32_MAX / 8 || d.timesteps > INT32_MAX / 2 || d.batch == 0) return false;
+  if (lacking || d.units > kMost || d.batch > INT32_MAX / 8 || d.timesteps > INT32_MAX / 2 || d.batch == 0)
+    return false;
   Device device;
   if (!current_device(&device).ok()) return false;
   const LoopCell cell = backward ? loop_cell_backward(plan.options.cell) : loop_cell_forward(plan.options.cell);

@@ -1,11 +1,11 @@
 // A recurrence in one launch, for all cells, forward and backward.
 //
-// Both are the same loop: a product of a vector that changes with every step, the operand, with weights that do not, then
-// elementwise work that makes the next operand. Forward, the operand is h and the weights are the recurrent kernel's columns;
-// backward it is dz and its rows. The weights stay in registers for the whole sequence (Diamos et al. 2016, "Persistent
-// RNNs"), divided between the blocks of a cluster where one multiprocessor has too few; the operand lies in shared memory,
-// and every block of the cluster writes what it makes into all of them. A cluster has rows of the batch to itself, so that
-// nobody waits for anybody beyond it.
+// Both are the same loop: a product of a vector that changes with every step, the operand, with weights that do not,
+// then elementwise work that makes the next operand. Forward, the operand is h and the weights are the recurrent
+// kernel's columns; backward it is dz and its rows. The weights stay in registers for the whole sequence (Diamos et al.
+// 2016, "Persistent RNNs"), divided between the blocks of a cluster where one multiprocessor has too few; the operand
+// lies in shared memory, and every block of the cluster writes what it makes into all of them. A cluster has rows of
+// the batch to itself, so that nobody waits for anybody beyond it.
 //
 // Within a block, `lanes` neighbouring threads, a group, compute four outputs (GRU forward: three): the four gates of a
 // unit, or four units. Each has every lanes-th chunk of four operands. What is one thread's own from step to step, its
@@ -22,11 +22,11 @@ namespace fastseq::cuda {
 // A thread's place in the loop, and its ways to shared memory.
 struct Member {
   RnnLoopShape shape;
-  int lane;   // in its group
-  int group;  // of the cluster
-  int block;  // of the cluster
-  bool busy;  // whether it has a group; it waits with the others anyway
-  int row0, rows;  // of the batch
+  int lane;         // in its group
+  int group;        // of the cluster
+  int block;        // of the cluster
+  bool busy;        // whether it has a group; it waits with the others anyway
+  int row0, rows;   // of the batch
   float* operands;  // [2][shape.rows][width]
   float* slots;     // [slots][shape.rows][threads]
 

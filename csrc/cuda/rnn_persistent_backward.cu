@@ -1,7 +1,8 @@
 // The persistent loop backward: see rnn_persistent.cuh.
 //
-// Step n goes back through the n-th step from the end. Its sum is what the gates of the step after it send back to h; a step
-// more than there are timesteps is taken, for what the first gates send back to h0. A group has four units, each lane one.
+// Step n goes back through the n-th step from the end. Its sum is what the gates of the step after it send back to h; a
+// step more than there are timesteps is taken, for what the first gates send back to h0. A group has four units, each
+// lane one.
 #include "launch.h"
 #include "rnn_persistent.cuh"
 #include "rnn_persistent_launch.h"
@@ -9,8 +10,8 @@
 namespace fastseq::cuda {
 namespace {
 
-// Slots: what goes round the gates to the h before, the gradient by an output that masked steps hand on, that by c; then two
-// steps' copies of the gradient by the output and of `kSaved` saved values.
+// Slots: what goes round the gates to the h before, the gradient by an output that masked steps hand on, that by c;
+// then two steps' copies of the gradient by the output and of `kSaved` saved values.
 template <int kGates, int kSaved>
 struct BackwardWork {
   static constexpr int kOutputs = 4;
@@ -51,8 +52,8 @@ struct BackwardWork {
   __device__ float weight(int index, int output) const {
     const int row = member.group * 4 + output;
     if (row >= member.shape.units) return 0.0F;
-    return loop.recurrent_kernel[(static_cast<int64_t>(row) * kGates + index % kGates) * member.shape.units +
-                                 index / kGates];
+    return loop
+        .recurrent_kernel[(static_cast<int64_t>(row) * kGates + index % kGates) * member.shape.units + index / kGates];
   }
   __device__ void begin(int row) const {
     const auto given = [&](const float* gradient) { return active && gradient ? gradient[state_at(row)] : 0.0F; };
@@ -108,9 +109,8 @@ struct LstmBackward : BackwardWork<4, 6> {
     float gradient = 0.0F;
     float dz[4] = {};
     if (take(row, step, sum, &gradient)) {
-      const LstmGradients back =
-          lstm_step_back(options, saved(row, step, 0), saved(row, step, 1), saved(row, step, 2), saved(row, step, 3),
-                         saved(row, step, 5), gradient, dc(row));
+      const LstmGradients back = lstm_step_back(options, saved(row, step, 0), saved(row, step, 1), saved(row, step, 2),
+                                                saved(row, step, 3), saved(row, step, 5), gradient, dc(row));
       for (int gate = 0; gate < 4; ++gate) dz[gate] = back.dz[gate];
       dc(row) = back.dc_prev;
     }

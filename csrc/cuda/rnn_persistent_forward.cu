@@ -141,8 +141,8 @@ struct GruForward : ForwardWork {
     const float of_h = sum + recurrent_bias;
     const float value = gate == 2 ? of_h : activate(options.recurrent_activation, of_x + of_h);
     const Gathered all(value, member.lane);
-    const float candidate =
-        Gathered(activate(options.activation, fmaf(all.of(1), of_h, of_x)), member.lane).of(2);  // the third gate's lane
+    const float candidate = Gathered(activate(options.activation, fmaf(all.of(1), of_h, of_x)), member.lane)
+                                .of(2);  // the third gate's lane
     const float new_h = gru_blend(all.of(0), candidate, h(row));
     if (active && loop.workspace && member.lane < 4) {
       float* saved = saved_at(row, step, 5);

@@ -21,17 +21,23 @@ struct StepShape {
 
 StepShape step_shape(const RnnPlan& plan) {
   const RnnDims& d = plan.dims;
-  return {d.batch, d.timesteps, d.units, d.gates, plan.recurrent_factors, plan.options.reset_after,
-          cuda::rnn_workspace_width(plan.options, 1), CellShape(plan.options).dz};
+  return {d.batch,
+          d.timesteps,
+          d.units,
+          d.gates,
+          plan.recurrent_factors,
+          plan.options.reset_after,
+          cuda::rnn_workspace_width(plan.options, 1),
+          CellShape(plan.options).dz};
 }
 
 // One row and unit at one step, forward or backward.
 struct Place {
   StepShape shape;
   int64_t row, unit;
-  int64_t cell;   // of x, the mask and the workspace: (row, time)
-  int64_t output; // of the outputs: (row, place in the order of steps)
-  int64_t state;  // (row, unit)
+  int64_t cell;    // of x, the mask and the workspace: (row, time)
+  int64_t output;  // of the outputs: (row, place in the order of steps)
+  int64_t state;   // (row, unit)
   bool on;
 
   __device__ Place(const StepShape& the_shape, const LoopArguments& loop, int64_t index, int64_t step)
@@ -86,8 +92,7 @@ __device__ inline void end_step(const StepShape& shape, const ForwardLoop& loop,
   make_operands(shape, loop, at, loop.h_n[at.state], operands);
 }
 
-__global__ void lstm_forward_step(StepShape shape, ForwardLoop loop, int64_t step, const float* sums,
-                                  float* operands) {
+__global__ void lstm_forward_step(StepShape shape, ForwardLoop loop, int64_t step, const float* sums, float* operands) {
   const CellOptions options{loop.activation, loop.recurrent_activation};
   for_each_state(shape, [&](int64_t i) {
     const Place at(shape, loop, i, step);
@@ -109,7 +114,7 @@ __global__ void lstm_forward_step(StepShape shape, ForwardLoop loop, int64_t ste
   });
 }
 
-// z and r, in the place of their sums; and what r resets: the candidate's sum, or h on its way into the candidate's product.
+// z and r, in the place of their sums; and what r resets: the candidate's sum, or h on its way to its product.
 __global__ void gru_reset_step(StepShape shape, ForwardLoop loop, int64_t step, float* sums, float* reset) {
   for_each_state(shape, [&](int64_t i) {
     const Place at(shape, loop, i, step);
@@ -258,9 +263,7 @@ __global__ void simple_rnn_backward_step(StepShape shape, BackwardLoop loop, int
 }
 
 __global__ void end_backward(StepShape shape, BackwardLoop loop, const float* sums) {
-  for_each_state(shape, [&](int64_t i) {
-    loop.dh0[i] = gradient_of_h(shape, loop, Place(shape, loop, i, 0), sums);
-  });
+  for_each_state(shape, [&](int64_t i) { loop.dh0[i] = gradient_of_h(shape, loop, Place(shape, loop, i, 0), sums); });
 }
 
 // What the steps of one call share.

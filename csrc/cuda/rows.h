@@ -9,16 +9,16 @@
 
 namespace fastseq::cuda {
 
-// The operand of a product: `to` (B T, width) in float32 is `from`, times the factors of its batch row, times `times`, and zero
-// where the mask is false, whatever stands there.
+// The operand of a product: `to` (B T, width) in float32 is `from`, times the factors of its batch row, times `times`,
+// and zero where the mask is false, whatever stands there.
 struct Operand {
   int64_t batch, timesteps, width;
-  const void* from;         // rows of `stride` elements
-  DType dtype;              // of `from`
+  const void* from;  // rows of `stride` elements
+  DType dtype;       // of `from`
   int64_t stride;
-  const float* factors;     // (B, width), or null
-  const float* times;       // rows of `stride` elements, or null
-  const uint8_t* mask;      // (B, T), or null
+  const float* factors;  // (B, width), or null
+  const float* times;    // rows of `stride` elements, or null
+  const uint8_t* mask;   // (B, T), or null
 };
 Status make_operand(const Operand& operand, float* to, Stream stream);
 

@@ -6,8 +6,9 @@
 // a least-maximum fit of q with |error| <= 4.4e-9 on the interval, under a tenth of half an ulp of float.
 // Their quotients take a Newton reciprocal, cheaper than the division instruction, and correct the result by its
 // remainder, so that what is left is the error of the two operands and one rounding. Measured: at most 2 ulp over the
-// whole range (tests/test_activations.py). The limits are exact: sigmoid(-inf) = 0, sigmoid(inf) = 1, tanh(+-inf) = +-1,
-// tanh(+-0) = +-0; NaN gives NaN. Results below the smallest normal float are zero (denormals are flushed).
+// whole range (tests/test_activations.py). The limits are exact: sigmoid(-inf) = 0, sigmoid(inf) = 1,
+// tanh(+-inf) = +-1, tanh(+-0) = +-0; NaN gives NaN. Results below the smallest normal float are zero (denormals are
+// flushed).
 #pragma once
 
 #include "fastseq/activation.h"
@@ -50,8 +51,8 @@ inline typename S::V rough_reciprocal(typename S::V x) {
   return inverse;
 }
 
-// 1 / (1 + exp(-x)) = 2^n / (2^n + 1 + expm1(-r)) for x = n ln 2 + r: the divisor is near 1 for all negative x, and small
-// results survive, as the power of two comes on last.
+// 1 / (1 + exp(-x)) = 2^n / (2^n + 1 + expm1(-r)) for x = n ln 2 + r: the divisor is near 1 for all negative x, and
+// small results survive, as the power of two comes on last.
 template <class S>
 inline typename S::V sigmoid(typename S::V x) {
   using V = typename S::V;

@@ -63,8 +63,7 @@ template <class W, class T>
 inline void save_mask(const DropoutArgs<T>& args, const uint32_t* words, int64_t count, uint8_t* to) {
   constexpr int64_t kPerElement = sizeof(T) / sizeof(uint32_t);
   uint16_t bits[kDropoutBlock / 16];
-  for (int64_t i = 0; i < count; i += 16)
-    bits[i / 16] = static_cast<uint16_t>(kept<W>(args, words + i * kPerElement));
+  for (int64_t i = 0; i < count; i += 16) bits[i / 16] = static_cast<uint16_t>(kept<W>(args, words + i * kPerElement));
   if (count % 16 > 0) bits[count / 16] &= static_cast<uint16_t>((1U << count % 16) - 1);
   std::memcpy(to, bits, static_cast<size_t>((count + 7) / 8));
 }

@@ -60,7 +60,8 @@ void gru_update_forward(const CellForwardArgs<typename S::T>& args) {
         using W = decltype(vocabulary);
         using V = typename W::V;
         const V z = load(z_row + u);
-        const V candidate = activation.template of<W>(W::add(load(z_row + 2 * units + u), load(recurrent + 2 * units + u)));
+        const V candidate =
+            activation.template of<W>(W::add(load(z_row + 2 * units + u), load(recurrent + 2 * units + u)));
         const V h = W::fma(z, load(h_prev + u), W::mul(W::sub(W::set(1), z), candidate));
         store(h_row + u, h);
         if (!saved) return;
@@ -89,7 +90,8 @@ void gru_update_backward(const CellBackwardArgs<typename S::T>& args) {
         const V z = load(saved + u);
         const V candidate = load(saved + 2 * stride + u);
         const V dh = gradient_of_h<W>(dh_row, dy, u, load);
-        store(dz + u, W::mul(W::mul(dh, W::sub(load(h_prev + u), candidate)), recurrent_activation.template slope<W>(z)));
+        store(dz + u,
+              W::mul(W::mul(dh, W::sub(load(h_prev + u), candidate)), recurrent_activation.template slope<W>(z)));
         store(dz + 2 * stride + u, W::mul(W::mul(dh, W::sub(W::set(1), z)), activation.template slope<W>(candidate)));
         store(dh_row + u, W::mul(dh, z));
       });

@@ -1,8 +1,8 @@
 // What an ISA gives to the op drivers: a table of single-threaded tile kernels per dtype.
 //
 // The drivers in csrc/ops own time loops, threads and memory; a tile kernel owns nothing, allocates nothing and
-// throws nothing. Every algorithm is written once (the .inl files) over a small vocabulary of vector operations (simd_*.h)
-// and compiled once per ISA, in a translation unit of its own with that ISA's flags.
+// throws nothing. Every algorithm is written once (the .inl files) over a small vocabulary of vector operations
+// (simd_*.h) and compiled once per ISA, in a translation unit of its own with that ISA's flags.
 //
 // All ISAs give the same bits for float: every element of a result goes through the same sequence of fused
 // multiply-adds, additions and divisions whatever the vector length, and the scalar vocabulary rounds its
@@ -15,16 +15,16 @@
 
 namespace fastseq {
 
-// A matrix B as the second operand of a product: depth x columns, of which the last `tail` are packed in another way than
-// the others (product.inl): for a few columns beyond whole vectors, that is cheaper.
+// A matrix B as the second operand of a product: depth x columns, of which the last `tail` are packed in another way
+// than the others (product.inl): for a few columns beyond whole vectors, that is cheaper.
 struct PackedShape {
   int64_t depth;
   int64_t columns;
   int64_t tail;
 };
 
-// How many columns of a matrix should be its tail, at most `most`. A part of the matrix with some of the last columns has
-// these as its tail, so that every column is summed in the same way in whatever part.
+// How many columns of a matrix should be its tail, at most `most`. A part of the matrix with some of the last columns
+// has these as its tail, so that every column is summed in the same way in whatever part.
 inline int64_t tail_columns(int64_t depth, int64_t columns, int64_t most) {
   constexpr int64_t kMostColumns = 8;  // beyond, a partial vector costs no more
   constexpr int64_t kLeastDepth = 64;  // below, adding up the lanes would cost more than is saved
@@ -63,16 +63,16 @@ struct DepthBlocks {
   int64_t size(int64_t block) const { return depth / count + (block < depth % count ? 1 : 0); }
 };
 
-// Elements from one tile of a column-packed operand to the next: an odd number of cache lines, so that the tiles' lines of
-// one column do not fall into the same sets of the first-level cache.
+// Elements from one tile of a column-packed operand to the next: an odd number of cache lines, so that the tiles' lines
+// of one column do not fall into the same sets of the first-level cache.
 template <class T>
 constexpr int64_t column_tile_stride(int64_t tile_rows) {
   constexpr int64_t kLine = 64 / sizeof(T);
   return ((kDepthBlock * tile_rows / kLine) | 1) * kLine;
 }
 
-// sums[j] += sum_i of[i].weight rows[of[i].row * stride + j], for i < count and j < columns. The sum over i is one block,
-// from zero, in order: that of a product whose other terms are zero.
+// sums[j] += sum_i of[i].weight rows[of[i].row * stride + j], for i < count and j < columns. The sum over i is one
+// block, from zero, in order: that of a product whose other terms are zero.
 template <class T>
 struct WeightedRow {
   int32_t row;
@@ -88,8 +88,8 @@ struct WeightedRowsArgs {
   T* sums;
 };
 
-// The elementwise part of one step of the cells, over `rows` batch rows and `units` of their U units. "Gates" blocks lie
-// side by side: gate g of row r of `z` is z[(r * G + g) * units], that of a row of `saved` saved[r][g * stride].
+// The elementwise part of one step of the cells, over `rows` batch rows and `units` of their U units. "Gates" blocks
+// lie side by side: gate g of row r of `z` is z[(r * G + g) * units], that of a row of `saved` saved[r][g * stride].
 template <class T>
 struct CellForwardArgs {
   int64_t rows;
@@ -97,14 +97,14 @@ struct CellForwardArgs {
   int64_t stride;  // U: from one value of a unit to the next in `saved`, from row to row in h_prev, h and reset_h
   Activation activation;
   Activation recurrent_activation;
-  bool reset_after;    // GRU
-  T* z;                // (rows, G * units): x_t kernel + bias. GRU keeps z and r here between its two parts
-  T* recurrent;        // (rows, G * units): h_{t-1} recurrent_kernel + recurrent bias
-  const T* h_prev;     // (rows, units)
-  T* h;                // (rows, units) out; not h_prev
-  T* c;                // (rows, units), dense: LSTM's state, updated
-  T* reset_h;          // (rows, units): r h_{t-1} out, of GRU without reset_after
-  T* const* saved;     // rows pointers, out: the workspace; or null
+  bool reset_after;  // GRU
+  T* z;              // (rows, G * units): x_t kernel + bias. GRU keeps z and r here between its two parts
+  T* recurrent;      // (rows, G * units): h_{t-1} recurrent_kernel + recurrent bias
+  const T* h_prev;   // (rows, units)
+  T* h;              // (rows, units) out; not h_prev
+  T* c;              // (rows, units), dense: LSTM's state, updated
+  T* reset_h;        // (rows, units): r h_{t-1} out, of GRU without reset_after
+  T* const* saved;   // rows pointers, out: the workspace; or null
 };
 
 template <class T>
@@ -134,7 +134,7 @@ struct DropoutArgs {
   int64_t bits;         // a noise element is kept if these of its random bits
   int64_t threshold;    // are this number at least
   T scale;
-  int64_t first;   // the first noise element's index
+  int64_t first;  // the first noise element's index
   int64_t rows;
   int64_t stride;  // elements of x from row to row
   int64_t count;
@@ -181,7 +181,7 @@ struct MaxPoolBackwardArgs {
   const T* dout;       // (channels)
   const void* argmax;  // (channels), as forward wrote it
   int index_bytes;
-  bool add;            // to what the rows hold: for windows that overlap
+  bool add;  // to what the rows hold: for windows that overlap
 };
 
 // out[c] = the mean of first[i * stride + c].
@@ -239,9 +239,9 @@ struct KernelTable {
   void (*pack_row)(int64_t k, const PackedShape&, const T* row, T* packed);
   // Writes columns [begin, end) of B where B[k][n] = src[n * ld + k]: the transpose of a row-major matrix.
   void (*pack_transposed)(int64_t begin, int64_t end, const PackedShape&, const T* src, int64_t ld, T* packed);
-  // Writes `count` elements, in the order of a product's rows, as column k < kDepthBlock of its first operand, which has
-  // tile_rows rows side by side: row m begins at m / tile_rows * column_tile_stride + m % tile_rows, and its a_stride is
-  // tile_rows.
+  // Writes `count` elements, in the order of a product's rows, as column k < kDepthBlock of its first operand, which
+  // has tile_rows rows side by side: row m begins at m / tile_rows * column_tile_stride + m % tile_rows, and its
+  // a_stride is tile_rows.
   void (*pack_column)(int64_t k, int64_t count, const T* column, T* packed);
   void (*product)(const ProductArgs<T>&);
   void (*add_weighted_rows)(const WeightedRowsArgs<T>&);

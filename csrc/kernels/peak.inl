@@ -1,5 +1,5 @@
-// Chains of multiply-adds, as many as a product's tile has accumulators: enough for the units' latency times their number
-// (8 to 10 on x86, 16 on ARM cores with four units), and few enough for registers.
+// Chains of multiply-adds, as many as a product's tile has accumulators: enough for the units' latency times their
+// number (8 to 10 on x86, 16 on ARM cores with four units), and few enough for registers.
 #pragma once
 
 #include "kernels.h"
@@ -18,8 +18,7 @@ typename S::T run_chains(int64_t steps, typename S::T factor, typename S::T term
   typename S::V acc[kChains<S>];
   // Different values: chains that are equal could be computed once.
   unrolled<kChains<S>>([&](auto i) { acc[i] = S::set(static_cast<typename S::T>(static_cast<int>(i))); });
-  for (int64_t step = 0; step < steps; ++step)
-    unrolled<kChains<S>>([&](auto i) { acc[i] = S::fma(acc[i], a, b); });
+  for (int64_t step = 0; step < steps; ++step) unrolled<kChains<S>>([&](auto i) { acc[i] = S::fma(acc[i], a, b); });
   auto sum = S::zero();
   unrolled<kChains<S>>([&](auto i) { sum = S::add(sum, acc[i]); });
   typename S::T lanes[S::kLanes];

@@ -107,8 +107,7 @@ void max_pool(const MaxPoolArgs<typename S::T>& args) {
         const V x = load(row);
         const auto greater = W::less(greatest, x);
         greatest = W::select(greater, x, greatest);
-        if constexpr (decltype(saves)::value)
-          taken = W::select(greater, positions<W>(args.position + i), taken);
+        if constexpr (decltype(saves)::value) taken = W::select(greater, positions<W>(args.position + i), taken);
       }
       store(args.out + c, W::mul(greatest, W::set(one)));
       if constexpr (decltype(saves)::value)

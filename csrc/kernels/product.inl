@@ -9,8 +9,8 @@
 // Order of loops: block of K, panel, tile of rows, so that a panel's block (at most 128 x 64 floats = 32 KiB) stays in
 // the first-level cache for all rows.
 //
-// The tail is a remainder of a few columns that would waste most of a vector: 4 of 100 columns would cost as much as 16.
-// Its columns are packed each on its own, 16 consecutive k together, and computed as dot products along K in 16
+// The tail is a remainder of a few columns that would waste most of a vector: 4 of 100 columns would cost as much
+// as 16. Its columns are packed each on its own, 16 consecutive k together, and computed as dot products along K in 16
 // interleaved sums, added up pairwise: lanes i and i + 8, then i + 4, i + 2, i + 1. That needs rows of A that are
 // contiguous, as all packed products have.
 #pragma once
@@ -120,8 +120,8 @@ void pack_column(int64_t k, int64_t count, const typename S::T* column, typename
 // One tile: MR rows by NV vectors over one block of K. `valid` is how many lanes of the last vector are columns of C.
 template <class S, int MR, int NV>
 void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset, int64_t a_stride,
-                  const typename S::T* b, int64_t b_stride, const typename S::T* const* init,
-                  typename S::T* const* c, int64_t column, int valid) {
+                  const typename S::T* b, int64_t b_stride, const typename S::T* const* init, typename S::T* const* c,
+                  int64_t column, int valid) {
   using T = typename S::T;
   using V = typename S::V;
   const T* rows[MR];
@@ -152,13 +152,12 @@ void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset
     store_last(out + kLast, S::add(start ? load_last(start + kLast) : S::zero(), sums[m][NV - 1]));
   };
   if (valid == S::kLanes)
-    unrolled<MR>([&](auto m) {
-      finish(m, [](const T* p) { return S::load(p); }, [](T* p, V v) { S::store(p, v); });
-    });
+    unrolled<MR>([&](auto m) { finish(m, [](const T* p) { return S::load(p); }, [](T* p, V v) { S::store(p, v); }); });
   else
     unrolled<MR>([&](auto m) {
-      finish(m, [valid](const T* p) { return S::load_partial(p, valid); },
-             [valid](T* p, V v) { S::store_partial(p, v, valid); });
+      finish(
+          m, [valid](const T* p) { return S::load_partial(p, valid); },
+          [valid](T* p, V v) { S::store_partial(p, v, valid); });
     });
 }
 

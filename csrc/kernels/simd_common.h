@@ -6,8 +6,8 @@
 
 namespace fastseq {
 
-// A positive float's bits, as an integer, are its logarithm to the base 2 but for scale, offset and an error below 0.09.
-// So this constant less the bits is near the bits of its reciprocal: within 5.1 %.
+// A positive float's bits, as an integer, are its logarithm to the base 2 but for scale, offset and an error below
+// 0.09. So this constant less the bits is near the bits of its reciprocal: within 5.1 %.
 constexpr int32_t kReciprocalMagic = 0x7EF311C3;
 
 namespace {

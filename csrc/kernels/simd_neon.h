@@ -57,9 +57,9 @@ struct NeonF32 {
   using V = float32x4_t;
   using Flags = uint32x4_t;
   static constexpr int kLanes = 4;
-  // 32 registers: 20 accumulators, 4 vectors of B, and room for 5 elements of A, which compilers load ahead and multiply
-  // by as lanes. With 24 accumulators, GCC 12 spills. 20 keep 4 pipes with a latency of 4 busy, and 9 loads for 20
-  // multiply-adds are fewer than what CPUs do beside them.
+  // 32 registers: 20 accumulators, 4 vectors of B, and room for 5 elements of A, which compilers load ahead and
+  // multiply by as lanes. With 24 accumulators, GCC 12 spills. 20 keep 4 pipes with a latency of 4 busy, and 9 loads
+  // for 20 multiply-adds are fewer than what CPUs do beside them.
   static constexpr int kTileRows = 5;
   static constexpr int kTileVectors = 4;
   // Tail tiles keep 16 lanes, 4 vectors, for each row and column; 3 x 2 would spill.

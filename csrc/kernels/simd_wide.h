@@ -1,7 +1,7 @@
 // A vector vocabulary of N vectors of another one: every operation N times, side by side.
 //
-// An activation is one long chain of dependent operations. A CPU's scheduler looks only some 100 operations ahead, which
-// is but four such chains one after the other; side by side, all N of them are in sight, and keep its units busy.
+// An activation is one long chain of dependent operations. A CPU's scheduler looks only some 100 operations ahead,
+// which is but four such chains one after the other; side by side, all N of them are in sight, and keep its units busy.
 #pragma once
 
 #include "unrolled.h"
@@ -30,7 +30,8 @@ struct Wide {
   }
   // All vectors are whole but the last, which has n elements.
   static V load_partial(const T* p, int n) {
-    return map([p, n](auto i) { return i + 1 < N ? S::load(p + i * S::kLanes) : S::load_partial(p + i * S::kLanes, n); });
+    return map(
+        [p, n](auto i) { return i + 1 < N ? S::load(p + i * S::kLanes) : S::load_partial(p + i * S::kLanes, n); });
   }
   static void store(T* p, const V& v) {
     unrolled<N>([&](auto i) { S::store(p + i * S::kLanes, v.at[i]); });

@@ -20,8 +20,9 @@ inline void for_some_vectors(int64_t u, int64_t vectors, int valid, const Body& 
   if (valid == S::kLanes)
     body(W(), u, [](const T* p) { return W::load(p); }, [](T* p, const typename W::V& v) { W::store(p, v); });
   else
-    body(W(), u, [valid](const T* p) { return W::load_partial(p, valid); },
-         [valid](T* p, const typename W::V& v) { W::store_partial(p, v, valid); });
+    body(
+        W(), u, [valid](const T* p) { return W::load_partial(p, valid); },
+        [valid](T* p, const typename W::V& v) { W::store_partial(p, v, valid); });
 }
 
 // Calls body as above for all of `count` elements, N vectors at a time.

@@ -1,7 +1,7 @@
 // Sums of a few weighted rows out of many: a product whose first operand is mostly zeros.
 //
-// The sums of as many columns as fit stay in registers, and every multiply-add loads its operand: about half the speed of
-// a dense product, which is worth it from every third row on.
+// The sums of as many columns as fit stay in registers, and every multiply-add loads its operand: about half the speed
+// of a dense product, which is worth it from every third row on.
 #pragma once
 
 #include <cstdint>

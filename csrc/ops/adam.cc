@@ -36,8 +36,7 @@ Status check_state(const AdamState& state, const Array& like) {
 
 Status check_gradient(const Array& variable, const AdamGradient& gradient) {
   if (dense(gradient)) return check_like("gradient", gradient.values, variable);
-  if (variable.rank == 0)
-    return wrong_shape("variable", "(rows, ...) where the gradient has indices", variable);
+  if (variable.rank == 0) return wrong_shape("variable", "(rows, ...) where the gradient has indices", variable);
   FASTSEQ_RETURN_IF_ERROR(check_integer("indices", gradient.indices));
   if (gradient.indices.rank != 1) return wrong_shape("indices", "(positions,)", gradient.indices);
   Array slices = variable;
@@ -60,8 +59,8 @@ struct Sorted {
     for (int64_t p = 0; p < plan.positions; ++p) positions[ends[indices[p]]++] = p;
   }
 
-  int64_t* begins;     // work before each row, as in row_shares.h
-  int64_t* ends;       // of each row's positions
+  int64_t* begins;  // work before each row, as in row_shares.h
+  int64_t* ends;    // of each row's positions
   int64_t* positions;
 };
 
@@ -166,8 +165,8 @@ Status adam_plan(const AdamState& state, const AdamGradient& gradient, const Ada
     if (plan->columns > 0) (void)Sorted(*plan, measure);
     plan->scratch_bytes = measure.used();
   }
-  const double elements = static_cast<double>(plan->rows * kRowWork + plan->positions) *
-                          static_cast<double>(plan->columns);
+  const double elements =
+      static_cast<double>(plan->rows * kRowWork + plan->positions) * static_cast<double>(plan->columns);
   plan->threads = threads_for_bytes(elements * static_cast<double>(dtype_bytes(plan->dtype)));
   return {};
 }

@@ -26,9 +26,9 @@ struct GateGroups {
 };
 
 struct CellShape {
-  int64_t gates = 0;  // G
-  int64_t saved = 0;  // values a unit has in the workspace
-  int64_t dz = 0;     // gradients a unit has in a row of dz
+  int64_t gates = 0;      // G
+  int64_t saved = 0;      // values a unit has in the workspace
+  int64_t dz = 0;         // gradients a unit has in a row of dz
   int64_t hidden_at = 0;  // which of the saved values is h
   int64_t c_at = 0;       // which is c; 0, which is a gate, for a cell without
   bool resets_operand = false;
@@ -52,7 +52,8 @@ struct CellShape {
   // Of the kernel. `factors` is dropout_mask's first dimension.
   GateGroups input_groups(int factors) const {
     GateGroups groups;
-    if (factors <= 1) groups.add({0, gates, 0, false});
+    if (factors <= 1)
+      groups.add({0, gates, 0, false});
     else
       for (int64_t g = 0; g < gates; ++g) groups.add({g, 1, g, false});
     return groups;
@@ -64,14 +65,18 @@ struct CellShape {
     const int64_t alone = factors > 1 ? 0 : gru && (resets_operand || backward) ? 2 : gates;  // from here on
     GateGroups groups;
     if (alone > 0) groups.add({0, alone, 0, false});
-    for (int64_t g = alone; g < gates; ++g)
-      groups.add({g, 1, gru && g == 2 ? dz - 1 : g, resets_operand && g == 2});
+    for (int64_t g = alone; g < gates; ++g) groups.add({g, 1, gru && g == 2 ? dz - 1 : g, resets_operand && g == 2});
     return groups;
   }
 
  private:
   CellShape(int64_t the_gates, int64_t the_saved, int64_t the_dz, int64_t the_hidden_at, int64_t the_c_at, bool resets)
-      : gates(the_gates), saved(the_saved), dz(the_dz), hidden_at(the_hidden_at), c_at(the_c_at), resets_operand(resets) {}
+      : gates(the_gates),
+        saved(the_saved),
+        dz(the_dz),
+        hidden_at(the_hidden_at),
+        c_at(the_c_at),
+        resets_operand(resets) {}
 };
 
 }  // namespace fastseq

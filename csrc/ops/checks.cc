@@ -75,10 +75,10 @@ Status check_sizes(const char* name, const int64_t* shape, int rank) {
   int64_t left = kMost;
   for (int i = 0; i < std::min(rank, Array::kMaxRank); ++i) {
     if (shape[i] < 0 || shape[i] > left)
-      return Status::invalid_argument(std::string(name) +
-                                      " must have sizes of 0 or more and at most 2^47 elements, counting a size of 0 as "
-                                      "1, got shape " +
-                                      shape_text(shape, rank, rank));
+      return Status::invalid_argument(
+          std::string(name) +
+          " must have sizes of 0 or more and at most 2^47 elements, counting a size of 0 as 1, got " + "shape " +
+          shape_text(shape, rank, rank));
     if (shape[i] > 0) left /= shape[i];
   }
   return {};

@@ -13,11 +13,12 @@ namespace fastseq {
 // "(20, 100, 46)"
 std::string shape_text(const int64_t* shape, int rank, int full_rank);
 
-// An option: pool_size must be at least 1, got 0. By default at most what an int32 holds, so that products of two of them
-// are far from overflow.
+// An option: pool_size must be at least 1, got 0. By default at most what an int32 holds, so that products of two of
+// them are far from overflow.
 Status check_range(const char* name, int64_t value, int64_t least, int64_t most = INT32_MAX);
-// No size is negative, and the product of those that are not 0 is at most 2^47: more elements than there are addresses for,
-// and few enough that an op's own sums and products of sizes do not overflow. Whatever checks an array checks this, too.
+// No size is negative, and the product of those that are not 0 is at most 2^47: more elements than there are addresses
+// for, and few enough that an op's own sums and products of sizes do not overflow. Whatever checks an array checks
+// this, too.
 Status check_sizes(const char* name, const int64_t* shape, int rank);
 Status check_sizes(const char* name, std::initializer_list<int64_t> shape);
 // kernel must have dtype float32, got float64

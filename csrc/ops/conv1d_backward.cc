@@ -1,10 +1,10 @@
 // Conv1D backward: the driver.
 //
-// The batch falls into parts with sums of their own for the weight gradients; the team into sections, each on parts of its
-// own (conv1d_layout.h). A section goes through the sequences of a part one by one, so that a sequence's x and dz stay in
-// the second-level cache: dz = doutputs a'(z), where pooled at the timesteps that the outputs are from, then dx, whose
-// steps its members divide, and the sums of the weight gradients (conv1d_weights.h). dz has two buffers, so that the members
-// meet once a sequence.
+// The batch falls into parts with sums of their own for the weight gradients; the team into sections, each on parts of
+// its own (conv1d_layout.h). A section goes through the sequences of a part one by one, so that a sequence's x and dz
+// stay in the second-level cache: dz = doutputs a'(z), where pooled at the timesteps that the outputs are from, then
+// dx, whose steps its members divide, and the sums of the weight gradients (conv1d_weights.h). dz has two buffers, so
+// that the members meet once a sequence.
 #include "conv1d_checks.h"
 #include "conv1d_layout.h"
 #include "conv1d_weights.h"
@@ -21,9 +21,8 @@ struct BackwardScratch {
 
     Transposed(const Conv1dPlan& plan, int index, Scratch& scratch)
         : phase(plan.dims, plan.options, index),
-          kernel(kernels_of<T>(*plan.isa), plan.options.groups,
-                 phase.taps * (plan.dims.filters / plan.options.groups), plan.dims.channels / plan.options.groups,
-                 scratch) {}
+          kernel(kernels_of<T>(*plan.isa), plan.options.groups, phase.taps * (plan.dims.filters / plan.options.groups),
+                 plan.dims.channels / plan.options.groups, scratch) {}
   };
 
   struct Section {
@@ -38,11 +37,11 @@ struct BackwardScratch {
 
   // Of one member of the team, with R rows in a block.
   struct Member {
-    T* gathered;        // (R, taps F/G)
-    T* transposed;      // (kTransposedRows, C/G)
-    const T** operands; // (R)
-    T** results;        // (R)
-    T* dpooled;         // (F), where pooled
+    T* gathered;         // (R, taps F/G)
+    T* transposed;       // (kTransposedRows, C/G)
+    const T** operands;  // (R)
+    T** results;         // (R)
+    T* dpooled;          // (F), where pooled
     typename DenseWeights<T>::Member dense;
     Nonzeros<T> nonzeros;
 
@@ -131,8 +130,8 @@ class Backward : Conv1dOperands<T> {
         for (int64_t f = rows.begin; f < rows.end; ++f) own.transposed[(f - rows.begin) * group_channels + c] = row[f];
       }
       for (int64_t f = rows.begin; f < rows.end; ++f)
-        kernels.pack_row(tap * group_filters + f, to.kernel.shape,
-                         own.transposed + (f - rows.begin) * group_channels, to.kernel.group(g));
+        kernels.pack_row(tap * group_filters + f, to.kernel.shape, own.transposed + (f - rows.begin) * group_channels,
+                         to.kernel.group(g));
     }
   }
 
@@ -174,19 +173,21 @@ class Backward : Conv1dOperands<T> {
     };
     if (t.begin == t.end) return;
     if (!plan.options.pooled) return activation_gradient(t.begin, t.end - t.begin, dz + t.begin * filters);
-    const auto zero = [&](const Range& range) { std::fill(dz + range.begin * filters, dz + range.end * filters, T(0)); };
+    const auto zero = [&](const Range& range) {
+      std::fill(dz + range.begin * filters, dz + range.end * filters, T(0));
+    };
     windows.for_each_of(t, zero, [&](int64_t p, const Range& mine, int64_t position, int64_t) {
       activation_gradient(p, 1, own.dpooled);
-      kernels.max_pool_backward({mine.end - mine.begin, filters, filters, dz + mine.begin * filters, position, own.dpooled,
-                                 argmax_ + (b * outputs + p) * filters * index_bytes, index_bytes, windows.overlap()});
+      kernels.max_pool_backward({mine.end - mine.begin, filters, filters, dz + mine.begin * filters, position,
+                                 own.dpooled, argmax_ + (b * outputs + p) * filters * index_bytes, index_bytes,
+                                 windows.overlap()});
     });
   }
 
   // Steps [t.begin, t.end) of sequence b.
   void find_dx(const Member& own, int64_t b, Range t, const T* dz) const {
     const int64_t strides = plan.options.strides;
-    if (phases_ < strides)
-      std::fill_n(dx_ + (b * timesteps + t.begin) * channels, (t.end - t.begin) * channels, T(0));
+    if (phases_ < strides) std::fill_n(dx_ + (b * timesteps + t.begin) * channels, (t.end - t.begin) * channels, T(0));
     for (int number = 0; number < phases_; ++number) {
       const Transposed of = scratch_.phases.at(number);
       // The first step of this phase.
@@ -207,12 +208,12 @@ class Backward : Conv1dOperands<T> {
     const int64_t strides = plan.options.strides;
     const int64_t last_tap = of.phase.last_tap() * plan.options.dilation_rate;
     for (int64_t g = 0; g < groups; ++g) {
-      const Patches<T> patches{dz + g * group_filters, convolved, filters, group_filters, of.phase.taps,
-                               of.phase.row_step};
+      const Patches<T> patches{dz + g * group_filters, convolved,     filters,
+                               group_filters,          of.phase.taps, of.phase.row_step};
       for (int64_t m = 0; m < rows; ++m) {
         const int64_t step = t + m * strides;
-        own.operands[m] = patches.at((step + plan.dims.padding_before - last_tap) / strides,
-                                     own.gathered + m * patches.size());
+        own.operands[m] =
+            patches.at((step + plan.dims.padding_before - last_tap) / strides, own.gathered + m * patches.size());
         own.results[m] = dx_ + (b * timesteps + step) * channels + g * group_channels;
       }
       kernels.product({rows, of.kernel.shape, own.operands, 1, of.kernel.group(g), 0, nullptr, own.results});
@@ -225,7 +226,8 @@ class Backward : Conv1dOperands<T> {
     const T one = 1;
     const T* ones = &one;
     T* sums = dbias + columns.begin;
-    kernels.product({1, {convolved, columns.end - columns.begin, 0}, &ones, 0, dz + columns.begin, filters, &sums, &sums});
+    kernels.product(
+        {1, {convolved, columns.end - columns.begin, 0}, &ones, 0, dz + columns.begin, filters, &sums, &sums});
   }
 
   static void add_share(const Team& team, int64_t count, const T* from, T* to) {

@@ -13,10 +13,10 @@ Status find_extent(const Conv1dOptions& options, Conv1dDims* d) {
   switch (options.padding) {
     case Padding::kValid:
       if (d->timesteps <= reach)
-        return Status::invalid_argument(
-            "x must have at least " + std::to_string(reach + 1) + " timesteps for a kernel of width " +
-            std::to_string(d->width) + " with dilation_rate " + std::to_string(options.dilation_rate) +
-            " and padding 'valid', got " + std::to_string(d->timesteps));
+        return Status::invalid_argument("x must have at least " + std::to_string(reach + 1) +
+                                        " timesteps for a kernel of width " + std::to_string(d->width) +
+                                        " with dilation_rate " + std::to_string(options.dilation_rate) +
+                                        " and padding 'valid', got " + std::to_string(d->timesteps));
       d->convolved = rounded_up(d->timesteps - reach);
       break;
     case Padding::kCausal:
@@ -25,8 +25,7 @@ Status find_extent(const Conv1dOptions& options, Conv1dDims* d) {
       break;
     case Padding::kSame:
       d->convolved = rounded_up(d->timesteps);
-      d->padding_before =
-          std::max<int64_t>((d->convolved - 1) * options.strides + reach + 1 - d->timesteps, 0) / 2;
+      d->padding_before = std::max<int64_t>((d->convolved - 1) * options.strides + reach + 1 - d->timesteps, 0) / 2;
       break;
   }
   return {};

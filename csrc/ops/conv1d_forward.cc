@@ -1,8 +1,8 @@
 // Conv1D forward: the driver.
 //
-// The threads divide the blocks of output rows of all sequences. A block is a product of patches and the packed kernel, then
-// the activation while its rows are in the first-level cache. Where pooled, a block is what its windows have of the
-// convolution, which exists in scratch only.
+// The threads divide the blocks of output rows of all sequences. A block is a product of patches and the packed kernel,
+// then the activation while its rows are in the first-level cache. Where pooled, a block is what its windows have of
+// the convolution, which exists in scratch only.
 #include "conv1d_checks.h"
 #include "conv1d_layout.h"
 
@@ -34,7 +34,7 @@ struct ForwardScratch {
     const T** patches;  // (R), as the next two
     const T** initial;
     T** results;
-    T* convolved;       // of a block (block.convolved, F), where pooled; else null
+    T* convolved;  // of a block (block.convolved, F), where pooled; else null
 
     Member(const Conv1dPlan& plan, int, Scratch& scratch) {
       const int64_t patch = conv1d_patch_elements(plan);
@@ -117,8 +117,8 @@ class Forward : Conv1dOperands<T> {
   void convolve(int64_t b, Range t, const Member& own, T* out) const {
     const int64_t rows = t.end - t.begin;
     for (int64_t g = 0; g < groups; ++g) {
-      const Patches<T> patches{x + b * timesteps * channels + g * group_channels, timesteps, channels, group_channels,
-                               width, plan.options.dilation_rate};
+      const T* begin = x + b * timesteps * channels + g * group_channels;
+      const Patches<T> patches{begin, timesteps, channels, group_channels, width, plan.options.dilation_rate};
       for (int64_t m = 0; m < rows; ++m) {
         own.patches[m] = patches.at((t.begin + m) * plan.options.strides - plan.dims.padding_before,
                                     own.gathered + m * patches.size());

@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <numeric>
 
-#include "fastseq/conv1d.h"
 #include "driver.h"
+#include "fastseq/conv1d.h"
 #include "pool_windows.h"
 #include "settings.h"
 #include "vectors.h"

@@ -5,9 +5,9 @@
 
 namespace fastseq {
 
-// Whether backward takes the weight gradients from what is not zero alone: where that is faster, in windows of 3 timesteps
-// or more, of patches long enough to make up for finding it. Windows that overlap may give an element twice, whose sum is
-// a rounding of its own.
+// Whether backward takes the weight gradients from what is not zero alone: where that is faster, in windows of 3
+// timesteps or more, of patches long enough to make up for finding it. Windows that overlap may give an element twice,
+// whose sum is a rounding of its own.
 inline bool conv1d_sparse(const Conv1dPlan& plan) {
   constexpr int64_t kLeastStrides = 3;
   constexpr int64_t kLeastPatch = 96;
@@ -39,9 +39,9 @@ class Nonzeros {
       find(operands, static_cast<const int32_t*>(argmax), b, f, dz);
   }
 
-  // Adds the rows of all steps, weighted, to the sums of the filters in `filters`, counted from the first that was looked
-  // for. `args` says which rows, and has the sums of the first of them; those of the others follow, `sums_ld` elements
-  // apart.
+  // Adds the rows of all steps, weighted, to the sums of the filters in `filters`, counted from the first that was
+  // looked for. `args` says which rows, and has the sums of the first of them; those of the others follow, `sums_ld`
+  // elements apart.
   void add(const KernelTable<T>& kernels, Range filters, const WeightedRowsArgs<T>& args, int64_t sums_ld) const {
     // Block by block, so that its rows stay near for all filters.
     for (int64_t block = 0; block < blocks_.count; ++block) {

@@ -14,8 +14,8 @@ Status make_plan(const Conv1dInputs& inputs, const Conv1dOptions& options, Conv1
   if (plan->dims.convolved <= 1) plan->options.strides = 1;
   const Conv1dDims& d = plan->dims;
   plan->threads = threads_for_operations(2.0 * static_cast<double>(d.batch) * static_cast<double>(d.convolved) *
-                                 static_cast<double>(d.filters) *
-                                 static_cast<double>(d.width * d.channels / options.groups));
+                                         static_cast<double>(d.filters) *
+                                         static_cast<double>(d.width * d.channels / options.groups));
   return {};
 }
 

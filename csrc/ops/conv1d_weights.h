@@ -81,8 +81,14 @@ class DenseWeights {
       own_.operands[row - c.begin] = first + row;
       own_.results[row - c.begin] = result(k, g, row);
     }
-    o_.kernels.product({c.end - c.begin, {end - begin, o_.group_filters, 0}, own_.operands, strides * o_.channels,
-                        dz + begin * o_.filters + g * o_.group_filters, o_.filters, own_.results, own_.results});
+    o_.kernels.product({c.end - c.begin,
+                        {end - begin, o_.group_filters, 0},
+                        own_.operands,
+                        strides * o_.channels,
+                        dz + begin * o_.filters + g * o_.group_filters,
+                        o_.filters,
+                        own_.results,
+                        own_.results});
   }
 
   // Has a sequence brought near, in order: the sums walk through it in steps too wide for the CPU to see ahead. At 500
@@ -101,8 +107,8 @@ class DenseWeights {
   T* const dkernel_;
 };
 
-// The channels of a group fall into panels: matrices of their columns of x, zero beyond the last channel. What the taps of
-// a step have of a panel lies side by side, aligned; its sums for one filter fit the registers of AVX-512, whose
+// The channels of a group fall into panels: matrices of their columns of x, zero beyond the last channel. What the taps
+// of a step have of a panel lies side by side, aligned; its sums for one filter fit the registers of AVX-512, whose
 // multiply-adds need some ten of them to be busy, and its rows of a block of the sums the first-level cache.
 class ChannelPanels {
  public:
@@ -203,8 +209,8 @@ class SparseWeights {
   }
 
  private:
-  // Calls body(f, sums, columns, c) for every filter of the member and the channels c of every panel, whose sums have so
-  // many columns for each tap.
+  // Calls body(f, sums, columns, c) for every filter of the member and the channels c of every panel, whose sums have
+  // so many columns for each tap.
   template <class Body>
   void for_sums(const Body& body) const {
     for (int64_t panel = 0; panel < panels_.count(); ++panel) {

@@ -2,8 +2,8 @@
 //
 // Both directions are bound by memory: wider vectors gain a tenth at most, so that plain loops do for every ISA and are
 // here, not among the kernels. Backward adds the rows of doutputs, read from first to last, to those of dembeddings. To
-// sort the positions by id first and to write every row once was slower where ids are spread and no faster where half of
-// them are one, with 5000 rows, which stay in a cache, and with 100000, which do not.
+// sort the positions by id first and to write every row once was slower where ids are spread and no faster where half
+// of them are one, with 5000 rows, which stay in a cache, and with 100000, which do not.
 #include "fastseq/embedding.h"
 
 #include <algorithm>
@@ -19,9 +19,9 @@
 namespace fastseq {
 namespace {
 
-// What a thread moves in about 0.3 ms. That is more than it takes to wake one: in a training step the framework has other
-// operations to run beside this one, an optimizer's second sum for one. With two threads for 8 MB and one core for each,
-// a step with Adam took 2.9 ms, with one 2.5.
+// What a thread moves in about 0.3 ms. That is more than it takes to wake one: in a training step the framework has
+// other operations to run beside this one, an optimizer's second sum for one. With two threads for 8 MB and one core
+// for each, a step with Adam took 2.9 ms, with one 2.5.
 constexpr double kBytesPerThread = 6 << 20;
 constexpr int kMaxIdsRank = Array::kMaxRank - 1;
 
@@ -127,8 +127,7 @@ Status embedding_forward(const EmbeddingPlan& plan, const Array& ids, const Arra
 Status embedding_plan_backward(const Array& ids, const Array& doutputs, int64_t input_dim, EmbeddingPlan* plan) {
   FASTSEQ_RETURN_IF_ERROR(check_ids(ids));
   FASTSEQ_RETURN_IF_ERROR(check_float_rank("doutputs", doutputs, ids.rank + 1, "(*ids.shape, output_dim)"));
-  if (input_dim < 0)
-    return Status::invalid_argument("input_dim must be 0 or more, got " + std::to_string(input_dim));
+  if (input_dim < 0) return Status::invalid_argument("input_dim must be 0 or more, got " + std::to_string(input_dim));
   plan->dtype = doutputs.dtype;
   plan->input_dim = input_dim;
   plan->output_dim = doutputs.shape[ids.rank];

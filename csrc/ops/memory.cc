@@ -55,9 +55,7 @@ void* new_block(size_t size) {
   return block;
 }
 
-void delete_block(void* block, size_t size) {
-  ::operator delete(block, std::align_val_t(block_alignment(size)));
-}
+void delete_block(void* block, size_t size) { ::operator delete(block, std::align_val_t(block_alignment(size))); }
 
 // An eighth of the memory that the machine or, in a container, the control group has, and no more than 1 GiB.
 size_t idle_limit() {
@@ -191,9 +189,7 @@ void give_memory_back(void* memory, size_t bytes) noexcept {
   delete_block(memory, size);
 }
 
-bool is_large_block(const void* memory) {
-  return memory && reinterpret_cast<uintptr_t>(memory) % kHugePage == 0;
-}
+bool is_large_block(const void* memory) { return memory && reinterpret_cast<uintptr_t>(memory) % kHugePage == 0; }
 
 size_t idle_memory() { return idle_blocks().bytes(); }
 void release_idle_memory() { idle_blocks().release(); }

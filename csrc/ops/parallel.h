@@ -64,8 +64,8 @@ inline Range part(int64_t count, int64_t parts, int64_t index) {
   return {begin, begin + base + (index < extra ? 1 : 0)};
 }
 
-// Where the members of a team, or a part of it, wait for each other. They spin for a short while, as the waits inside an
-// op are short, then sleep: the one that all wait for may need this very CPU. Each has cache lines of its own.
+// Where the members of a team, or a part of it, wait for each other. They spin for a short while, as the waits inside
+// an op are short, then sleep: the one that all wait for may need this very CPU. Each has cache lines of its own.
 class alignas(64) Barrier {
  public:
   void reset(int members) { members_ = members; }
@@ -104,8 +104,8 @@ struct Team {
     return rank / shape.group_size / shape.sections * shape.group_size + rank % shape.group_size;
   }
   void wait_for_section() const { barriers[1 + shape.groups + section()].wait(); }
-  // This member as another one with the ranks in the order of CPUs, known to all once they have waited. What it leaves in
-  // its caches is then most likely to be there when the next op asks for the same share.
+  // This member as another one with the ranks in the order of CPUs, known to all once they have waited. What it leaves
+  // in its caches is then most likely to be there when the next op asks for the same share.
   Team by_cpu() const;
 };
 

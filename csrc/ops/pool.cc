@@ -15,7 +15,7 @@ namespace {
 
 // Rows of x or dx that a thread pools at once, counted over all batch rows: some of those of one window.
 struct Window {
-  int64_t output;    // the row of the outputs, counted likewise
+  int64_t output;  // the row of the outputs, counted likewise
   int64_t first;
   int64_t count;
   int64_t position;  // of the first in the window
@@ -33,8 +33,8 @@ void for_each_window(const PoolPlan& plan, const Body& body) {
       const int64_t p = output % d.pooled;
       const Range inside = windows.inside(p);
       const int64_t count = inside.end - inside.begin;
-      body(Window{output, output / d.pooled * d.timesteps + inside.begin, count,
-                  inside.begin - windows.whole(p).begin, count});
+      body(Window{output, output / d.pooled * d.timesteps + inside.begin, count, inside.begin - windows.whole(p).begin,
+                  count});
     }
   });
 }
@@ -96,8 +96,8 @@ void average_pool(const PoolPlan& plan, const T* x, T* outputs) {
   const KernelTable<T>& kernels = kernels_of<T>(*plan.isa);
   const int64_t channels = plan.dims.channels;
   for_each_window(plan, [&](const Window& window) {
-    kernels.average_pool({window.count, channels, channels, x + window.first * channels,
-                          outputs + window.output * channels});
+    kernels.average_pool(
+        {window.count, channels, channels, x + window.first * channels, outputs + window.output * channels});
   });
 }
 

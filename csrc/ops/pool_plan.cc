@@ -49,7 +49,8 @@ Status find_windows(const PoolOptions& options, PoolDims* dims, const std::strin
   FASTSEQ_RETURN_IF_ERROR(count_windows(options, dims->timesteps, prefix, &dims->pooled));
   dims->before = 0;
   if (options.padding == Padding::kValid || dims->pooled == 0) return {};
-  const int64_t in_last_window = dims->timesteps - (dims->pooled - 1) * options.strides;  // were there no padding before
+  const int64_t in_last_window =
+      dims->timesteps - (dims->pooled - 1) * options.strides;  // were there no padding before
   if (options.pool_size > in_last_window) dims->before = (options.pool_size - in_last_window) / 2;
   return {};
 }

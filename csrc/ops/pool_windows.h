@@ -29,9 +29,9 @@ class PoolWindows {
   }
   bool overlap() const { return options_.strides < options_.pool_size; }
 
-  // Calls body(p, mine, position, inside) for the windows that have some of the timesteps: `mine` are those, the first of
-  // which is at `position` in the window, which has `inside` timesteps in the sequence. Before that, zero(range) for the
-  // timesteps that no window has yet and that body is to add to or leave out.
+  // Calls body(p, mine, position, inside) for the windows that have some of the timesteps: `mine` are those, the first
+  // of which is at `position` in the window, which has `inside` timesteps in the sequence. Before that, zero(range) for
+  // the timesteps that no window has yet and that body is to add to or leave out.
   template <class Zero, class Body>
   void for_each_of(const Range& timesteps, const Zero& zero, const Body& body) const {
     int64_t written = timesteps.begin;

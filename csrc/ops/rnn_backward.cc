@@ -8,9 +8,9 @@
 //   the chunk's share of the weight gradients, as products over its cells, a cell being one step of one row,
 //     dkernel += x^T dz,  drecurrent_kernel += h_prev^T dz,  dbias += 1^T dz,
 //   the rows of these matrices dealt to the section.
-// So dz is needed for a chunk only and stays in the second-level cache. The threads of a section meet twice a chunk, those
-// of a row group also after every step; a section or group of one thread waits for nobody. In the end the parts' sums are
-// added up. Parts and chunks follow from the call's dimensions alone, and so does the order of every sum.
+// So dz is needed for a chunk only and stays in the second-level cache. The threads of a section meet twice a chunk,
+// those of a row group also after every step; a section or group of one thread waits for nobody. In the end the parts'
+// sums are added up. Parts and chunks follow from the call's dimensions alone, and so does the order of every sum.
 #include <cstring>
 
 #include "fastseq/rnn.h"
@@ -63,27 +63,27 @@ struct BackwardScratch {
 
   // Of one member of the team, with R rows of a part, C = R * chunk cells in a chunk and at most w units.
   struct Member {
-    T* dh;                    // (R, w)
-    T* dc;                    // (R, w), of LSTM; else null
-    T* dreset_h;              // (R, w), of GRU without reset_after; else null
-    T* dy;                    // (R, U)
-    T* undropped;             // (C, D) or (R, w): a group's product before its dropout factors
-    const T** saved;          // (R), as the next four
+    T* dh;            // (R, w)
+    T* dc;            // (R, w), of LSTM; else null
+    T* dreset_h;      // (R, w), of GRU without reset_after; else null
+    T* dy;            // (R, U)
+    T* undropped;     // (C, D) or (R, w): a group's product before its dropout factors
+    const T** saved;  // (R), as the next four
     const T** previous;
     const T** dy_rows;
     T** dz_rows;
     T** reset_h_rows;
-    const T** dz_cells;       // (C), as the next four
+    const T** dz_cells;  // (C), as the next four
     const T** operands;
     T** results;
     T** undropped_rows;
     int64_t* batch_rows;
-    int64_t* first_cells;     // (rows of a part + 1): the number of cells before each row's, in this chunk
+    int64_t* first_cells;  // (rows of a part + 1): the number of cells before each row's, in this chunk
     // Of the weight gradients, M = D + 1 + U + 1 rows at most:
-    T* dropped;               // (max(D, U)): an operand times its dropout factors
-    T* columns;               // (M, kDepthBlock), packed by tiles
-    const T** column_rows;    // (M)
-    T** weight_rows;          // (M)
+    T* dropped;             // (max(D, U)): an operand times its dropout factors
+    T* columns;             // (M, kDepthBlock), packed by tiles
+    const T** column_rows;  // (M)
+    T** weight_rows;        // (M)
 
     Member(const RnnPlan& plan, int, Scratch& scratch) {
       const CellShape cell(plan.options);
@@ -128,8 +128,8 @@ struct BackwardScratch {
 
   BackwardScratch(const RnnPlan& plan, Scratch& scratch)
       : kernel(kernels_of<T>(*plan.isa), plan.dims.inputs, plan.dims.units, CellShape(plan.options).gates,
-               CellShape(plan.options).input_groups(plan.input_factors), true, {0, plan.dims.inputs},
-               rnn_threads(plan), scratch),
+               CellShape(plan.options).input_groups(plan.input_factors), true, {0, plan.dims.inputs}, rnn_threads(plan),
+               scratch),
         weights(plan, plan.unit_groups, scratch),
         sections(plan, rnn_sections(plan), scratch),
         members(plan, rnn_threads(plan), scratch),
@@ -149,8 +149,8 @@ template <class T>
 class Backward : RnnOperands<T> {
   using Base = RnnOperands<T>;
   using Base::batch, Base::timesteps, Base::inputs, Base::units, Base::plan, Base::kernels, Base::cell, Base::mask;
-  using Base::x, Base::kernel, Base::recurrent_kernel, Base::h0, Base::c0;
   using Base::dropout, Base::recurrent_dropout, Base::copy_units;
+  using Base::x, Base::kernel, Base::recurrent_kernel, Base::h0, Base::c0;
 
   using Weights = typename BackwardScratch<T>::Weights;
   using Section = typename BackwardScratch<T>::Section;
@@ -183,7 +183,8 @@ class Backward : RnnOperands<T> {
     }
     team.wait();
     const Team ordered = team.by_cpu();
-    for (int index = ordered.section(); index < rnn_parts(plan); index += ordered.shape.sections) run_part(ordered, index);
+    for (int index = ordered.section(); index < rnn_parts(plan); index += ordered.shape.sections)
+      run_part(ordered, index);
     team.wait();
     if (rnn_parts(plan) > 1) {
       add_second_part(ordered);
@@ -352,8 +353,8 @@ class Backward : RnnOperands<T> {
     const PackedShape shape = weights.shape(gates);
     for (int64_t m = 0; m < rows; ++m) own.operands[m] = own.dz_cells[m] + gates.dz_first * units;
     if (!factors.data) {
-      kernels.product({rows, shape, own.operands, 1, weights.data(gates), 0, onto ? own.results : nullptr,
-                       own.results});
+      kernels.product(
+          {rows, shape, own.operands, 1, weights.data(gates), 0, onto ? own.results : nullptr, own.results});
     } else {
       const int64_t columns = shape.columns;
       for (int64_t m = 0; m < rows; ++m) own.undropped_rows[m] = own.undropped + m * columns;
@@ -451,8 +452,13 @@ class Backward : RnnOperands<T> {
         }
         kernels.pack_column(c - span.begin, packed, row, own.columns);
       }
-      kernels.product({rows, {span.end - span.begin, columns, 0}, own.column_rows, tile,
-                       dz_of(chunk.section, span.begin) + job.gates.dz_first * units, dz_stride_, own.weight_rows,
+      kernels.product({rows,
+                       {span.end - span.begin, columns, 0},
+                       own.column_rows,
+                       tile,
+                       dz_of(chunk.section, span.begin) + job.gates.dz_first * units,
+                       dz_stride_,
+                       own.weight_rows,
                        own.weight_rows});
     }
   }
@@ -533,9 +539,8 @@ size_t rnn_backward_scratch_bytes(const RnnPlan& plan) { return scratch_bytes<Ba
 
 Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace,
                     const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch) {
-  FASTSEQ_RETURN_IF_ERROR(
-      check_rnn_gradients(workspace, doutputs, gradients, plan.options, plan.dims,
-                          {plan.dims.dtype, rnn_workspace_width(plan.options, plan.dims.units)}));
+  FASTSEQ_RETURN_IF_ERROR(check_rnn_gradients(workspace, doutputs, gradients, plan.options, plan.dims,
+                                              {plan.dims.dtype, rnn_workspace_width(plan.options, plan.dims.units)}));
   run_driver<Backward>(plan, scratch, inputs, workspace, doutputs, gradients);
   return {};
 }

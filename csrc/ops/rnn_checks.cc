@@ -29,7 +29,8 @@ Status check_bias(const char* name, const Array& array, const RnnOptions& option
 
 Status check_rnn_inputs(const RnnInputs& inputs, const RnnOptions& options, Floats floats, RnnDims* dims) {
   dims->gates = CellShape(options).gates;
-  const std::string letters = dims->gates == 1 ? "(units, units)" : "(units, " + std::to_string(dims->gates) + " * units)";
+  const std::string letters =
+      dims->gates == 1 ? "(units, units)" : "(units, " + std::to_string(dims->gates) + " * units)";
   FASTSEQ_RETURN_IF_ERROR(check_float_rank("x", inputs.x, 3, "(batch, timesteps, inputs)", floats));
   FASTSEQ_RETURN_IF_ERROR(check_float_rank("recurrent_kernel", inputs.recurrent_kernel, 2, letters.c_str(), floats));
   dims->dtype = inputs.x.dtype;
@@ -42,8 +43,7 @@ Status check_rnn_inputs(const RnnInputs& inputs, const RnnOptions& options, Floa
   if (units < 1) return Status::invalid_argument("recurrent_kernel must have at least 1 unit, got 0");
   FASTSEQ_RETURN_IF_ERROR(check_array("recurrent_kernel", inputs.recurrent_kernel, dims->dtype, {units, columns}));
   FASTSEQ_RETURN_IF_ERROR(check_array("kernel", inputs.kernel, dims->dtype, {dims->inputs, columns}));
-  FASTSEQ_RETURN_IF_ERROR(
-      check_sizes("workspace", {dims->batch, dims->timesteps, CellShape(options).saved * units}));
+  FASTSEQ_RETURN_IF_ERROR(check_sizes("workspace", {dims->batch, dims->timesteps, CellShape(options).saved * units}));
   FASTSEQ_RETURN_IF_ERROR(check_bias("bias", inputs.bias, options, *dims));
   FASTSEQ_RETURN_IF_ERROR(check_optional("h0", inputs.h0, dims->dtype, {dims->batch, units}));
   if (CellShape(options).has_c())
@@ -59,10 +59,9 @@ Status check_rnn_outputs(const RnnOutputs& outputs, const RnnOptions& options, c
   FASTSEQ_RETURN_IF_ERROR(check_optional("outputs", outputs.outputs, d.dtype, {d.batch, d.timesteps, d.units}));
   FASTSEQ_RETURN_IF_ERROR(check_array("last_output", outputs.last_output, d.dtype, {d.batch, d.units}));
   FASTSEQ_RETURN_IF_ERROR(check_array("h_n", outputs.h_n, d.dtype, {d.batch, d.units}));
-  if (CellShape(options).has_c())
-    FASTSEQ_RETURN_IF_ERROR(check_array("c_n", outputs.c_n, d.dtype, {d.batch, d.units}));
-  FASTSEQ_RETURN_IF_ERROR(check_optional("workspace", outputs.workspace, saved.dtype,
-                                         {d.batch, d.timesteps, saved.width}));
+  if (CellShape(options).has_c()) FASTSEQ_RETURN_IF_ERROR(check_array("c_n", outputs.c_n, d.dtype, {d.batch, d.units}));
+  FASTSEQ_RETURN_IF_ERROR(
+      check_optional("workspace", outputs.workspace, saved.dtype, {d.batch, d.timesteps, saved.width}));
   return {};
 }
 

@@ -1,11 +1,11 @@
 // LSTM, GRU and SimpleRNN forward: the driver.
 //
 // Batch rows are dealt to the row groups; each runs the whole time loop of its rows, without waiting for another group.
-// Time goes in chunks: first the input projection x kernel + bias of all steps of the chunk as one product, while the chunk's
-// x and z stay in the second-level cache, then the steps, each one product h recurrent_kernel and the elementwise part.
-// (Row-parallel loops without barriers: Zhang et al. 2018, "DeepCPU"; the projection ahead of the loop: Appleyard et al.
-// 2016.) Within a row group each thread computes its own units of h and all read them all, so that they meet after
-// every step; h has two buffers, one to read and one to write.
+// Time goes in chunks: first the input projection x kernel + bias of all steps of the chunk as one product, while the
+// chunk's x and z stay in the second-level cache, then the steps, each one product h recurrent_kernel and the
+// elementwise part. (Row-parallel loops without barriers: Zhang et al. 2018, "DeepCPU"; the projection ahead of the
+// loop: Appleyard et al. 2016.) Within a row group each thread computes its own units of h and all read them all, so
+// that they meet after every step; h has two buffers, one to read and one to write.
 #include "fastseq/rnn.h"
 #include "rnn_checks.h"
 #include "rnn_layout.h"
@@ -50,10 +50,10 @@ struct ForwardScratch {
 
   // Of one member of the team, with C = R * chunk cells in a chunk and at most w units.
   struct Member {
-    T* c;          // (R, w), of LSTM; else null
-    T* z;          // (C, G * w)
-    T* recurrent;  // (R, G * w)
-    T* dropped;    // (C, D) or (R, U): operands times their dropout factors
+    T* c;                // (R, w), of LSTM; else null
+    T* z;                // (C, G * w)
+    T* recurrent;        // (R, G * w)
+    T* dropped;          // (C, D) or (R, U): operands times their dropout factors
     const T** operands;  // (C), as the next four
     const T** dropped_rows;
     const T** initial;
@@ -101,8 +101,8 @@ template <class T>
 class Forward : RnnOperands<T> {
   using Base = RnnOperands<T>;
   using Base::batch, Base::timesteps, Base::inputs, Base::units, Base::plan, Base::kernels, Base::cell, Base::mask;
-  using Base::x, Base::kernel, Base::recurrent_kernel, Base::bias, Base::h0, Base::c0;
   using Base::dropout, Base::recurrent_dropout, Base::copy_units;
+  using Base::x, Base::kernel, Base::recurrent_kernel, Base::bias, Base::h0, Base::c0;
 
   using Weights = typename ForwardScratch<T>::Weights;
   using Group = typename ForwardScratch<T>::Group;
@@ -251,8 +251,7 @@ class Forward : RnnOperands<T> {
       }
       operands = own.dropped_rows;
     }
-    kernels.product({rows, shape, operands, 1, weights.data(gates), 0,
-                     initial ? own.initial : nullptr, own.results});
+    kernels.product({rows, shape, operands, 1, weights.data(gates), 0, initial ? own.initial : nullptr, own.results});
   }
 
   // The states after the last step of row b, which is row r of the group, and outputs where it has no steps.

@@ -1,8 +1,8 @@
 // What the plan of a recurrent op and its two drivers share.
 //
 // The threads of a call form a grid: row_groups x unit_groups. Batch rows are dealt to the row groups; within a row
-// group every thread has its own units. With one unit group no thread waits for another inside forward's time loop; with
-// more, the threads of a row group meet once a step, which pays where a batch has few rows for its weights.
+// group every thread has its own units. With one unit group no thread waits for another inside forward's time loop;
+// with more, the threads of a row group meet once a step, which pays where a batch has few rows for its weights.
 #pragma once
 
 #include <algorithm>
@@ -24,8 +24,8 @@ inline int64_t rnn_rows_per_group(const RnnPlan& plan) {
 }
 
 // The batch of a backward pass falls into parts: every parts-th row. Each part has sums of its own for the weight
-// gradients, added up in the end; that makes the sums the same whoever computes them, and lets a thread do a part, or its
-// share of one, from its own cache. How many there are follows from the call's dimensions alone.
+// gradients, added up in the end; that makes the sums the same whoever computes them, and lets a thread do a part, or
+// its share of one, from its own cache. How many there are follows from the call's dimensions alone.
 inline int rnn_parts(const RnnPlan& plan) {
   constexpr int64_t kMostWeights = 256 * 1024;  // a part's sums must stay in a thread's cache
   constexpr int64_t kLeastCells = 256;          // fewer (row, step) do not repay adding up
@@ -69,7 +69,10 @@ struct Place {
 class DealtRows {
  public:
   DealtRows(const Steps& steps, int64_t batch, int64_t first, int64_t stride)
-      : steps_(steps), first_(first), stride_(stride), count_(std::max<int64_t>(0, (batch - first + stride - 1) / stride)) {}
+      : steps_(steps),
+        first_(first),
+        stride_(stride),
+        count_(std::max<int64_t>(0, (batch - first + stride - 1) / stride)) {}
   int64_t count() const { return count_; }
   int64_t operator[](int64_t r) const { return steps_.ordered_row(first_ + r * stride_); }
   int64_t most_steps() const { return count_ > 0 ? steps_.count((*this)[0]) : 0; }

@@ -24,8 +24,9 @@ double step_cost(const RnnDims& dims, int64_t row_groups, int64_t unit_groups) {
   const int64_t columns = (dims.gates * dims.units / unit_groups + 15) / 16 * 16;
   const int64_t weights = dims.units * columns;
   const int64_t reading = weights <= kNearWeights ? kNear : kFar;
-  const double computing = static_cast<double>(weights) * static_cast<double>(std::max(rows, reading)) +
-                           static_cast<double>(rows) * static_cast<double>(dims.inputs * columns + vectors * kElementwise);
+  const double computing =
+      static_cast<double>(weights) * static_cast<double>(std::max(rows, reading)) +
+      static_cast<double>(rows) * static_cast<double>(dims.inputs * columns + vectors * kElementwise);
   return unit_groups == 1 ? computing : computing + static_cast<double>(kMeeting * unit_groups);
 }
 
@@ -56,7 +57,8 @@ Status make_plan(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* pl
   plan->masked = inputs.mask.present;
 
   const double operations = 2.0 * static_cast<double>(dims.batch) * static_cast<double>(dims.timesteps) *
-                            static_cast<double>(dims.gates * dims.units) * static_cast<double>(dims.inputs + dims.units);
+                            static_cast<double>(dims.gates * dims.units) *
+                            static_cast<double>(dims.inputs + dims.units);
   choose_grid(dims, threads_for_operations(operations), plan);
   return {};
 }

@@ -76,8 +76,8 @@ void allow_oversubscription(bool on) { g_oversubscription.store(on, std::memory_
 
 int threads_for(double pieces) {
   // Not counted by us: OpenMP knows what a thread may use where it has bound this one to a CPU.
-  const int most = g_oversubscription.load(std::memory_order_relaxed) ? num_threads()
-                                                                      : std::min(num_threads(), omp_get_num_procs());
+  const int most =
+      g_oversubscription.load(std::memory_order_relaxed) ? num_threads() : std::min(num_threads(), omp_get_num_procs());
   return static_cast<int>(std::max(1.0, std::min<double>(most, pieces)));
 }
 
@@ -140,8 +140,8 @@ void Barrier::wait() {
     return;
   }
   const auto met = [&] { return passed_.load() != round; };
-  // About twice what a sleeping thread takes to wake, so that a member that comes late to the first meeting does not find
-  // the others asleep.
+  // About twice what a sleeping thread takes to wake, so that a member that comes late to the first meeting does not
+  // find the others asleep.
   constexpr std::chrono::microseconds kSpin(100);
   const auto began = std::chrono::steady_clock::now();
   do {

@@ -16,10 +16,7 @@ namespace fastseq {
 class Steps {
  public:
   Steps(int64_t batch, int64_t timesteps, bool go_backwards, bool masked, Scratch& scratch)
-      : batch_(batch),
-        timesteps_(timesteps),
-        go_backwards_(go_backwards),
-        masked_(masked) {
+      : batch_(batch), timesteps_(timesteps), go_backwards_(go_backwards), masked_(masked) {
     if (!masked) return;
     times_ = scratch.take<int64_t>(batch * timesteps);
     counts_ = scratch.take<int64_t>(batch);
@@ -40,11 +37,9 @@ class Steps {
       counts_[b] = count;
       order_[b] = b;
     }
-    std::sort(order_, order_ + batch_, [this](int64_t a, int64_t b) {
-      return counts_[a] != counts_[b] ? counts_[a] > counts_[b] : a < b;
-    });
+    std::sort(order_, order_ + batch_,
+              [this](int64_t a, int64_t b) { return counts_[a] != counts_[b] ? counts_[a] > counts_[b] : a < b; });
   }
-
 
   int64_t count(int64_t row) const { return masked_ ? counts_[row] : timesteps_; }
   int64_t time(int64_t row, int64_t step) const { return masked_ ? times_[row * timesteps_ + step] : flip(step); }

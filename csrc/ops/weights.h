@@ -56,8 +56,7 @@ class PackedWeights {
       if (transposed_) {
         const Range share = fastseq::part(width(), sharers_, index);
         if (share.begin == share.end) continue;  // a matrix without rows may have no memory
-        kernels_.pack_transposed(share.begin, share.end, shape(group),
-                                 matrix + part_.begin * ld + first, ld, to);
+        kernels_.pack_transposed(share.begin, share.end, shape(group), matrix + part_.begin * ld + first, ld, to);
         continue;
       }
       const Range share = fastseq::part(rows_, sharers_, index);
@@ -75,8 +74,7 @@ class PackedWeights {
 
   // Of each of `count` gates side by side, the part's units.
   void gather_units(const T* gates, int64_t count, T* to) const {
-    for (int64_t g = 0; g < count; ++g)
-      to = std::copy_n(gates + g * units_ + part_.begin, width(), to);
+    for (int64_t g = 0; g < count; ++g) to = std::copy_n(gates + g * units_ + part_.begin, width(), to);
   }
 
  private:

@@ -45,7 +45,9 @@ class AdamKernel {
     }
     AdamPlan plan;
     if (context.ok()) context.check(adam_plan(state, gradient, options, &plan));
-    const auto next_like = [&](const Array& array) { return context.next_output(array.dtype, array.shape, array.rank); };
+    const auto next_like = [&](const Array& array) {
+      return context.next_output(array.dtype, array.shape, array.rank);
+    };
     if (!context.ok()) return;
     AdamState updated;
     updated.variable = next_like(state.variable);

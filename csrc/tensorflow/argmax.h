@@ -24,8 +24,8 @@ inline Array positions(const Array& bytes, int64_t pool_size, int64_t channels) 
 inline Array next_positions(Context& context, bool save, int64_t pool_size, int64_t batch, int64_t pooled,
                             int64_t channels) {
   return positions(
-      context.next_optional_output(save, DType::kUInt8, {batch, pooled, channels * position_bytes(pool_size)}), pool_size,
-      channels);
+      context.next_optional_output(save, DType::kUInt8, {batch, pooled, channels * position_bytes(pool_size)}),
+      pool_size, channels);
 }
 
 }  // namespace fastseq::tensorflow

@@ -1,7 +1,7 @@
-// The part of TensorFlow's C API for ops and kernels that fastseq uses, declared here so that no TensorFlow is needed to
-// build and one binary serves every version from 2.16 on. Signatures as TensorFlow documents them in its public headers
-// tensorflow/c/{ops,kernels,tf_tensor,tf_status}.h, stable since 2.5. c_api_stub.cc defines the same names for the
-// linker.
+// The part of TensorFlow's C API for ops and kernels that fastseq uses, declared here so that no TensorFlow is needed
+// to build and one binary serves every version from 2.16 on. Signatures as TensorFlow documents them in its public
+// headers tensorflow/c/{ops,kernels,tf_tensor,tf_status}.h, stable since 2.5. c_api_stub.cc defines the same names for
+// the linker.
 #pragma once
 
 #include <cstddef>
@@ -75,7 +75,7 @@ void TF_ShapeInferenceContextWithRank(TF_ShapeInferenceContext*, TF_ShapeHandle*
                                       TF_Status*);
 void TF_ShapeInferenceContextSubshape(TF_ShapeInferenceContext*, TF_ShapeHandle*, int64_t begin, int64_t end,
                                       TF_ShapeHandle* result, TF_Status*);
-void TF_ShapeInferenceContextConcatenateShapes(TF_ShapeInferenceContext*, TF_ShapeHandle* first,
-                                               TF_ShapeHandle* second, TF_ShapeHandle* result, TF_Status*);
+void TF_ShapeInferenceContextConcatenateShapes(TF_ShapeInferenceContext*, TF_ShapeHandle* first, TF_ShapeHandle* second,
+                                               TF_ShapeHandle* result, TF_Status*);
 
 }  // extern "C"

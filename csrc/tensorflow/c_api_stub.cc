@@ -1,6 +1,6 @@
-// What the linker sees in place of TensorFlow: a library with TensorFlow's soname and the names of c_api.h. It makes the
-// op library carry a dependency on libtensorflow_framework.so.2, which every TensorFlow process has loaded already; it
-// is never installed nor run.
+// What the linker sees in place of TensorFlow: a library with TensorFlow's soname and the names of c_api.h. It makes
+// the op library carry a dependency on libtensorflow_framework.so.2, which every TensorFlow process has loaded already;
+// it is never installed nor run.
 #define FASTSEQ_STUB(name) \
   void name();             \
   void name() {}

@@ -58,8 +58,7 @@ class Conv1dForward {
     const Conv1dDims& d = plan.dims;
     Conv1dOutputs outputs;
     outputs.outputs = context.next_output(d.dtype, {d.batch, d.outputs, d.filters});
-    outputs.argmax =
-        next_positions(context, save_argmax_, plan.options.pool.pool_size, d.batch, d.outputs, d.filters);
+    outputs.argmax = next_positions(context, save_argmax_, plan.options.pool.pool_size, d.batch, d.outputs, d.filters);
     void* scratch = context.scratch(plan.scratch_bytes);
     if (context.ok()) context.check(conv1d_forward(plan, inputs, outputs, scratch));
   }
@@ -114,7 +113,9 @@ bool register_ops() {
                        "pool_size: int >= 0 = 0",
                        "pool_strides: int >= 1 = 1",
                        "pool_padding: {'valid', 'same'} = 'valid'"};
-  return register_op<Conv1dForward>({"FastseqConv1dForward", inputs, {"outputs: T", "argmax: uint8"},
+  return register_op<Conv1dForward>({"FastseqConv1dForward",
+                                     inputs,
+                                     {"outputs: T", "argmax: uint8"},
                                      attrs + Names{"save_argmax: bool = false"}}) &&
          register_op<Conv1dBackward>({"FastseqConv1dBackward",
                                       inputs + Names{"outputs: T", "argmax: uint8", "doutputs: T"},

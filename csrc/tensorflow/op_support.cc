@@ -108,8 +108,8 @@ Array Context::next_output_over(int index, Array* input) {
   // Inputs are the first tensors. TensorFlow gives away the memory of those that nobody holds.
   tensors_[static_cast<size_t>(index)].reset();
   int forwarded = -1;
-  const Array array = keep(TF_ForwardInputOrAllocateOutput(context_, &index, 1, output, input->shape, input->rank,
-                                                           &forwarded, status_));
+  const Array array = keep(
+      TF_ForwardInputOrAllocateOutput(context_, &index, 1, output, input->shape, input->rank, &forwarded, status_));
   if (!ok()) return {};
   if (forwarded == index) {
     *input = array;
@@ -223,8 +223,7 @@ bool register_op(const OpDefinition& definition, const OpFunctions& functions) {
   const OwnedStatus status(TF_NewStatus());
   const auto registered = [&] {
     if (TF_GetCode(status.get()) == TF_OK) return true;
-    std::fprintf(stderr, "fastseq: cannot register the TensorFlow op %s: %s\n", name,
-                 TF_Message(status.get()));
+    std::fprintf(stderr, "fastseq: cannot register the TensorFlow op %s: %s\n", name, TF_Message(status.get()));
     return false;
   };
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
@@ -236,8 +235,7 @@ bool register_op(const OpDefinition& definition, const OpFunctions& functions) {
   TF_RegisterOpDefinition(op, status.get());
   if (!registered()) return false;
   for (const TF_DataType type : {TF_FLOAT, TF_DOUBLE}) {
-    TF_KernelBuilder* kernel = TF_NewKernelBuilder(name, "CPU", functions.create, functions.compute,
-                                                   functions.destroy);
+    TF_KernelBuilder* kernel = TF_NewKernelBuilder(name, "CPU", functions.create, functions.compute, functions.destroy);
     TF_KernelBuilder_TypeConstraint(kernel, "T", type, status.get());
     if (!registered()) return false;
     TF_RegisterKernelBuilder(name, kernel, status.get());

@@ -85,8 +85,8 @@ class Context : public Outcome {
   Array keep(TF_Tensor* tensor);
 
   TF_OpKernelContext* context_;
-  int inputs_ = 0;   // taken so far
-  int outputs_ = 0;  // likewise
+  int inputs_ = 0;                    // taken so far
+  int outputs_ = 0;                   // likewise
   std::vector<OwnedTensor> tensors_;  // alive as long as the arrays that view them
   Memory scratch_;
 };

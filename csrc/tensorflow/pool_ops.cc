@@ -42,8 +42,7 @@ class PoolForward {
       if (context.ok()) context.check(average_pool_forward(plan, x, outputs));
       return;
     }
-    const Array argmax =
-        next_positions(context, save_argmax_, plan.options.pool_size, d.batch, d.pooled, d.channels);
+    const Array argmax = next_positions(context, save_argmax_, plan.options.pool_size, d.batch, d.pooled, d.channels);
     if (context.ok()) context.check(max_pool_forward(plan, x, outputs, argmax));
   }
 

@@ -1,7 +1,7 @@
 // The TensorFlow ops Fastseq{Lstm,Gru,SimpleRnn}{Forward,Backward}: shapes, allocation, call.
 //
-// Inputs of all: x, kernel, recurrent_kernel, bias, h0, (LSTM: c0,) mask, dropout_mask, recurrent_dropout_mask; backward
-// has workspace, doutputs, dlast_output, dh_n (, dc_n) after them.
+// Inputs of all: x, kernel, recurrent_kernel, bias, h0, (LSTM: c0,) mask, dropout_mask, recurrent_dropout_mask;
+// backward has workspace, doutputs, dlast_output, dh_n (, dc_n) after them.
 #include "fastseq/rnn.h"
 
 #include <string>

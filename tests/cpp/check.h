@@ -22,16 +22,16 @@ struct Registered {
   Registered(const char* name, void (*run)()) { all_tests().push_back({name, run}); }
 };
 
-#define TEST(name)                                    \
-  void name();                                        \
-  const Registered registered_##name{#name, name};    \
+#define TEST(name)                                 \
+  void name();                                     \
+  const Registered registered_##name{#name, name}; \
   void name()
 
 inline std::string place(const char* file, int line) { return std::string(file) + ":" + std::to_string(line) + ": "; }
 
-#define CHECK(condition)                                               \
-  do {                                                                 \
-    if (!(condition)) fail(place(__FILE__, __LINE__) + #condition);    \
+#define CHECK(condition)                                            \
+  do {                                                              \
+    if (!(condition)) fail(place(__FILE__, __LINE__) + #condition); \
   } while (false)
 
 template <class Got, class Expected>

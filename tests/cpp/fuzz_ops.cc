@@ -66,9 +66,9 @@ class Bytes {
 };
 
 constexpr int64_t kLeast64 = std::numeric_limits<int64_t>::min();
-constexpr size_t kMostBytes = size_t{1} << 17;     // of an array with memory
-constexpr size_t kMostScratch = size_t{1} << 24;   // of a run
-constexpr double kMostOperations = 3e5;            // of a run
+constexpr size_t kMostBytes = size_t{1} << 17;    // of an array with memory
+constexpr size_t kMostScratch = size_t{1} << 24;  // of a run
+constexpr double kMostOperations = 3e5;           // of a run
 
 // A call: its bytes, and the memory of its arrays.
 class Call {
@@ -226,8 +226,8 @@ double product(std::initializer_list<int64_t> factors) {
 int threads(Call& call) { return call.bytes.once_in(12) ? 2 + static_cast<int>(call.bytes.below(2)) : 1; }
 
 Activation activation(Call& call) {
-  return call.bytes.of({Activation::kTanh, Activation::kSigmoid, Activation::kHardSigmoid, Activation::kRelu,
-                        Activation::kLinear});
+  return call.bytes.of(
+      {Activation::kTanh, Activation::kSigmoid, Activation::kHardSigmoid, Activation::kRelu, Activation::kLinear});
 }
 
 Padding padding(Call& call) { return call.bytes.of({Padding::kValid, Padding::kSame, Padding::kCausal}); }
@@ -257,9 +257,7 @@ void fuzz_rnn(Call& call) {
       two_biases ? std::vector<int64_t>{2, gates * units} : std::vector<int64_t>{gates * units};
   const DType real = call.real();
   const std::vector<int64_t> state{batch, units};
-  const auto factors = [&](int64_t size) {
-    return call.optional(real, {bytes.coin() ? gates : 1, batch, size});
-  };
+  const auto factors = [&](int64_t size) { return call.optional(real, {bytes.coin() ? gates : 1, batch, size}); };
   RnnInputs in;
   in.x = call.array(real, {batch, timesteps, width});
   in.kernel = call.array(real, {width, gates * units});
@@ -330,16 +328,16 @@ void fuzz_conv1d(Call& call) {
   in.bias = call.optional(real, {filters});
 
   Conv1dPlan plan;
-  const Status planned =
-      backward ? conv1d_plan_backward(in, options, &plan) : conv1d_plan_forward(in, options, &plan);
+  const Status planned = backward ? conv1d_plan_backward(in, options, &plan) : conv1d_plan_forward(in, options, &plan);
   const Conv1dDims& d = plan.dims;
   const double operations = product({d.batch, d.convolved, d.width, d.channels + 1, d.filters});
   if (!call.runs(planned, backward ? 3 * operations : operations)) return;
   const DType index = max_pool_index_dtype(options.pool.pool_size);
   Conv1dOutputs out;
   out.outputs = call.array(real, {batch, d.outputs, filters});
-  if (options.pooled) out.argmax = backward ? call.array(index, {batch, d.outputs, filters})
-                                            : call.optional(index, {batch, d.outputs, filters});
+  if (options.pooled)
+    out.argmax =
+        backward ? call.array(index, {batch, d.outputs, filters}) : call.optional(index, {batch, d.outputs, filters});
   plan.threads = threads(call);
   if (!backward)
     return call.run(conv1d_forward_scratch_bytes(plan),

@@ -516,7 +516,7 @@ void check_convolution(Random& random) {
   options.pooled = true;
   options.pool = {300, 70, Padding::kValid};
   check(Convolution{{1, 450, 3, 5, 2}, options, true, random.next()});
-  // Weight gradients from the few elements that a window leaves: several panels and blocks, and work for several threads.
+  // Weight gradients from the few elements that a window leaves: several panels and blocks, work for several threads.
   options.pool = {4, 4, Padding::kValid};
   check(Convolution{{2, 290, 70, 19, 5}, options, true, random.next()});
   options.groups = 2;
@@ -651,8 +651,8 @@ int main() {
     for (int64_t units = 1; units <= 36; ++units)
       check_random({1 + random.below(13), 1 + random.below(5), 1 + random.below(40), units}, false);
     // Depths from which on a few columns beyond whole vectors are a tail, and beyond one block.
-    for (const Size& size : {Size{3, 3, 64, 65}, Size{5, 2, 67, 70}, Size{2, 4, 71, 100}, Size{11, 2, 130, 68},
-                             Size{2, 2, 300, 140}})
+    for (const Size& size :
+         {Size{3, 3, 64, 65}, Size{5, 2, 67, 70}, Size{2, 4, 71, 100}, Size{11, 2, 130, 68}, Size{2, 2, 300, 140}})
       check_random(size, false);
     const int64_t gates = Call{{}, variant, 0}.gates();
     // Several chunks of steps.
@@ -661,8 +661,8 @@ int main() {
     check_random({33, 42 / gates + 1, 70, 75}, true);
     check_random({1, 66 / gates + 1, 60, 450}, true);
     // Activations of any number.
-    for (const Activation activation : {Activation::kTanh, Activation::kSigmoid, Activation::kHardSigmoid,
-                                        Activation::kRelu, Activation::kLinear}) {
+    for (const Activation activation :
+         {Activation::kTanh, Activation::kSigmoid, Activation::kHardSigmoid, Activation::kRelu, Activation::kLinear}) {
       Call call{{1, 1, 1, 403}, variant, random.next()};
       call.options.activation = activation;
       if (activation != Activation::kTanh) call.options.recurrent_activation = activation;

@@ -59,7 +59,8 @@ TEST(sizes_are_not_negative_and_far_from_overflow) {
   };
   CHECK(check({int64_t{1} << 31, int64_t{1} << 16}).ok());
   CHECK(check({int64_t{1} << 47, 0, 1}).ok());
-  const std::string most = "x must have sizes of 0 or more and at most 2^47 elements, counting a size of 0 as 1, got shape ";
+  const std::string most =
+      "x must have sizes of 0 or more and at most 2^47 elements, counting a size of 0 as 1, got shape ";
   CHECK_INVALID(check({3, -1}), most + "(3, -1)");
   CHECK_INVALID(check({0, -1}), most + "(0, -1)");
   CHECK_INVALID(check({int64_t{1} << 31, int64_t{1} << 16, 2}), most + "(2147483648, 65536, 2)");

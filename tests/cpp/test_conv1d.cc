@@ -114,7 +114,8 @@ void check_conv1d(const Problem& problem) {
     CHECK_NEAR(results.gradients.dbias.template as<T>(), static_cast<int64_t>(i), dbias[i], tolerance);
 }
 
-Problem problem_of(int64_t batch, int64_t timesteps, int64_t channels, int64_t filters, int64_t width, Padding padding) {
+Problem problem_of(int64_t batch, int64_t timesteps, int64_t channels, int64_t filters, int64_t width,
+                   Padding padding) {
   Problem problem{batch, timesteps, channels, filters, width, {}};
   problem.options.activation = Activation::kTanh;
   problem.options.padding = padding;
@@ -227,8 +228,9 @@ TEST(arrays_that_do_not_fit_are_named) {
   CHECK_INVALID(conv1d_plan_forward(in, options, &plan), "kernel must have shape (3, 3, 4), got (3, 6, 4)");
   options.groups = 1;
   options.dilation_rate = 3;
-  CHECK_INVALID(conv1d_plan_forward(in, options, &plan),
-                "x must have at least 7 timesteps for a kernel of width 3 with dilation_rate 3 and padding 'valid', got 5");
+  CHECK_INVALID(
+      conv1d_plan_forward(in, options, &plan),
+      "x must have at least 7 timesteps for a kernel of width 3 with dilation_rate 3 and padding 'valid', got 5");
   options = {};
   in.bias = shaped(DType::kFloat64, {4});
   CHECK_DTYPE(conv1d_plan_forward(in, options, &plan), "bias must have dtype float32, got float64");

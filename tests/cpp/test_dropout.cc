@@ -81,7 +81,8 @@ class Noise {
   uint32_t word(int64_t index) const {
     const auto block = static_cast<uint64_t>(index / 4);
     const Words drawn = philox_by_the_book(
-        {{static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), counter_[0], counter_[1]}}, key_[0], key_[1]);
+        {{static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), counter_[0], counter_[1]}}, key_[0],
+        key_[1]);
     return drawn.word[index % 4];
   }
 

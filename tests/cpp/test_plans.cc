@@ -87,7 +87,8 @@ TEST(rnn_plans_of_large_sizes) {
 TEST(rnn_sizes_that_no_memory_holds) {
   RnnPlan plan;
   // No element, but a number for every step.
-  const std::string most = " must have sizes of 0 or more and at most 2^47 elements, counting a size of 0 as 1, got shape ";
+  const std::string most =
+      " must have sizes of 0 or more and at most 2^47 elements, counting a size of 0 as 1, got shape ";
   const RnnInputs in = rnn_inputs(Cell::kLstm, kF32, int64_t{1} << 40, int64_t{1} << 7, 0, 8);
   CHECK_INVALID(rnn_plan_forward(in, {}, &plan), "workspace" + most + "(1099511627776, 128, 48)");
   CHECK_INVALID(rnn_plan_backward(in, {}, &plan), "workspace" + most + "(1099511627776, 128, 48)");
@@ -281,7 +282,8 @@ TEST(dropout_plans) {
   options.noise_shape.clear();
   for (const double rate : {-1e-9, 1.0 + 1e-9, std::nan(""), HUGE_VAL}) {
     options.rate = rate;
-    CHECK_INVALID(dropout_plan(shaped(kF32, {1}), options, &plan), "rate must be in [0, 1], got " + std::to_string(rate));
+    CHECK_INVALID(dropout_plan(shaped(kF32, {1}), options, &plan),
+                  "rate must be in [0, 1], got " + std::to_string(rate));
   }
   options.rate = 0.5;
   options.cast_from = HalfType::kFloat16;

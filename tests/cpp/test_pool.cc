@@ -135,7 +135,8 @@ TEST(a_position_out_of_its_window_goes_nowhere) {
 TEST(arrays_that_do_not_fit_are_named) {
   PoolPlan plan;
   const Array x = shaped(DType::kFloat32, {2, 6, 3});
-  CHECK_INVALID(pool_plan_forward(x, {2, 2, Padding::kCausal}, &plan), "padding must be 'valid' or 'same', got 'causal'");
+  CHECK_INVALID(pool_plan_forward(x, {2, 2, Padding::kCausal}, &plan),
+                "padding must be 'valid' or 'same', got 'causal'");
   CHECK_INVALID(pool_plan_forward(x, {9, 2, Padding::kValid}, &plan),
                 "timesteps must be at least 7 for pool_size 9 with strides 2 and padding 'valid', got 6");
   CHECK_INVALID(pool_plan_forward(shaped(DType::kFloat32, {2, 6}), {}, &plan),
@@ -144,7 +145,8 @@ TEST(arrays_that_do_not_fit_are_named) {
   CHECK_INVALID(pool_plan_backward(x, -1, {}, &plan), "timesteps must be at least 0, got -1");
   require(pool_plan_forward(x, {}, &plan));
   const Array y = shaped(DType::kFloat32, {2, 3, 3});
-  CHECK_DTYPE(max_pool_forward(plan, x, y, shaped(DType::kInt32, {2, 3, 3})), "argmax must have dtype uint8, got int32");
+  CHECK_DTYPE(max_pool_forward(plan, x, y, shaped(DType::kInt32, {2, 3, 3})),
+              "argmax must have dtype uint8, got int32");
   CHECK_INVALID(average_pool_forward(plan, x, x), "outputs must have shape (2, 3, 3), got (2, 6, 3)");
 }
 

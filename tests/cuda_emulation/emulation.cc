@@ -73,7 +73,8 @@ std::mutex g_one_launch;
 char* stack(size_t index) {
   static std::vector<char*> stacks;
   while (stacks.size() <= index) {
-    void* memory = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) std::abort();
     stacks.push_back(static_cast<char*>(memory));
   }

@@ -18,7 +18,7 @@ __device__ inline void sync_block() { __syncthreads(); }
 // Of the lanes of a whole warp; the value of the lane whose number differs in these bits.
 __device__ inline float exchange(float value, int lane_bits) { return __shfl_xor_sync(0xffffffffU, value, lane_bits); }
 
-// Of a cluster of so many blocks. What is written before, to any block's shared memory, is seen by all its threads after.
+// Of a cluster of so many blocks. What is written before, to any block's shared memory, all its threads see after.
 __device__ inline void sync_cluster([[maybe_unused]] unsigned blocks) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   if (blocks > 1) {

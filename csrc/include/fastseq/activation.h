@@ -3,7 +3,7 @@
 
 namespace fastseq {
 
-// hard_sigmoid(x) = min(max(x + 3, 0), 6) / 6, as in Keras 3. All have derivatives that follow from the activated value.
+// hard_sigmoid(x) = min(max(x + 3, 0), 6) / 6, as in Keras 3. All derivatives follow from the activated value.
 enum class Activation { kTanh, kSigmoid, kHardSigmoid, kRelu, kLinear };
 
 }  // namespace fastseq

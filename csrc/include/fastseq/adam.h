@@ -1,4 +1,4 @@
-// One update of Adam (Kingma and Ba 2015) and of its variant AMSGrad (Reddi et al. 2018), as Keras has them: the contract.
+// The contract of an update of Adam (Kingma and Ba 2015) or its variant AMSGrad (Reddi et al. 2018), as Keras has them.
 //
 //   momentum     += (g - momentum) (1 - beta_1)
 //   velocity     += (g² - velocity) (1 - beta_2)

@@ -1,9 +1,9 @@
 // One-dimensional convolution with bias, activation and, optionally, max pooling, forward and backward: the contract.
 //
-// B batch, T timesteps, C channels, F filters, K kernel width, G groups, T' timesteps of the convolution, P those of the
-// outputs: T' or, with pooling, what pool.h says of T'. Channels come last. All float arrays of one call have one dtype,
-// float32 or float64. Arrays do not overlap. With a = activation, s = strides,
-// d = dilation_rate, p = padding before the first step:
+// B batch, T timesteps, C channels, F filters, K kernel width, G groups, T' timesteps of the convolution, P those of
+// the outputs: T' or, with pooling, what pool.h says of T'. Channels come last. All float arrays of one call have one
+// dtype, float32 or float64. Arrays do not overlap. With a = activation, s = strides, d = dilation_rate, p = padding
+// before the first step:
 //
 //   z[b, t, f] = bias[f] + sum over k, c of x[b, t s + k d - p, g C/G + c] kernel[k, c, f],  g = f / (F/G) rounded down
 //   outputs = a(z) or, pooled, the greatest of a(z) in each window
@@ -58,11 +58,11 @@ struct Conv1dDims {
   int64_t timesteps = 0;
   int64_t channels = 0;
   int64_t filters = 0;
-  int64_t width = 0;             // K
-  int64_t convolved = 0;         // T'
-  int64_t padding_before = 0;    // p
-  PoolDims pool;                 // of the pooling, where pooled
-  int64_t outputs = 0;           // P
+  int64_t width = 0;           // K
+  int64_t convolved = 0;       // T'
+  int64_t padding_before = 0;  // p
+  PoolDims pool;               // of the pooling, where pooled
+  int64_t outputs = 0;         // P
   DType dtype = DType::kFloat32;
 };
 

@@ -1,9 +1,9 @@
 // The ops on an NVIDIA GPU: the contracts of rnn.h, conv1d.h and pool.h with arrays in the memory of one device.
 //
-// Differences: float arrays of one call are float32, float16 or bfloat16 (float64 is the CPU's). Half types are storage:
-// states, sums and products are float32, and results are rounded once. Workspaces are float32 for all dtypes. A call is
-// queued on the caller's stream, whose device must be current, and returns before it is done; its arrays, its scratch
-// included, must live until the stream has come that far. The same bits from run to run on one kind of GPU.
+// Differences: float arrays of one call are float32, float16 or bfloat16 (float64 is the CPU's). Half types are
+// storage: states, sums and products are float32, and results are rounded once. Workspaces are float32 for all dtypes.
+// A call is queued on the caller's stream, whose device must be current, and returns before it is done; its arrays, its
+// scratch included, must live until the stream has come that far. The same bits from run to run on one kind of GPU.
 #pragma once
 
 #include <cstddef>
@@ -22,9 +22,9 @@ namespace fastseq::cuda {
 // A cudaStream_t; null is the device's default stream.
 using Stream = void*;
 
-// How products may be computed. With kTf32, those of the recurrent ops outside the time loop round their float32 operands
-// to 11 bits: several times as fast, off by up to 1e-3; with half types they always do: their values have no more bits.
-// The convolution's are float32 in any case.
+// How products may be computed. With kTf32, those of the recurrent ops outside the time loop round their float32
+// operands to 11 bits: several times as fast, off by up to 1e-3; with half types they always do: their values have no
+// more bits. The convolution's are float32 in any case.
 enum class Precision { kFloat32, kTf32 };
 
 // How the time loop of a recurrent op is divided where it is one launch, with the recurrent kernel in registers for all
@@ -33,12 +33,12 @@ struct RnnLoopShape {
   int batch = 0;
   int timesteps = 0;
   int units = 0;
-  int rows = 0;    // of a cluster
-  int blocks = 0;  // of a cluster
-  int lanes = 0;   // threads that share an output of the product: 4, 8, 16 or 32
-  int groups = 0;  // of so many lanes, in a block
-  int chunks = 0;  // of four operands, of a thread
-  int threads = 0;           // of a block
+  int rows = 0;             // of a cluster
+  int blocks = 0;           // of a cluster
+  int lanes = 0;            // threads that share an output of the product: 4, 8, 16 or 32
+  int groups = 0;           // of so many lanes, in a block
+  int chunks = 0;           // of four operands, of a thread
+  int threads = 0;          // of a block
   size_t shared_bytes = 0;  // of a block
 };
 
@@ -49,8 +49,8 @@ struct RnnPlan {
   int input_factors = 0;      // dropout_mask's first dimension, 0 without
   int recurrent_factors = 0;  // recurrent_dropout_mask's
   bool masked = false;
-  bool persistent = false;  // else a product and an elementwise kernel, or two, a step
-  RnnLoopShape shape;       // where persistent
+  bool persistent = false;   // else a product and an elementwise kernel, or two, a step
+  RnnLoopShape shape;        // where persistent
   size_t scratch_bytes = 0;  // of device memory to hand over, aligned to 256 bytes, content undefined
 };
 
@@ -99,7 +99,7 @@ struct DeviceInfo {
   int minor = 0;
   int multiprocessors = 0;
   size_t memory_bytes = 0;
-  int driver = 0;   // versions as CUDA gives them: 13000 is 13.0
+  int driver = 0;  // versions as CUDA gives them: 13000 is 13.0
   int runtime = 0;
 };
 

@@ -38,8 +38,8 @@ enum class HalfType { kNone, kFloat16, kBfloat16 };
 Status parse_half_type(const char* argument, const std::string& name, HalfType* half_type);
 
 struct DropoutOptions {
-  double rate = 0.0;         // in [0, 1]; 1 drops everything
-  int64_t seed[2] = {0, 0};  // any numbers
+  double rate = 0.0;                     // in [0, 1]; 1 drops everything
+  int64_t seed[2] = {0, 0};              // any numbers
   HalfType cast_from = HalfType::kNone;  // what a float32 x was before it was cast
   std::vector<int64_t> noise_shape;      // empty: that of x; so is a size of -1
 };

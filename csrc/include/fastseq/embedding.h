@@ -20,13 +20,13 @@
 namespace fastseq {
 
 struct EmbeddingPlan {
-  DType dtype = DType::kOther;      // of the float arrays
+  DType dtype = DType::kOther;  // of the float arrays
   DType ids_dtype = DType::kOther;
-  int64_t positions = 0;            // how many ids there are
+  int64_t positions = 0;  // how many ids there are
   int64_t input_dim = 0;
   int64_t output_dim = 0;
   int threads = 1;
-  size_t scratch_bytes = 0;         // that the caller must hand over, aligned to kMemoryAlignment
+  size_t scratch_bytes = 0;  // that the caller must hand over, aligned to kMemoryAlignment
 };
 
 // ids (...), embeddings (V, D). Checks shapes, dtypes and every id: the error names the first one out of range.

@@ -25,8 +25,8 @@
 namespace fastseq {
 
 struct PoolOptions {
-  int64_t pool_size = 2;  // K, from 1 to 2^31 - 1
-  int64_t strides = 2;    // S, from 1 on
+  int64_t pool_size = 2;              // K, from 1 to 2^31 - 1
+  int64_t strides = 2;                // S, from 1 on
   Padding padding = Padding::kValid;  // not kCausal
 };
 

@@ -16,8 +16,8 @@
 // Its output repeats the row's previous output (zero before the first unmasked step, as in Keras, not h0) or is zero
 // with zero_output_for_mask.
 //
-// Parallel over batch rows and, where that pays, over units; weight gradients over parts of the batch and the rows of their
-// matrices. The same bits for any number of threads.
+// Parallel over batch rows and, where that pays, over units; weight gradients over parts of the batch and the rows of
+// their matrices. The same bits for any number of threads.
 #pragma once
 
 #include <cstddef>
@@ -96,13 +96,13 @@ struct RnnPlan {
   RnnDims dims;
   RnnOptions options;
   const struct Isa* isa = nullptr;
-  int row_groups = 1;           // threads = row_groups * unit_groups: batch rows are dealt to groups of threads,
-  int unit_groups = 1;          // and units to the threads of a group
-  int input_factors = 0;        // dropout_mask's first dimension, 0 without
-  int recurrent_factors = 0;    // recurrent_dropout_mask's
+  int row_groups = 1;         // threads = row_groups * unit_groups: batch rows are dealt to groups of threads,
+  int unit_groups = 1;        // and units to the threads of a group
+  int input_factors = 0;      // dropout_mask's first dimension, 0 without
+  int recurrent_factors = 0;  // recurrent_dropout_mask's
   bool masked = false;
-  int64_t chunk = 1;            // timesteps whose input projection is computed at once
-  size_t scratch_bytes = 0;     // of memory to hand over, aligned to kMemoryAlignment (memory.h), content undefined
+  int64_t chunk = 1;         // timesteps whose input projection is computed at once
+  size_t scratch_bytes = 0;  // of memory to hand over, aligned to kMemoryAlignment (memory.h), content undefined
 };
 
 // Both check every shape and dtype of the inputs; the error names the array, what was expected and what came.
