@@ -24,9 +24,9 @@ __all__ = [
 def get_num_threads() -> int:
     """The number of threads an operation uses at most.
 
-    What `set_num_threads` said; before that, what OpenMP gives: `OMP_NUM_THREADS`, else the number of CPUs. In a forked
-    child process always 1, since OpenMP runtimes do not survive a fork. An operation never uses more threads than there
-    are CPUs that the process may use.
+    What `set_num_threads` said; before that, what OpenMP gives: `OMP_NUM_THREADS`, else the number of CPUs, or fewer
+    where the process may take less CPU time, as in a container. In a forked child process always 1, since OpenMP
+    runtimes do not survive a fork. An operation never uses more threads than there are CPUs that the process may use.
 
     >>> import fastseq.runtime
     >>> fastseq.runtime.get_num_threads() >= 1

@@ -50,7 +50,7 @@ case $tool in
     ;;
   valgrind)
     build core
-    for subject in memory checks plans rnn conv1d pool embedding dropout adam; do
+    for subject in memory cpu_quota checks plans rnn conv1d pool embedding dropout adam; do
       echo "$subject"
       OMP_WAIT_POLICY=passive valgrind -q --error-exitcode=1 "build/core/test_$subject" >/dev/null
     done

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "checks.h"
+#include "cpu_quota.h"
 #include "parallel.h"
 #include "settings.h"
 
@@ -63,7 +64,7 @@ int requested_threads() { return g_requested_threads.load(std::memory_order_rela
 int num_threads() {
   if (g_forked.load(std::memory_order_relaxed)) return 1;
   const int requested = requested_threads();
-  return requested > 0 ? requested : omp_get_max_threads();
+  return requested > 0 ? requested : std::min(omp_get_max_threads(), cpu_quota());
 }
 
 Status set_num_threads(int threads) {
@@ -75,9 +76,9 @@ Status set_num_threads(int threads) {
 void allow_oversubscription(bool on) { g_oversubscription.store(on, std::memory_order_relaxed); }
 
 int threads_for(double pieces) {
+  int most = num_threads();
   // Not counted by us: OpenMP knows what a thread may use where it has bound this one to a CPU.
-  const int most =
-      g_oversubscription.load(std::memory_order_relaxed) ? num_threads() : std::min(num_threads(), omp_get_num_procs());
+  if (!g_oversubscription.load(std::memory_order_relaxed)) most = std::min({most, omp_get_num_procs(), cpu_quota()});
   return static_cast<int>(std::max(1.0, std::min<double>(most, pieces)));
 }
 
