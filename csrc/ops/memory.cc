@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -20,6 +19,8 @@
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
+
+#include "control_groups.h"
 
 namespace fastseq {
 namespace {
@@ -46,11 +47,12 @@ size_t block_size(size_t bytes) {
 
 size_t block_alignment(size_t size) { return size < 2 * kHugePage ? kMemoryAlignment : kHugePage; }
 
+// Null where there is no memory.
 void* new_block(size_t size) {
-  void* block = ::operator new(std::max<size_t>(size, 1), std::align_val_t(block_alignment(size)));
+  void* block = ::operator new(std::max<size_t>(size, 1), std::align_val_t(block_alignment(size)), std::nothrow);
 #ifdef MADV_HUGEPAGE
   // Fewer and larger pages to clear and to look up. Advice: nothing depends on whether the system takes it.
-  if (size >= 2 * kHugePage) madvise(block, size / kHugePage * kHugePage, MADV_HUGEPAGE);
+  if (block && size >= 2 * kHugePage) madvise(block, size / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   return block;
 }
@@ -63,11 +65,7 @@ size_t idle_limit() {
   const long pages = sysconf(_SC_PHYS_PAGES);
   const long page = sysconf(_SC_PAGESIZE);
   if (pages > 0 && page > 0) most = std::min(most, static_cast<size_t>(pages) * static_cast<size_t>(page));
-  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    std::ifstream file(path);
-    size_t bytes = 0;
-    if (file >> bytes) most = std::min(most, bytes);  // "max" is no number
-  }
+  most = std::min<uint64_t>(most, ControlGroups::of_this_process().memory_bytes());
   return most / 8;
 }
 
@@ -146,16 +144,13 @@ IdleBlocks& idle_blocks() {
 
 // What is idle must not be what is missing.
 void* new_block_at_any_cost(size_t size) {
-  try {
-    return new_block(size);
-  } catch (const std::bad_alloc&) {
+  void* block = new_block(size);
+  if (!block) {
     idle_blocks().release();
+    block = new_block(size);
   }
-  try {
-    return new_block(size);
-  } catch (const std::bad_alloc&) {
-    throw OutOfMemory(size);
-  }
+  if (!block) throw OutOfMemory(size);
+  return block;
 }
 
 std::atomic<bool> g_poison{false};

@@ -13,7 +13,7 @@
 #include <memory>
 
 #include "checks.h"
-#include "cpu_quota.h"
+#include "control_groups.h"
 #include "parallel.h"
 #include "settings.h"
 
@@ -47,6 +47,12 @@ Status find_isa(const std::string& name, const char* where, const Isa** isa) {
   }
   return Status::invalid_argument(std::string(where) + " must be one of " + names(available_isas()) + ", got '" + name +
                                   "'");
+}
+
+// Of the process's control groups, read once.
+int cpu_quota() {
+  static const int quota = ControlGroups::of_this_process().cpus();
+  return quota;
 }
 
 int current_cpu() {

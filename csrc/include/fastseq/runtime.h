@@ -10,7 +10,7 @@ namespace fastseq {
 
 // The number of threads a call uses at most, where there are as many CPUs: what set_num_threads said or, before that or
 // after 0, what OpenMP gives the calling thread (OMP_NUM_THREADS, else the CPUs), or fewer where the process may take
-// less CPU time (cpu_quota.h). Always 1 in a forked child.
+// less CPU time, as in a container. Always 1 in a forked child.
 int num_threads();
 // threads >= 1, or 0 to follow OpenMP again.
 Status set_num_threads(int threads);

@@ -1,8 +1,7 @@
-#include "cpu_quota.h"
+#include "control_groups.h"
 
 #include <algorithm>
 #include <climits>
-#include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -24,9 +23,11 @@ int cpus_of(const std::string& text) {
   return static_cast<int>(std::min<int64_t>((quota - 1) / period + 1, INT_MAX));
 }
 
-int limit_of_group(const std::string& folder, bool unified) {
-  if (unified) return cpus_of(text_of(folder + "/cpu.max"));
-  return cpus_of(text_of(folder + "/cpu.cfs_quota_us") + " " + text_of(folder + "/cpu.cfs_period_us"));
+// "max" is no number.
+uint64_t bytes_of(const std::string& text) {
+  std::istringstream stream(text);
+  uint64_t bytes = 0;
+  return stream >> bytes ? bytes : UINT64_MAX;
 }
 
 bool contains(const std::string& list, const std::string& item) {
@@ -35,9 +36,12 @@ bool contains(const std::string& list, const std::string& item) {
 
 }  // namespace
 
-int cpu_quota_of(const std::string& groups, const std::string& root) {
-  int least = INT_MAX;
-  std::istringstream lines(groups);
+ControlGroups ControlGroups::of_this_process() { return {text_of("/proc/self/cgroup"), "/sys/fs/cgroup"}; }
+
+template <class Number, class Read>
+Number ControlGroups::least(const std::string& controller, Number unlimited, const Read& read) const {
+  Number least = unlimited;
+  std::istringstream lines(groups_);
   std::string line;
   while (std::getline(lines, line)) {  // number:controllers:/path, of version 2 without controllers
     const size_t first = line.find(':');
@@ -46,23 +50,30 @@ int cpu_quota_of(const std::string& groups, const std::string& root) {
     const std::string controllers = line.substr(first + 1, second - first - 1);
     std::string path = line.substr(second + 1);
     const bool unified = controllers.empty();
-    if (!unified && !contains(controllers, "cpu")) continue;
+    if (!unified && !contains(controllers, controller)) continue;
     // Of a group outside of the container we know nothing.
     if (path.find('/') != 0 || path.find("..") != std::string::npos) continue;
-    const std::string top = unified ? root : root + "/cpu";
-    // Every group is limited by those that it is in. In a container the path may be the host's, of which only the last
-    // one is to be seen, as the top.
+    const std::string top = unified ? root_ : root_ + "/" + controller;
+    // In a container the path may be the host's, of which only the last group is to be seen, as the top.
     for (;; path.erase(path.rfind('/'))) {
-      least = std::min(least, limit_of_group(top + path, unified));
+      least = std::min(least, read(top + path, unified));
       if (path.empty()) break;
     }
   }
   return least;
 }
 
-int cpu_quota() {
-  static const int quota = cpu_quota_of(text_of("/proc/self/cgroup"), "/sys/fs/cgroup");
-  return quota;
+int ControlGroups::cpus() const {
+  return least("cpu", INT_MAX, [](const std::string& folder, bool unified) {
+    return cpus_of(unified ? text_of(folder + "/cpu.max")
+                           : text_of(folder + "/cpu.cfs_quota_us") + " " + text_of(folder + "/cpu.cfs_period_us"));
+  });
+}
+
+uint64_t ControlGroups::memory_bytes() const {
+  return least("memory", UINT64_MAX, [](const std::string& folder, bool unified) {
+    return bytes_of(text_of(folder + (unified ? "/memory.max" : "/memory.limit_in_bytes")));
+  });
 }
 
 }  // namespace fastseq

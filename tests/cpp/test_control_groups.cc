@@ -7,7 +7,7 @@
 #include <string>
 
 #include "check.h"
-#include "cpu_quota.h"
+#include "control_groups.h"
 
 namespace {
 
@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 class Folder {
  public:
-  Folder() : path_(fs::temp_directory_path() / ("fastseq-quota-" + std::to_string(getpid()))) {
+  Folder() : path_(fs::temp_directory_path() / ("fastseq-groups-" + std::to_string(getpid()))) {
     fs::create_directory(path_);
   }
   ~Folder() { fs::remove_all(path_); }
@@ -35,15 +35,15 @@ TEST(nothing_limits_where_there_are_no_groups) {
   const Folder root;
   for (const char* groups :
        {"", "\n", "nonsense\n", "0:\n", "0::a\n", "0::/\n", "0::/a/b\n", "2:cpuacct:/\n", "1:cpu:/a\n"})
-    CHECK_EQUAL(cpu_quota_of(groups, root.path()), INT_MAX);
-  CHECK(cpu_quota() >= 1);
+    CHECK_EQUAL(ControlGroups(groups, root.path()).cpus(), INT_MAX);
+  CHECK(ControlGroups::of_this_process().cpus() >= 1);
 }
 
 TEST(version_2_has_quota_and_period_in_one_file) {
   const Folder root;
   const auto quota = [&](const char* text) {
     root.write("cpu.max", text);
-    return cpu_quota_of("0::/\n", root.path());
+    return ControlGroups("0::/\n", root.path()).cpus();
   };
   CHECK_EQUAL(quota("200000 100000\n"), 2);
   CHECK_EQUAL(quota("200001 100000\n"), 3);
@@ -58,14 +58,14 @@ TEST(the_least_of_a_group_and_those_it_is_in) {
   const Folder root;
   root.write("a/b/cpu.max", "400000 100000");
   root.write("a/cpu.max", "max 100000");
-  CHECK_EQUAL(cpu_quota_of("0::/a/b\n", root.path()), 4);
+  CHECK_EQUAL(ControlGroups("0::/a/b\n", root.path()).cpus(), 4);
   root.write("a/cpu.max", "300000 100000");
-  CHECK_EQUAL(cpu_quota_of("0::/a/b\n", root.path()), 3);
-  CHECK_EQUAL(cpu_quota_of("0::/a\n", root.path()), 3);
+  CHECK_EQUAL(ControlGroups("0::/a/b\n", root.path()).cpus(), 3);
+  CHECK_EQUAL(ControlGroups("0::/a\n", root.path()).cpus(), 3);
   // The host's path, where the container sees its own group as the top.
   root.write("cpu.max", "200000 100000");
-  CHECK_EQUAL(cpu_quota_of("0::/docker/1234\n", root.path()), 2);
-  CHECK_EQUAL(cpu_quota_of("0::/../other\n", root.path()), INT_MAX);
+  CHECK_EQUAL(ControlGroups("0::/docker/1234\n", root.path()).cpus(), 2);
+  CHECK_EQUAL(ControlGroups("0::/../other\n", root.path()).cpus(), INT_MAX);
 }
 
 TEST(version_1_has_a_controller_for_it) {
@@ -75,9 +75,25 @@ TEST(version_1_has_a_controller_for_it) {
   root.write("cpu/cpu.cfs_quota_us", "-1\n");
   root.write("cpu/cpu.cfs_period_us", "100000\n");
   const std::string groups = "5:cpuset:/\n4:cpu,cpuacct:/docker\n0::/\n";
-  CHECK_EQUAL(cpu_quota_of(groups, root.path()), 2);
+  CHECK_EQUAL(ControlGroups(groups, root.path()).cpus(), 2);
   root.write("cpu/docker/cpu.cfs_quota_us", "-1\n");
-  CHECK_EQUAL(cpu_quota_of(groups, root.path()), INT_MAX);
+  CHECK_EQUAL(ControlGroups(groups, root.path()).cpus(), INT_MAX);
+}
+
+TEST(memory_is_limited_likewise) {
+  const Folder root;
+  const auto bytes = [&](const char* groups) { return ControlGroups(groups, root.path()).memory_bytes(); };
+  CHECK_EQUAL(bytes("0::/a/b\n"), UINT64_MAX);
+  root.write("memory.max", "max\n");
+  root.write("a/b/memory.max", "4096\n");
+  CHECK_EQUAL(bytes("0::/a/b\n"), 4096U);
+  CHECK_EQUAL(bytes("0::/a\n"), UINT64_MAX);
+  root.write("a/memory.max", "0\n");
+  CHECK_EQUAL(bytes("0::/a/b\n"), 0U);
+  root.write("memory/memory.limit_in_bytes", "9223372036854771712\n");
+  root.write("memory/docker/memory.limit_in_bytes", "1048576\n");
+  CHECK_EQUAL(bytes("6:memory:/docker\n5:cpu:/docker\n"), 1048576U);
+  CHECK_EQUAL(bytes("6:cpuset:/docker\n"), UINT64_MAX);
 }
 
 }  // namespace
