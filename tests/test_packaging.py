@@ -28,7 +28,9 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     name = done.stdout.splitlines()[-1]
     with tarfile.open(folder / name) as archive:
         assert all(member.isreg() or member.isdir() for member in archive)
-        archive.extractall(folder, filter="data")
+        # Python 3.10 and 3.11 have it in their later versions only.
+        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+        archive.extractall(folder)
     return folder / name.removesuffix(".tar.gz")
 
 

@@ -174,7 +174,9 @@ def main() -> int:
         need("the source distribution", run(sys.executable, "-m", "build", "--sdist", "-o", folder, ROOT))
         (sdist,) = Path(folder).glob("*.tar.gz")
         with tarfile.open(sdist) as archive:
-            archive.extractall(folder, filter="data")
+            # Python 3.11 has it in its later versions only.
+            archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+            archive.extractall(folder)
         source = sdist.with_name(sdist.name.removesuffix(".tar.gz"))
         wheels = (options.wheels or Path(folder) / "wheels").resolve()
         for row in rows:
