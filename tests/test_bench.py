@@ -243,7 +243,7 @@ shapes.DEFAULT_SHAPES.update(lstm=("tiny",))
 embedding = layers.Layer("Embedding", {"input_dim": 7, "output_dim": 3})
 layers.CASES["embedding"] = layers.Case([embedding], (2, 5), vocabulary=7)
 scaling.SIZES["units"] = (1, 3)
-chosen = ["--ops", "lstm/tiny", "embedding/adam", "scaling/gru/units", "--models", "imdb-rnn-embedding/training"]
+chosen = ["--ops", "lstm/tiny", "embedding/adam", "scaling/gru/units", "--models", "imdb-rnn-embedding"]
 status = cli.main(["bench", *chosen, "--peers", "stock", "--rounds", "2", "--threads", "2", "--out", sys.argv[0]])
 sys.exit(status)
 """
@@ -258,6 +258,7 @@ def test_whole_way(tmp_path: Path) -> None:
         "embedding/adam",
         "scaling/gru/units",
         "imdb-rnn-embedding/training",
+        "imdb-rnn-embedding/forward",
     ]
     result = json.loads((tmp_path / "new" / "out" / "results.json").read_text())
     assert sorted(one["name"] for one in result["measurements"]) == sorted(names)

@@ -12,7 +12,10 @@ from fastseq.bench.scaling import BASE
 from fastseq.bench.shapes import parse_shape
 
 # By name, as the page has them.
-MEASURED = ("bench-models", "bench-recurrent", "bench-prediction", "bench-layers", "bench-peak", "bench-scaling")
+MEASURED = (
+    *("bench-models", "bench-models-prediction", "bench-recurrent", "bench-prediction", "bench-layers", "bench-peak"),
+    "bench-scaling",
+)
 _LINE = 82  # characters of a caption
 
 
@@ -23,9 +26,10 @@ def measured(record: Record) -> dict[str, Drawing]:
         ValueError: A figure has nothing to show: the run has left out all of it.
     """
     models, recurrent, layers = (record.of_kind(kind) for kind in ("model", "recurrent", "layer"))
-    training = [*models, *_trained(recurrent), *_trained(layers)]
+    training = [*_trained(models), *_trained(recurrent), *_trained(layers)]
     drawings = (
-        ratio_drawing("A training step of whole models", models),
+        ratio_drawing("Whole models, a training step", _trained(models)),
+        ratio_drawing("Whole models, prediction for a batch", [one for one in models if not _is_trained(one)]),
         ratio_drawing("Recurrent layers, forward and backward", _trained(recurrent)),
         ratio_drawing("Recurrent layers, prediction", [one for one in recurrent if not _is_trained(one)]),
         ratio_drawing("Other layers, forward and backward", _trained(layers)),

@@ -29,7 +29,7 @@ from fastseq.bench.verdicts import (
 )
 
 _SECTIONS = {
-    "model": ("ratios-models", "Whole training steps"),
+    "model": ("ratios-models", "Whole models"),
     "recurrent": ("ratios-recurrent", "Recurrent layers"),
     "layer": ("ratios-layers", "Other layers"),
 }
