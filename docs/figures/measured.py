@@ -29,9 +29,9 @@ def measured(record: Record) -> dict[str, Drawing]:
     training = [*_trained(models), *_trained(recurrent), *_trained(layers)]
     drawings = (
         ratio_drawing("Whole models, a training step", _trained(models)),
-        ratio_drawing("Whole models, prediction for a batch", [one for one in models if not _is_trained(one)]),
+        ratio_drawing("Whole models, prediction for a batch", _predicted(models)),
         ratio_drawing("Recurrent layers, forward and backward", _trained(recurrent)),
-        ratio_drawing("Recurrent layers, prediction", [one for one in recurrent if not _is_trained(one)]),
+        ratio_drawing("Recurrent layers, prediction", _predicted(recurrent)),
         ratio_drawing("Other layers, forward and backward", _trained(layers)),
         share_drawing("Share of the peak of multiply-adds", training),
         scaling_drawing("fastseq.functional, by the size of a layer", record.of_kind("scaling"), parse_shape(BASE)),
@@ -45,11 +45,11 @@ def measured(record: Record) -> dict[str, Drawing]:
 
 
 def _trained(measurements: list[Measurement]) -> list[Measurement]:
-    return [one for one in measurements if _is_trained(one)]
+    return [one for one in measurements if not one.comparison.name.endswith("/forward")]
 
 
-def _is_trained(one: Measurement) -> bool:
-    return not one.comparison.name.endswith("/forward")
+def _predicted(measurements: list[Measurement]) -> list[Measurement]:
+    return [one for one in measurements if one.comparison.name.endswith("/forward")]
 
 
 def _caption(record: Record) -> list[str]:
