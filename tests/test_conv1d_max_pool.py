@@ -25,7 +25,7 @@ CHOICES = [
 ]
 SIZES = [(1, 5, 1, 1, 1), (3, 9, 1, 7, 3), (2, 12, 5, 15, 2), (3, 8, 16, 16, 4), (2, 11, 7, 17, 5), (5, 3, 31, 8, 7)]
 # Work for five threads, whose shares cut windows; more pooled timesteps than a block has; a window longer than a block.
-LARGE = [(17, 101, 37, 83, 5), (1, 1700, 37, 83, 5)]
+LARGE = [(17, 101, 37, 83, 5), (1, 1700, 37, 83, 5), (37, 12, 24, 40, 4)]
 LARGE_WINDOWS: list[Window] = [
     (4, None, "valid"),
     (3, 2, "same"),

@@ -168,7 +168,7 @@ def test_bad_backward_calls_are_invalid_argument(name: str) -> None:
     arrays = {**_tensors(case), "outputs": _zeros(2, 7, 7), "doutputs": _zeros(2, 7, 7), name: _zeros(2, 7, 6)}
     arrays["argmax"] = np.zeros((0, 0, 0), np.uint8)
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"{name} must have shape \(2, 7, 7\), got \(2, 7, 6\)"):
-        ops.fastseq_conv1d_backward(**arrays, **options)
+        ops.fastseq_conv1d_backward(**arrays, token=[], **options)
 
 
 @pytest.mark.parametrize(
@@ -383,4 +383,4 @@ def test_bad_pooled_backward_calls_are_invalid_argument(change: dict[str, Any], 
         "argmax": np.zeros((2, steps, 7), np.uint8),
     }
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        ops.fastseq_conv1d_backward(**{**arguments, **_pooled_options(), **change})
+        ops.fastseq_conv1d_backward(**{**arguments, **_pooled_options(), **change}, token=[])

@@ -205,7 +205,7 @@ class Backward {
     if (gradients.dx.present)
       FASTSEQ_RETURN_IF_ERROR(run_products("convolution's input gradient",
                                            InputGradient<T>(plan_, in_, dz, gradients.dx.as<T>()), stream_));
-    FASTSEQ_RETURN_IF_ERROR(find_dkernel(dz, gradients.dkernel.as<T>()));
+    if (gradients.dkernel.present) FASTSEQ_RETURN_IF_ERROR(find_dkernel(dz, gradients.dkernel.as<T>()));
     return gradients.dbias.present ? find_dbias(dz, gradients.dbias) : Status();
   }
 

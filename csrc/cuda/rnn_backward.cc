@@ -65,8 +65,9 @@ class Backward {
         products_(products),
         stream_(stream) {}
 
-  // The gradients by the kernel and by x.
+  // The gradients by the kernel and by x, each if it is wanted.
   Status by_x(const SharedInputs& shared, float* dkernel, float* dx) const {
+    if (!dkernel && !dx) return {};
     for (const GateGroup& group : cell_.input_groups(plan_.input_factors)) {
       const float* factors = shared.dropout_mask ? shared.dropout_mask + group.first * d_.batch * d_.inputs : nullptr;
       const float* x = inputs_.x.as<const float>();
@@ -78,8 +79,9 @@ class Backward {
       }
       const Matrix dz = {pieces_.dz + group.first * d_.units, dz_width_};
       const int64_t gates = group.count * d_.units;
-      FASTSEQ_RETURN_IF_ERROR(products_.multiply(d_.inputs, gates, cells_, {x, d_.inputs, true}, dz, 0,
-                                                 dkernel + group.first * d_.units, columns_));
+      if (dkernel)
+        FASTSEQ_RETURN_IF_ERROR(products_.multiply(d_.inputs, gates, cells_, {x, d_.inputs, true}, dz, 0,
+                                                   dkernel + group.first * d_.units, columns_));
       if (!dx) continue;
       FASTSEQ_RETURN_IF_ERROR(products_.multiply(cells_, d_.inputs, gates, dz,
                                                  {shared.kernel + group.first * d_.units, columns_, true}, 0,
@@ -93,6 +95,7 @@ class Backward {
 
   // The gradient by the recurrent kernel. The workspace has the h before each step behind the gates.
   Status by_h(const float* factors, float* drecurrent_kernel) const {
+    if (!drecurrent_kernel) return {};
     for (const GateGroup& group : cell_.recurrent_groups(plan_.recurrent_factors, true)) {
       Matrix h = {workspace_ + columns_, saved_, true};
       if (pieces_.h) {

@@ -1,16 +1,25 @@
 // Conv1D backward: the driver.
 //
 // The batch falls into parts with sums of their own for the weight gradients; the team into sections, each on parts of
-// its own (conv1d_layout.h). A section goes through the sequences of a part one by one, so that a sequence's x and dz
-// stay in the second-level cache: dz = doutputs a'(z), where pooled at the timesteps that the outputs are from, then
-// dx, whose steps its members divide, and the sums of the weight gradients (conv1d_weights.h). dz has two buffers, so
-// that the members meet once a sequence.
+// its own (conv1d_layout.h). A section goes through the sequences of a part in runs: one by one, so that a sequence's x
+// and dz stay in the second-level cache, or several short ones at once. Of a run it computes dz = doutputs a'(z), where
+// pooled at the timesteps that the outputs are from, then dx, whose steps its members divide, and the sums of the
+// weight gradients (conv1d_weights.h). dz has two buffers, so that the members meet once a run.
 #include "conv1d_checks.h"
 #include "conv1d_layout.h"
 #include "conv1d_weights.h"
 
 namespace fastseq {
 namespace {
+
+int64_t dx_patch_elements(const Conv1dPlan& plan) {
+  return plan.dims.width * (plan.dims.filters / plan.options.groups);
+}
+
+// Steps of dx that are multiplied at once.
+int64_t dx_block_rows(const Conv1dPlan& plan) {
+  return conv1d_block_rows(plan, dx_patch_elements(plan), conv1d_sequences(plan) * plan.dims.timesteps);
+}
 
 template <class T>
 struct BackwardScratch {
@@ -26,12 +35,13 @@ struct BackwardScratch {
   };
 
   struct Section {
-    T* dz[2];  // (T', F), and a vector behind it that may be read
+    T* dz[2];  // (sequences of a run, T', F), and a vector behind it that may be read
     typename SparseWeights<T>::Section sparse;
 
     Section(const Conv1dPlan& plan, int, Scratch& scratch) : sparse(plan, scratch) {
       constexpr int64_t kVector = 16;
-      for (T*& buffer : dz) buffer = scratch.take<T>(conv1d_scratch_timesteps(plan) * plan.dims.filters + kVector);
+      const int64_t rows = conv1d_sequences(plan) * conv1d_scratch_timesteps(plan);
+      for (T*& buffer : dz) buffer = scratch.take<T>(rows * plan.dims.filters + kVector);
     }
   };
 
@@ -43,13 +53,14 @@ struct BackwardScratch {
     T** results;         // (R)
     T* dpooled;          // (F), where pooled
     typename DenseWeights<T>::Member dense;
+    typename GatheredWeights<T>::Member gathered_weights;
     Nonzeros<T> nonzeros;
 
-    Member(const Conv1dPlan& plan, int, Scratch& scratch) : dense(plan, scratch), nonzeros(plan, scratch) {
-      const int64_t patch = plan.dims.width * (plan.dims.filters / plan.options.groups);
-      const int64_t rows = conv1d_block_rows(patch);
+    Member(const Conv1dPlan& plan, int, Scratch& scratch)
+        : dense(plan, scratch), gathered_weights(plan, scratch), nonzeros(plan, scratch) {
+      const int64_t rows = dx_block_rows(plan);
       const int64_t group_channels = plan.dims.channels / plan.options.groups;
-      gathered = scratch.take<T>(rows * patch);
+      gathered = scratch.take<T>(rows * dx_patch_elements(plan));
       transposed = scratch.take<T>(kTransposedRows * group_channels);
       operands = scratch.take<const T*>(rows);
       results = scratch.take<T*>(rows);
@@ -69,7 +80,7 @@ struct BackwardScratch {
       : phases(plan, Phase::count(plan), scratch),
         sections(plan, conv1d_sections(plan), scratch),
         members(plan, plan.threads, scratch) {
-    const bool two = conv1d_parts(plan) == 2;
+    const bool two = conv1d_parts(plan) == 2;  // whether or not weight gradients are wanted, which a plan does not say
     second_kernel = two ? scratch.take<T>(conv1d_patch_elements(plan) * plan.dims.filters) : nullptr;
     second_bias = two ? scratch.take<T>(plan.dims.filters) : nullptr;
   }
@@ -90,6 +101,7 @@ class Backward : Conv1dOperands<T> {
         argmax_(out.argmax.as<char>()),
         doutputs_(doutputs.as<T>()),
         dx_(gradients.dx.as<T>()),
+        with_weights_(gradients.dkernel.present),
         dkernel_(gradients.dkernel.as<T>()),
         dbias_(gradients.dbias.as<T>()),
         phases_(Phase::count(plan)),
@@ -101,11 +113,13 @@ class Backward : Conv1dOperands<T> {
     for (int number = 0; dx_ && number < phases_; ++number) pack(team, own, scratch_.phases.at(number));
     team.wait();
     const int parts = conv1d_parts(plan);
-    for (int part_index = team.section(); part_index < parts; part_index += conv1d_sections(plan))
-      add_part(team, own, part(batch, parts, part_index), part_index == 0 ? dkernel_ : scratch_.second_kernel,
-               part_index == 0 ? dbias_ : scratch_.second_bias);
+    for (int index = team.section(); index < parts; index += conv1d_sections(plan)) {
+      add_part(team, own, part(batch, parts, index), index == 0 ? dkernel_ : scratch_.second_kernel,
+               index == 0 ? dbias_ : scratch_.second_bias);
+      team.wait_for_section();  // before the next part writes over dz
+    }
     team.wait();
-    if (parts == 1) return;
+    if (parts == 1 || !with_weights_) return;
     add_share(team, conv1d_patch_elements(plan) * filters, scratch_.second_kernel, dkernel_);
     if (dbias_) add_share(team, filters, scratch_.second_bias, dbias_);
   }
@@ -140,8 +154,12 @@ class Backward : Conv1dOperands<T> {
     const SectionShare share{team.section_size(), team.rank_in_section()};
     const auto section = scratch_.sections.at(team.section());
     const auto add = [&](const auto& weights) { add_sequences(team, own, section, share, sequences, weights, dbias); };
-    if (conv1d_sparse(plan))
+    if (!with_weights_)
+      add(NoWeights());
+    else if (conv1d_sparse(plan))
       add(SparseWeights<T>(*this, share, own.nonzeros, section.sparse, argmax_, dkernel));
+    else if (conv1d_sequences(plan) > 1)
+      add(GatheredWeights<T>(*this, share, own.gathered_weights, dkernel));
     else
       add(DenseWeights<T>(*this, share, own.dense, dkernel));
   }
@@ -153,25 +171,38 @@ class Backward : Conv1dOperands<T> {
     const Range bias_columns = dbias ? share.of(filters) : Range{0, 0};
     std::fill(dbias + bias_columns.begin, dbias + bias_columns.end, T(0));
     if (timesteps == 0) sequences.end = sequences.begin;  // of nothing there can be billions
-    for (int64_t b = sequences.begin; b < sequences.end; ++b) {
-      T* dz = section.dz[b & 1];
-      find_dz(own, b, share.of(convolved), dz);
-      weights.bring_near(b);
+    const int64_t most = conv1d_sequences(plan);
+    const int64_t runs = (sequences.end - sequences.begin + most - 1) / most;
+    for (int64_t index = 0; index < runs; ++index) {
+      const Range within = part(sequences.end - sequences.begin, runs, index);
+      const Range run{sequences.begin + within.begin, sequences.begin + within.end};
+      T* dz = section.dz[index & 1];
+      find_dz(own, run, share, dz);
+      weights.bring_near(run.begin, index & 1);
       team.wait_for_section();
-      if (dx_) find_dx(own, b, share.of(timesteps), dz);
-      weights.add(b, dz);
-      add_bias(bias_columns, dz, dbias);
+      if (dx_) find_dx(own, run, share, dz);
+      weights.add(run, index & 1, dz);
+      add_bias(bias_columns, run, dz, dbias);
     }
     weights.finish();
   }
 
+  // The member's share of the rows of a run: the timesteps of all its sequences.
+  void find_dz(const Member& own, Range run, const SectionShare& share, T* dz) const {
+    const Range rows = share.of((run.end - run.begin) * convolved);
+    for (int64_t b = run.begin; b < run.end; ++b) {
+      const int64_t first = (b - run.begin) * convolved;
+      const Range t{std::max<int64_t>(0, rows.begin - first), std::min(convolved, rows.end - first)};
+      if (t.begin < t.end) find_dz_of(own, b, t, dz + first * filters);
+    }
+  }
+
   // Timesteps [t.begin, t.end) of sequence b.
-  void find_dz(const Member& own, int64_t b, Range t, T* dz) const {
+  void find_dz_of(const Member& own, int64_t b, Range t, T* dz) const {
     const auto activation_gradient = [&](int64_t row, int64_t rows, T* to) {
       const int64_t at = (b * outputs + row) * filters;
       kernels.activation_gradient(plan.options.activation, rows * filters, outputs_ + at, doutputs_ + at, to);
     };
-    if (t.begin == t.end) return;
     if (!plan.options.pooled) return activation_gradient(t.begin, t.end - t.begin, dz + t.begin * filters);
     const auto zero = [&](const Range& range) {
       std::fill(dz + range.begin * filters, dz + range.end * filters, T(0));
@@ -184,50 +215,72 @@ class Backward : Conv1dOperands<T> {
     });
   }
 
-  // Steps [t.begin, t.end) of sequence b.
-  void find_dx(const Member& own, int64_t b, Range t, const T* dz) const {
-    const int64_t strides = plan.options.strides;
-    if (phases_ < strides) std::fill_n(dx_ + (b * timesteps + t.begin) * channels, (t.end - t.begin) * channels, T(0));
+  // The member's share of the steps of a run, phase by phase.
+  void find_dx(const Member& own, Range run, const SectionShare& share, const T* dz) const {
+    if (phases_ < plan.options.strides) clear_steps_without_taps(run, share);
     for (int number = 0; number < phases_; ++number) {
       const Transposed of = scratch_.phases.at(number);
-      // The first step of this phase.
-      const int64_t ahead = (t.begin + plan.dims.padding_before) % strides;
-      const int64_t begin = t.begin + (of.phase.remainder - ahead + strides) % strides;
-      const int64_t count = begin < t.end ? (t.end - 1 - begin) / strides + 1 : 0;
-      const int64_t most = conv1d_block_rows(width * group_filters);
-      const int64_t blocks = (count + most - 1) / most;
+      const Range steps = share.of((run.end - run.begin) * of.phase.steps(plan));
+      const int64_t most = dx_block_rows(plan);
+      const int64_t blocks = (steps.end - steps.begin + most - 1) / most;
       for (int64_t block = 0; block < blocks; ++block) {
-        const Range rows = part(count, blocks, block);
-        find_dx_block(own, b, of, begin + rows.begin * strides, rows.end - rows.begin, dz);
+        const Range rows = part(steps.end - steps.begin, blocks, block);
+        find_dx_block(own, run.begin, of, {steps.begin + rows.begin, steps.begin + rows.end}, dz);
       }
     }
   }
 
-  // `rows` steps of one phase, from step t on.
-  void find_dx_block(const Member& own, int64_t b, const Transposed& of, int64_t t, int64_t rows, const T* dz) const {
+  // Steps of one phase, counted from sequence b on, whose dz is the first.
+  void find_dx_block(const Member& own, int64_t b, const Transposed& of, Range steps, const T* dz) const {
     const int64_t strides = plan.options.strides;
     const int64_t last_tap = of.phase.last_tap() * plan.options.dilation_rate;
+    const int64_t first = of.phase.first_step(plan);
+    const int64_t in_sequence = of.phase.steps(plan);
+    const int64_t rows = steps.end - steps.begin;
     for (int64_t g = 0; g < groups; ++g) {
-      const Patches<T> patches{dz + g * group_filters, convolved,     filters,
-                               group_filters,          of.phase.taps, of.phase.row_step};
       for (int64_t m = 0; m < rows; ++m) {
-        const int64_t step = t + m * strides;
+        const int64_t sequence = (steps.begin + m) / in_sequence;
+        const int64_t step = first + (steps.begin + m) % in_sequence * strides;
+        const Patches<T> patches{dz + sequence * convolved * filters + g * group_filters,
+                                 convolved,
+                                 filters,
+                                 group_filters,
+                                 of.phase.taps,
+                                 of.phase.row_step};
         own.operands[m] =
             patches.at((step + plan.dims.padding_before - last_tap) / strides, own.gathered + m * patches.size());
-        own.results[m] = dx_ + (b * timesteps + step) * channels + g * group_channels;
+        own.results[m] = dx_ + ((b + sequence) * timesteps + step) * channels + g * group_channels;
       }
       kernels.product({rows, of.kernel.shape, own.operands, 1, of.kernel.group(g), 0, nullptr, own.results});
     }
   }
 
-  // Adds sequence b's dz, as a product with ones: in blocks, which errs less than one long sum.
-  void add_bias(Range columns, const T* dz, T* dbias) const {
+  // The member's share of them: steps that belong to no phase.
+  void clear_steps_without_taps(Range run, const SectionShare& share) const {
+    const Range steps = share.of((run.end - run.begin) * timesteps);
+    for (int64_t i = steps.begin; i < steps.end; ++i) {
+      const int64_t remainder = (i % timesteps + plan.dims.padding_before) % plan.options.strides;
+      bool has_taps = false;
+      for (int number = 0; number < phases_; ++number)
+        has_taps |= Phase(plan.dims, plan.options, number).remainder == remainder;
+      if (!has_taps) std::fill_n(dx_ + (run.begin * timesteps + i) * channels, channels, T(0));
+    }
+  }
+
+  // Adds the dz of a run, as a product with ones: in blocks, which errs less than one long sum.
+  void add_bias(Range columns, Range run, const T* dz, T* dbias) const {
     if (columns.begin == columns.end) return;
     const T one = 1;
     const T* ones = &one;
     T* sums = dbias + columns.begin;
-    kernels.product(
-        {1, {convolved, columns.end - columns.begin, 0}, &ones, 0, dz + columns.begin, filters, &sums, &sums});
+    kernels.product({1,
+                     {(run.end - run.begin) * convolved, columns.end - columns.begin, 0},
+                     &ones,
+                     0,
+                     dz + columns.begin,
+                     filters,
+                     &sums,
+                     &sums});
   }
 
   static void add_share(const Team& team, int64_t count, const T* from, T* to) {
@@ -238,7 +291,9 @@ class Backward : Conv1dOperands<T> {
   const T* outputs_;
   const char* argmax_;
   const T* doutputs_;
-  T *dx_, *dkernel_, *dbias_;
+  T* dx_;
+  bool with_weights_;
+  T *dkernel_, *dbias_;
   const int phases_;
   Scratch carve_;
   BackwardScratch<T> scratch_;

@@ -87,7 +87,9 @@ Status check_conv1d_gradients(const Conv1dOutputs& outputs, const Array& doutput
   FASTSEQ_RETURN_IF_ERROR(check_array("doutputs", doutputs, d.dtype, {d.batch, d.outputs, d.filters}));
   FASTSEQ_RETURN_IF_ERROR(check_optional("dx", gradients.dx, d.dtype, {d.batch, d.timesteps, d.channels}));
   FASTSEQ_RETURN_IF_ERROR(
-      check_array("dkernel", gradients.dkernel, d.dtype, {d.width, d.channels / options.groups, d.filters}));
+      check_optional("dkernel", gradients.dkernel, d.dtype, {d.width, d.channels / options.groups, d.filters}));
+  if (gradients.dbias.present && !gradients.dkernel.present)
+    return Status::invalid_argument("dbias is given, but dkernel is not");
   return check_optional("dbias", gradients.dbias, d.dtype, {d.filters});
 }
 

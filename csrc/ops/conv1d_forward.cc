@@ -1,28 +1,36 @@
 // Conv1D forward: the driver.
 //
-// The threads divide the blocks of output rows of all sequences. A block is a product of patches and the packed kernel,
-// then the activation while its rows are in the first-level cache. Where pooled, a block is what its windows have of
-// the convolution, which exists in scratch only.
+// The threads divide the rows of all sequences, one after the other, in blocks. A block is a product of patches and the
+// packed kernel, then the activation while its rows are in the first-level cache. Where pooled, a block is what some
+// windows of a sequence, or all of several, have of the convolution, which exists in scratch only.
 #include "conv1d_checks.h"
 #include "conv1d_layout.h"
 
 namespace fastseq {
 namespace {
 
-// How many outputs make a block, and what they have of the convolution at most.
-struct Block {
+// Rows of the convolution that are multiplied at once.
+int64_t block_rows(const Conv1dPlan& plan) {
+  return conv1d_block_rows(plan, conv1d_patch_elements(plan), plan.dims.batch * plan.dims.convolved);
+}
+
+// Where pooled, how many outputs of how many sequences make a block, and what they have of the convolution at most.
+struct PooledBlock {
+  int64_t sequences = 1;
   int64_t outputs;
   int64_t convolved;
 
-  explicit Block(const Conv1dPlan& plan) : outputs(conv1d_block_rows(conv1d_patch_elements(plan))), convolved(outputs) {
-    if (!plan.options.pooled) return;
+  explicit PooledBlock(const Conv1dPlan& plan) {
     const PoolOptions& pool = plan.options.pool;
     // Where windows overlap, blocks do: many windows to a block, so that little is convolved twice.
     constexpr int64_t kWindows = 8;
     const int64_t shared = std::max<int64_t>(0, pool.pool_size - pool.strides);
-    const int64_t rows = std::max(outputs, std::min(kWindows * shared, plan.dims.convolved));
+    const int64_t rows = std::max(block_rows(plan), std::min(kWindows * shared, plan.dims.convolved));
     outputs = std::max<int64_t>(0, rows - pool.pool_size) / pool.strides + 1;
     convolved = std::min((outputs - 1) * pool.strides + pool.pool_size, conv1d_scratch_timesteps(plan));
+    if (outputs < plan.dims.outputs || plan.dims.convolved == 0) return;
+    sequences = std::clamp<int64_t>(rows / plan.dims.convolved, 1, std::max<int64_t>(1, plan.dims.batch));
+    convolved = sequences * conv1d_scratch_timesteps(plan);
   }
 };
 
@@ -34,16 +42,15 @@ struct ForwardScratch {
     const T** patches;  // (R), as the next two
     const T** initial;
     T** results;
-    T* convolved;  // of a block (block.convolved, F), where pooled; else null
+    T* convolved;  // of a block (PooledBlock::convolved, F), where pooled; else null
 
     Member(const Conv1dPlan& plan, int, Scratch& scratch) {
-      const int64_t patch = conv1d_patch_elements(plan);
-      const int64_t rows = conv1d_block_rows(patch);
-      gathered = scratch.take<T>(rows * patch);
+      const int64_t rows = block_rows(plan);
+      gathered = scratch.take<T>(rows * conv1d_patch_elements(plan));
       patches = scratch.take<const T*>(rows);
       initial = scratch.take<const T*>(rows);
       results = scratch.take<T*>(rows);
-      convolved = plan.options.pooled ? scratch.take<T>(Block(plan).convolved * plan.dims.filters) : nullptr;
+      convolved = plan.options.pooled ? scratch.take<T>(PooledBlock(plan).convolved * plan.dims.filters) : nullptr;
     }
   };
 
@@ -59,7 +66,7 @@ struct ForwardScratch {
 template <class T>
 class Forward : Conv1dOperands<T> {
   using Base = Conv1dOperands<T>;
-  using Base::batch, Base::timesteps, Base::channels, Base::filters, Base::width, Base::outputs;
+  using Base::batch, Base::timesteps, Base::channels, Base::filters, Base::width, Base::convolved, Base::outputs;
   using Base::groups, Base::group_channels, Base::group_filters, Base::windows, Base::index_bytes;
   using Base::plan, Base::kernels, Base::kernel, Base::x, Base::bias;
 
@@ -75,16 +82,21 @@ class Forward : Conv1dOperands<T> {
     pack(team.share(width * group_channels));
     team.wait();
     const Member own = scratch_.members.at(team.rank);
-    const int64_t block = Block(plan).outputs;
-    const int64_t blocks = (outputs + block - 1) / block;
-    const Range share = team.share(batch * blocks);
-    for (int64_t i = share.begin; i < share.end; ++i) {
-      const int64_t b = i / blocks;
-      const Range rows = part(outputs, blocks, i % blocks);
-      if (plan.options.pooled)
-        convolve_and_pool(b, rows, own);
-      else
-        convolve(b, rows, own, outputs_ + (b * outputs + rows.begin) * filters);
+    if (plan.options.pooled) {
+      const PooledBlock block(plan);
+      const int64_t groups_of_sequences = (batch + block.sequences - 1) / block.sequences;
+      const int64_t blocks = (outputs + block.outputs - 1) / block.outputs;
+      const Range share = team.share(groups_of_sequences * blocks);
+      for (int64_t i = share.begin; i < share.end; ++i)
+        convolve_and_pool(part(batch, groups_of_sequences, i / blocks), part(outputs, blocks, i % blocks), own);
+    } else {
+      const int64_t rows = batch * convolved;
+      const int64_t blocks = (rows + block_rows(plan) - 1) / block_rows(plan);
+      const Range share = team.share(blocks);
+      for (int64_t i = share.begin; i < share.end; ++i) {
+        const Range block = part(rows, blocks, i);
+        convolve(block, own, outputs_ + block.begin * filters);
+      }
     }
   }
 
@@ -98,37 +110,42 @@ class Forward : Conv1dOperands<T> {
         kernels.pack_row(k, scratch_.kernel.shape, kernel + k * filters + g * group_filters, scratch_.kernel.group(g));
   }
 
-  // Outputs [p.begin, p.end) of sequence b.
-  void convolve_and_pool(int64_t b, Range p, const Member& own) const {
-    const Range t{windows.inside(p.begin).begin, windows.inside(p.end - 1).end};
-    const int64_t most = conv1d_block_rows(conv1d_patch_elements(plan));
-    for (int64_t begin = t.begin; begin < t.end; begin += most)
-      convolve(b, {begin, std::min(begin + most, t.end)}, own, own.convolved + (begin - t.begin) * filters);
-    for (int64_t i = p.begin; i < p.end; ++i) {
-      const Range window = windows.inside(i);
-      const int64_t at = (b * outputs + i) * filters;
-      kernels.max_pool({window.end - window.begin, filters, filters, own.convolved + (window.begin - t.begin) * filters,
-                        window.begin - windows.whole(i).begin, outputs_ + at,
-                        argmax_ ? argmax_ + at * index_bytes : nullptr, index_bytes});
+  // Outputs [p.begin, p.end) of sequences [b.begin, b.end): all outputs if these are several.
+  void convolve_and_pool(Range b, Range p, const Member& own) const {
+    const Range rows{b.begin * convolved + windows.inside(p.begin).begin,
+                     (b.end - 1) * convolved + windows.inside(p.end - 1).end};
+    const int64_t most = block_rows(plan);
+    for (int64_t begin = rows.begin; begin < rows.end; begin += most)
+      convolve({begin, std::min(begin + most, rows.end)}, own, own.convolved + (begin - rows.begin) * filters);
+    for (int64_t sequence = b.begin; sequence < b.end; ++sequence) {
+      const T* first = own.convolved + (sequence * convolved - rows.begin) * filters;
+      for (int64_t i = p.begin; i < p.end; ++i) {
+        const Range window = windows.inside(i);
+        const int64_t at = (sequence * outputs + i) * filters;
+        kernels.max_pool({window.end - window.begin, filters, filters, first + window.begin * filters,
+                          window.begin - windows.whole(i).begin, outputs_ + at,
+                          argmax_ ? argmax_ + at * index_bytes : nullptr, index_bytes});
+      }
     }
   }
 
-  // Timesteps [t.begin, t.end) of the convolution of sequence b, activated.
-  void convolve(int64_t b, Range t, const Member& own, T* out) const {
-    const int64_t rows = t.end - t.begin;
+  // Rows of the convolution, activated: all timesteps of the first sequence, then those of the next.
+  void convolve(Range rows, const Member& own, T* out) const {
+    const int64_t count = rows.end - rows.begin;
     for (int64_t g = 0; g < groups; ++g) {
-      const T* begin = x + b * timesteps * channels + g * group_channels;
-      const Patches<T> patches{begin, timesteps, channels, group_channels, width, plan.options.dilation_rate};
-      for (int64_t m = 0; m < rows; ++m) {
-        own.patches[m] = patches.at((t.begin + m) * plan.options.strides - plan.dims.padding_before,
-                                    own.gathered + m * patches.size());
+      for (int64_t m = 0; m < count; ++m) {
+        const int64_t b = (rows.begin + m) / convolved;
+        const int64_t t = (rows.begin + m) % convolved;
+        const Patches<T> patches = Base::patches_of(b, g);
+        own.patches[m] =
+            patches.at(t * plan.options.strides - plan.dims.padding_before, own.gathered + m * patches.size());
         own.results[m] = out + m * filters + g * group_filters;
       }
-      if (bias) std::fill_n(own.initial, rows, bias + g * group_filters);
-      kernels.product({rows, scratch_.kernel.shape, own.patches, 1, scratch_.kernel.group(g), 0,
+      if (bias) std::fill_n(own.initial, count, bias + g * group_filters);
+      kernels.product({count, scratch_.kernel.shape, own.patches, 1, scratch_.kernel.group(g), 0,
                        bias ? own.initial : nullptr, own.results});
     }
-    kernels.activate(plan.options.activation, rows * filters, out);
+    kernels.activate(plan.options.activation, count * filters, out);
   }
 
   T* outputs_;

@@ -37,10 +37,32 @@ inline int64_t conv1d_tap_channels(const Conv1dPlan& plan) {
   return one ? conv1d_patch_elements(plan) : d.channels / o.groups;
 }
 
-// Rows whose patches are multiplied at once: as many as keep them, gathered, in a typical second-level cache.
-inline int64_t conv1d_block_rows(int64_t patch_elements) {
+// Whether the kernel stays in a core's second-level cache. Where it does not, it is read from further away for every
+// block of rows, and blocks are large.
+inline bool conv1d_kernel_is_near(const Conv1dPlan& plan) {
+  constexpr int64_t kNearElements = 256 * 1024;
+  return conv1d_patch_elements(plan) * plan.dims.filters <= kNearElements;
+}
+
+// Rows whose patches are multiplied at once, of `rows` in all: as many as keep them, gathered, in a typical
+// second-level cache.
+inline int64_t conv1d_block_rows(const Conv1dPlan& plan, int64_t patch_elements, int64_t rows) {
   constexpr int64_t kBlockElements = 64 * 1024;
-  return std::clamp<int64_t>(kBlockElements / std::max<int64_t>(1, patch_elements), 12, 120);
+  constexpr int64_t kRowsOfFarKernel = 240;
+  const int64_t most = conv1d_kernel_is_near(plan)
+                           ? std::clamp<int64_t>(kBlockElements / std::max<int64_t>(1, patch_elements), 12, 120)
+                           : kRowsOfFarKernel;
+  return std::clamp<int64_t>(rows, 1, most);
+}
+
+// Sequences whose gradients are computed at once: more than one where each has few steps. The weight gradients are read
+// and written for every block of steps, and dx reads the kernel. It follows from dimensions alone: it is the order of
+// the sums.
+inline int64_t conv1d_sequences(const Conv1dPlan& plan) {
+  constexpr int64_t kRowsOfFarKernel = 4 * kDepthBlock;
+  const int64_t rows = conv1d_kernel_is_near(plan) ? kDepthBlock : kRowsOfFarKernel;
+  return std::clamp<int64_t>(rows / std::max<int64_t>(1, plan.dims.convolved), 1,
+                             std::max<int64_t>(1, plan.dims.batch));
 }
 
 // The most timesteps of the convolution that scratch is to hold: of an empty batch, none.
@@ -94,6 +116,15 @@ struct Phase {
     taps = (d.width - 1 - first_tap) / tap_step + 1;
   }
   int64_t last_tap() const { return first_tap + (taps - 1) * tap_step; }
+  // Its steps of a sequence: the first, and how many there are, `strides` apart.
+  int64_t first_step(const Conv1dPlan& plan) const {
+    const int64_t strides = plan.options.strides;
+    return (remainder - plan.dims.padding_before % strides + strides) % strides;
+  }
+  int64_t steps(const Conv1dPlan& plan) const {
+    const int64_t first = first_step(plan);
+    return first < plan.dims.timesteps ? (plan.dims.timesteps - 1 - first) / plan.options.strides + 1 : 0;
+  }
 
   static int count(const Conv1dPlan& plan) {
     const Phase first(plan.dims, plan.options, 0);
@@ -145,17 +176,24 @@ struct Conv1dOperands {
         kernel(in.kernel.as<T>()),
         bias(in.bias.as<T>()) {}
 
+  // The patches of x's sequence b, of one group of channels.
+  Patches<T> patches_of(int64_t b, int64_t g) const {
+    return {x + b * timesteps * channels + g * group_channels,
+            timesteps,
+            channels,
+            group_channels,
+            width,
+            plan.options.dilation_rate};
+  }
   const T* kernel_row(int64_t k, int64_t c) const { return kernel + (k * group_channels + c) * filters; }
 };
 
 // Backward's parts of the batch, which have sums of their own for the weight gradients, and the sections of the team
 // that work on them: as in the recurrent ops (rnn_layout.h), how many parts there are follows from dimensions alone.
 inline int conv1d_parts(const Conv1dPlan& plan) {
-  constexpr int64_t kMostWeights = 256 * 1024;
   constexpr int64_t kLeastRows = 256;
   const Conv1dDims& d = plan.dims;
-  const int64_t weights = d.width * d.channels / plan.options.groups * d.filters;
-  return weights <= kMostWeights && d.batch * d.convolved >= kLeastRows && d.batch > 1 ? 2 : 1;
+  return conv1d_kernel_is_near(plan) && d.batch * d.convolved >= kLeastRows && d.batch > 1 ? 2 : 1;
 }
 
 inline int conv1d_sections(const Conv1dPlan& plan) {

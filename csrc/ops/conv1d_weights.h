@@ -1,7 +1,9 @@
-// The two ways to the kernel's gradient, x^T dz by taps: from all of dz, or from what is not zero of it.
+// The ways to the kernel's gradient, x^T dz by taps: from all of dz, sequence by sequence or of several at once, or
+// from what is not zero of it; and that to none.
 //
-// Each is made for one part of the batch, by every member of a section, and has the same five calls: start(), then for
-// every sequence bring_near(b), before the section meets, and add(b, dz), after it, then finish().
+// Each is made for one part of the batch, by every member of a section, and has the same four calls: start(), then for
+// every run of sequences bring_near(b, buffer), before the section meets, b being the first, and add(run, buffer, dz),
+// after it, then finish(). `buffer` is 0 and 1 in turns.
 #pragma once
 
 #include "conv1d_layout.h"
@@ -16,7 +18,15 @@ struct SectionShare {
   Range of(int64_t count) const { return part(count, members, rank); }
 };
 
-// Products of columns of x with dz. Members divide the kernel's rows.
+struct NoWeights {
+  void start() const {}
+  void bring_near(int64_t, int64_t) const {}
+  template <class T>
+  void add(Range, int64_t, const T*) const {}
+  void finish() const {}
+};
+
+// Products of columns of x with dz, where they lie: of runs of one sequence. Members divide the kernel's rows.
 template <class T>
 class DenseWeights {
  public:
@@ -26,7 +36,8 @@ class DenseWeights {
     T** results;         // (M)
 
     Member(const Conv1dPlan& plan, Scratch& scratch) {
-      const int64_t rows = conv1d_sparse(plan) ? 0 : conv1d_tap_channels(plan);
+      const bool used = !conv1d_sparse(plan) && conv1d_sequences(plan) == 1;
+      const int64_t rows = used ? conv1d_tap_channels(plan) : 0;
       operands = scratch.take<const T*>(rows);
       results = scratch.take<T*>(rows);
     }
@@ -44,8 +55,9 @@ class DenseWeights {
       for (int64_t row = c.begin; row < c.end; ++row) std::fill_n(result(k, g, row), o_.group_filters, T(0));
     });
   }
-  void bring_near(int64_t) const {}
-  void add(int64_t b, const T* dz) const {
+  void bring_near(int64_t, int64_t) const {}
+  void add(Range run, int64_t, const T* dz) const {
+    const int64_t b = run.begin;
     fetch(o_.x + b * o_.timesteps * o_.channels, o_.timesteps * o_.channels);
     for_rows([&](int64_t k, int64_t g, Range c) { add_tap(b, k, g, c, dz); });
   }
@@ -107,6 +119,101 @@ class DenseWeights {
   T* const dkernel_;
 };
 
+// Products of patches of x, packed, with dz: of runs of several short sequences, whose steps make one sum, so that the
+// sums are read and written once for many steps. Members divide the kernel's rows.
+template <class T>
+class GatheredWeights {
+ public:
+  static constexpr int64_t kBlockRows = 192;  // of the kernel: with kDepthBlock steps, a part of the second-level cache
+
+  // Of one member.
+  struct Member {
+    T* patch;               // (K C/G)
+    T* columns;             // (kBlockRows, kDepthBlock), packed by tiles
+    const T** column_rows;  // (kBlockRows)
+    T** results;            // (kBlockRows)
+
+    Member(const Conv1dPlan& plan, Scratch& scratch) {
+      const bool used = conv1d_sequences(plan) > 1;
+      const int64_t rows = used ? kBlockRows : 0;
+      const int64_t tile = kernels_of<T>(*plan.isa).tile_rows;
+      patch = scratch.take<T>(used ? conv1d_patch_elements(plan) : 0);
+      columns = scratch.take<T>(used ? (rows / tile + 1) * column_tile_stride<T>(tile) : 0);
+      column_rows = scratch.take<const T*>(rows);
+      results = scratch.take<T*>(rows);
+    }
+  };
+
+  GatheredWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Member& own, T* dkernel)
+      : o_(operands),
+        group_rows_(o_.width * o_.group_channels),
+        rows_(share.of(o_.groups * group_rows_)),
+        own_(own),
+        dkernel_(dkernel) {
+    const int64_t tile = o_.kernels.tile_rows;
+    for (int64_t i = 0; i < kBlockRows; ++i)
+      own_.column_rows[i] = own_.columns + i / tile * column_tile_stride<T>(tile) + i % tile;
+  }
+
+  void start() const {
+    for_blocks([&](int64_t g, Range rows) {
+      for (int64_t row = rows.begin; row < rows.end; ++row) std::fill_n(result(g, row), o_.group_filters, T(0));
+    });
+  }
+  void bring_near(int64_t, int64_t) const {}
+  void add(Range run, int64_t, const T* dz) const {
+    for_blocks([&](int64_t g, Range rows) { add_block(run, g, rows, dz); });
+  }
+  void finish() const {}
+
+ private:
+  T* result(int64_t g, int64_t row) const { return dkernel_ + row * o_.filters + g * o_.group_filters; }
+
+  // Calls body(group, rows of the kernel) for the member's rows, counted group by group, in blocks.
+  template <class Body>
+  void for_blocks(const Body& body) const {
+    for (int64_t row = rows_.begin; row < rows_.end;) {
+      const int64_t first = row % group_rows_;
+      const int64_t count = std::min({kBlockRows, group_rows_ - first, rows_.end - row});
+      body(row / group_rows_, Range{first, first + count});
+      row += count;
+    }
+  }
+
+  void add_block(Range run, int64_t g, Range rows, const T* dz) const {
+    const int64_t count = rows.end - rows.begin;
+    for (int64_t i = 0; i < count; ++i) own_.results[i] = result(g, rows.begin + i);
+    const DepthBlocks blocks((run.end - run.begin) * o_.convolved);
+    int64_t first = 0;
+    for (int64_t block = 0; block < blocks.count; ++block) {
+      const int64_t size = blocks.size(block);
+      for (int64_t k = 0; k < size; ++k)
+        o_.kernels.pack_column(k, count, patch(run.begin, first + k, g) + rows.begin, own_.columns);
+      o_.kernels.product({count,
+                          {size, o_.group_filters, 0},
+                          own_.column_rows,
+                          o_.kernels.tile_rows,
+                          dz + first * o_.filters + g * o_.group_filters,
+                          o_.filters,
+                          own_.results,
+                          own_.results});
+      first += size;
+    }
+  }
+
+  // That of a step, counted from sequence b on.
+  const T* patch(int64_t b, int64_t step, int64_t g) const {
+    const int64_t t = step % o_.convolved * o_.plan.options.strides - o_.plan.dims.padding_before;
+    return o_.patches_of(b + step / o_.convolved, g).at(t, own_.patch);
+  }
+
+  const Conv1dOperands<T>& o_;
+  const int64_t group_rows_;
+  const Range rows_;
+  const Member own_;
+  T* const dkernel_;
+};
+
 // The channels of a group fall into panels: matrices of their columns of x, zero beyond the last channel. What the taps
 // of a step have of a panel lies side by side, aligned; its sums for one filter fit the registers of AVX-512, whose
 // multiply-adds need some ten of them to be busy, and its rows of a block of the sums the first-level cache.
@@ -133,8 +240,9 @@ class ChannelPanels {
   int64_t count_;
 };
 
-// Sums of the patches at the elements of dz that are not zero, filter by filter, in DenseWeights' order and so with its
-// bits (but where x is not finite: there is no product of it with zero). Members divide the filters.
+// Sums of the patches at the elements of dz that are not zero, filter by filter: of runs of one sequence, in
+// DenseWeights' order and so with its bits (but where x is not finite: there is no product of it with zero). Members
+// divide the filters.
 template <class T>
 class SparseWeights {
  public:
@@ -166,8 +274,8 @@ class SparseWeights {
     for_sums([&](int64_t, T* sums, int64_t columns, Range) { std::fill_n(sums, o_.width * columns, T(0)); });
   }
 
-  void bring_near(int64_t b) const {
-    T* to = section_.packed[b & 1];
+  void bring_near(int64_t b, int64_t buffer) const {
+    T* to = section_.packed[buffer];
     for (int64_t g = 0; g < o_.groups; ++g)
       for (int64_t panel = 0; panel < panels_.count(); ++panel) {
         const Range c = panels_.channels_of(panel);
@@ -183,15 +291,15 @@ class SparseWeights {
       }
   }
 
-  void add(int64_t b, const T* dz) const {
-    nonzeros_.find(o_, argmax_, b, filters_, dz);
+  void add(Range run, int64_t buffer, const T* dz) const {
+    nonzeros_.find(o_, argmax_, run.begin, filters_, dz);
     WeightedRowsArgs<T> args = {};
     for (int64_t f = filters_.begin, end; f < filters_.end; f = end) {
       const int64_t g = f / o_.group_filters;
       end = std::min(filters_.end, (g + 1) * o_.group_filters);
       for (int64_t panel = 0; panel < panels_.count(); ++panel) {
         const Range c = panels_.channels_of(panel);
-        args.rows = section_.packed[b & 1] + (g * panels_.channels() + c.begin) * o_.timesteps;
+        args.rows = section_.packed[buffer] + (g * panels_.channels() + c.begin) * o_.timesteps;
         args.stride = o_.plan.options.strides * (c.end - c.begin);
         args.columns = o_.width * (c.end - c.begin);
         args.sums = section_.sums + c.begin * o_.width * o_.filters + f * args.columns;

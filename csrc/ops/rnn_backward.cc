@@ -166,6 +166,7 @@ class Backward : RnnOperands<T> {
         dh_n_(dout.dh_n.as<T>()),
         dc_n_(dout.dc_n.as<T>()),
         dx_(gradients.dx.as<T>()),
+        with_weights_(gradients.dkernel.present),
         dweights_{gradients.dkernel.as<T>(), gradients.drecurrent_kernel.as<T>(), gradients.dbias.as<T>()},
         dh0_(gradients.dh0.as<T>()),
         dc0_(gradients.dc0.as<T>()),
@@ -186,7 +187,7 @@ class Backward : RnnOperands<T> {
     for (int index = ordered.section(); index < rnn_parts(plan); index += ordered.shape.sections)
       run_part(ordered, index);
     team.wait();
-    if (rnn_parts(plan) > 1) {
+    if (with_weights_ && rnn_parts(plan) > 1) {
       add_second_part(ordered);
       team.wait();
     }
@@ -229,7 +230,8 @@ class Backward : RnnOperands<T> {
         std::fill_n(dx_ + rows[r] * timesteps * inputs, timesteps * inputs, T(0));
     }
     const WeightSums<T>& sums = index == 0 ? dweights_ : scratch_.second;
-    for_own_weights(team, [&](const WeightJob& job, Range range) { clear_weights(sums, job, range); });
+    if (with_weights_)
+      for_own_weights(team, [&](const WeightJob& job, Range range) { clear_weights(sums, job, range); });
 
     for (int64_t end = part.most_steps(); end > 0;) {
       const int64_t begin = std::max<int64_t>(0, end - plan.chunk);
@@ -239,8 +241,10 @@ class Backward : RnnOperands<T> {
       const Chunk chunk{team, place, section, own, part, rows, row_group, row_groups, begin, end};
       for (int64_t step = end - 1; step >= begin; --step) take_step(chunk, weights, step);
       if (dx_) compute_dx(chunk);
-      team.wait_for_section();
-      for_own_weights(team, [&](const WeightJob& job, Range range) { add_weights(chunk, sums, job, range); });
+      if (with_weights_) {
+        team.wait_for_section();
+        for_own_weights(team, [&](const WeightJob& job, Range range) { add_weights(chunk, sums, job, range); });
+      }
       team.wait_for_section();
       end = begin;
     }
@@ -527,6 +531,7 @@ class Backward : RnnOperands<T> {
   const T* workspace_;
   const T *doutputs_, *dlast_output_, *dh_n_, *dc_n_;
   T* dx_;
+  bool with_weights_;
   WeightSums<T> dweights_;
   T *dh0_, *dc0_;
   int64_t dz_stride_;

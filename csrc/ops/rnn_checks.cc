@@ -25,6 +25,17 @@ Status check_bias(const char* name, const Array& array, const RnnOptions& option
   return check_optional(name, array, dims.dtype, {columns});
 }
 
+Status check_weight_gradients(const RnnGradients& gradients, const RnnOptions& options, const RnnDims& d) {
+  const int64_t columns = d.gates * d.units;
+  FASTSEQ_RETURN_IF_ERROR(check_bias("dbias", gradients.dbias, options, d));
+  if (!gradients.dkernel.present && !gradients.drecurrent_kernel.present) {
+    if (!gradients.dbias.present) return {};
+    return Status::invalid_argument("dbias is given, but dkernel and drecurrent_kernel are not");
+  }
+  FASTSEQ_RETURN_IF_ERROR(check_array("dkernel", gradients.dkernel, d.dtype, {d.inputs, columns}));
+  return check_array("drecurrent_kernel", gradients.drecurrent_kernel, d.dtype, {d.units, columns});
+}
+
 }  // namespace
 
 Status check_rnn_inputs(const RnnInputs& inputs, const RnnOptions& options, Floats floats, RnnDims* dims) {
@@ -72,10 +83,7 @@ Status check_rnn_gradients(const Array& workspace, const RnnOutputGradients& dou
   FASTSEQ_RETURN_IF_ERROR(check_optional("dlast_output", doutputs.dlast_output, d.dtype, {d.batch, d.units}));
   FASTSEQ_RETURN_IF_ERROR(check_optional("dh_n", doutputs.dh_n, d.dtype, {d.batch, d.units}));
   FASTSEQ_RETURN_IF_ERROR(check_optional("dx", gradients.dx, d.dtype, {d.batch, d.timesteps, d.inputs}));
-  FASTSEQ_RETURN_IF_ERROR(check_array("dkernel", gradients.dkernel, d.dtype, {d.inputs, d.gates * d.units}));
-  FASTSEQ_RETURN_IF_ERROR(
-      check_array("drecurrent_kernel", gradients.drecurrent_kernel, d.dtype, {d.units, d.gates * d.units}));
-  FASTSEQ_RETURN_IF_ERROR(check_bias("dbias", gradients.dbias, options, d));
+  FASTSEQ_RETURN_IF_ERROR(check_weight_gradients(gradients, options, d));
   FASTSEQ_RETURN_IF_ERROR(check_array("dh0", gradients.dh0, d.dtype, {d.batch, d.units}));
   if (CellShape(options).has_c()) {
     FASTSEQ_RETURN_IF_ERROR(check_optional("dc_n", doutputs.dc_n, d.dtype, {d.batch, d.units}));

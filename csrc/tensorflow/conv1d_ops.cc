@@ -1,10 +1,12 @@
 // The TensorFlow ops FastseqConv1d{Forward,Backward}: shapes, allocation, call.
 //
-// pool_size 0 is no pooling.
+// pool_size 0 is no pooling. Backward's tokens (liveness_ops.cc) are none, or one for dx and one for the weight
+// gradients.
 #include "fastseq/conv1d.h"
 
 #include "argmax.h"
 #include "fastseq/names.h"
+#include "liveness.h"
 #include "op_support.h"
 
 namespace fastseq::tensorflow {
@@ -12,7 +14,6 @@ namespace {
 
 constexpr int kX = 0;
 constexpr int kKernel = 1;
-constexpr int kBias = 2;
 
 Conv1dInputs read_inputs(Context& context) {
   Conv1dInputs inputs;
@@ -48,7 +49,7 @@ class Conv1dForward {
     TF_ShapeHandle* filters = shapes.dim(shapes.input(kKernel, 3), 2);
     // How many steps there are depends on attributes.
     shapes.set_output(0, {batch, shapes.unknown_dim(), filters});
-    shapes.set_output(1, {shapes.unknown_dim(), shapes.unknown_dim(), shapes.unknown_dim()});
+    shapes.set_output_unknown(1, 3);
   }
 
   void compute(Context& context) const {
@@ -68,17 +69,13 @@ class Conv1dForward {
   bool save_argmax_;
 };
 
+// computed (for each token), dx, dkernel, dbias
 class Conv1dBackward {
  public:
-  explicit Conv1dBackward(Attributes& attributes)
-      : options_(read_options(attributes)), with_dx_(attributes.boolean("with_dx")) {}
+  explicit Conv1dBackward(Attributes& attributes) : options_(read_options(attributes)), wanted_(attributes) {}
 
-  static void infer_shapes(Shapes& shapes) {
-    TF_ShapeHandle* unknown = shapes.unknown_dim();
-    shapes.set_output(0, {unknown, unknown, unknown});  // x's or, by an attribute, nothing
-    shapes.set_output_like(1, shapes.input(kKernel, 3));
-    shapes.set_output_like(2, shapes.input(kBias));
-  }
+  // They are there or have no elements, by attributes and tokens, and how many tokens there are is one, too.
+  static void infer_shapes(Shapes&) {}
 
   void compute(Context& context) const {
     const Conv1dInputs inputs = read_inputs(context);
@@ -91,16 +88,19 @@ class Conv1dBackward {
     const Conv1dDims& d = plan.dims;
     if (plan.options.pooled) outputs.argmax = positions(argmax, plan.options.pool.pool_size, d.filters);
     Conv1dGradients gradients;
-    gradients.dx = context.next_optional_output(with_dx_, d.dtype, {d.batch, d.timesteps, d.channels});
-    gradients.dkernel = context.next_output(d.dtype, {d.width, d.channels / plan.options.groups, d.filters});
-    gradients.dbias = context.next_optional_output(inputs.bias.present, d.dtype, {d.filters});
+    const bool with_dx = wanted_.dx(context);
+    const bool with_weights = wanted_.weights(context);
+    gradients.dx = context.next_optional_output(with_dx, d.dtype, {d.batch, d.timesteps, d.channels});
+    gradients.dkernel =
+        context.next_optional_output(with_weights, d.dtype, {d.width, d.channels / plan.options.groups, d.filters});
+    gradients.dbias = context.next_optional_output(with_weights && inputs.bias.present, d.dtype, {d.filters});
     void* scratch = context.scratch(plan.scratch_bytes);
     if (context.ok()) context.check(conv1d_backward(plan, inputs, outputs, doutputs, gradients, scratch));
   }
 
  private:
   Conv1dOptions options_;
-  bool with_dx_;
+  WantedGradients wanted_;
 };
 
 bool register_ops() {
@@ -117,10 +117,11 @@ bool register_ops() {
                                      inputs,
                                      {"outputs: T", "argmax: uint8"},
                                      attrs + Names{"save_argmax: bool = false"}}) &&
-         register_op<Conv1dBackward>({"FastseqConv1dBackward",
-                                      inputs + Names{"outputs: T", "argmax: uint8", "doutputs: T"},
-                                      {"dx: T", "dkernel: T", "dbias: T"},
-                                      attrs + Names{"with_dx: bool = true"}});
+         register_op<Conv1dBackward>(
+             {"FastseqConv1dBackward",
+              inputs + Names{"outputs: T", "argmax: uint8", "doutputs: T", "token: tokens * uint8"},
+              {"computed: tokens * uint8", "dx: T", "dkernel: T", "dbias: T"},
+              attrs + WantedGradients::attrs()});
 }
 
 const bool kRegistered = register_ops();

@@ -129,6 +129,24 @@ Array Context::next_optional_output(bool wanted, DType dtype, std::initializer_l
   return {};
 }
 
+bool Context::next_live() {
+  const int input = inputs_++;
+  const int output = outputs_++;
+  if (!ok()) return true;
+  const int64_t one = 1;
+  int forwarded = -1;
+  const Array live = keep(TF_ForwardInputOrAllocateOutput(context_, &input, 1, output, &one, 1, &forwarded, status_));
+  if (!ok()) return true;
+  const bool held = forwarded != input;
+  *live.as<uint8_t>() = held;
+  return held;
+}
+
+void Context::pass_on() {
+  next_input();
+  if (ok()) TF_SetOutput(context_, outputs_++, tensors_.back().get(), status_);
+}
+
 void* Context::scratch(size_t bytes) {
   if (!ok()) return nullptr;
   scratch_ = Memory(bytes);
@@ -166,7 +184,7 @@ TF_ShapeHandle* Shapes::unknown_dim() {
   return own(TF_ShapeInferenceContextVectorFromSize(context_, static_cast<size_t>(-1)));
 }
 
-void Shapes::set_output(int index, std::initializer_list<TF_ShapeHandle*> dims) {
+void Shapes::set_output(int index, const std::vector<TF_ShapeHandle*>& dims) {
   TF_ShapeHandle* shape = nullptr;
   for (TF_ShapeHandle* next : dims) {
     if (!shape) {
@@ -179,6 +197,16 @@ void Shapes::set_output(int index, std::initializer_list<TF_ShapeHandle*> dims) 
   }
   set_output_like(index, shape);
 }
+
+void Shapes::set_outputs_unknown() { TF_ShapeInferenceContextSetUnknownShape(context_, status_); }
+
+void Shapes::set_output_unknown(int index, int rank) {
+  std::vector<TF_ShapeHandle*> dims;
+  for (int i = 0; i < rank; ++i) dims.push_back(unknown_dim());
+  set_output(index, dims);
+}
+
+int Shapes::inputs() const { return static_cast<int>(TF_ShapeInferenceContextNumInputs(context_)); }
 
 void Shapes::set_output_like(int index, TF_ShapeHandle* shape) {
   if (ok()) TF_ShapeInferenceContextSetOutput(context_, index, shape, status_);

@@ -79,6 +79,11 @@ class Context : public Outcome {
   Array next_output_over(int index, Array* input);
   // Absent, and of size 0 along every dimension, unless it is `wanted`.
   Array next_optional_output(bool wanted, DType dtype, std::initializer_list<int64_t> shape);
+  // The next input is a token, and the next output says what is returned: whether the token is held by another node
+  // that has yet to run (liveness_ops.cc).
+  bool next_live();
+  // The next output is the next input, in its memory.
+  void pass_on();
   void* scratch(size_t bytes);
 
  private:
@@ -91,7 +96,8 @@ class Context : public Outcome {
   Memory scratch_;
 };
 
-// One inference of shapes. Attributes are not to be read here.
+// One inference of shapes. Attributes are not to be read here. What TensorFlow is told must hold for every value of
+// them: it replaces a size that it does not know by one that is said to be the same.
 class Shapes : public Outcome {
  public:
   Shapes(TF_ShapeInferenceContext* context, TF_Status* status) : Outcome(status), context_(context) {}
@@ -101,8 +107,12 @@ class Shapes : public Outcome {
   TF_ShapeHandle* input(int index);
   // Dimension i of a shape, as a vector of one dimension.
   TF_ShapeHandle* dim(TF_ShapeHandle* shape, int64_t i);
+  // One that is not known to be the same as any other: a handle of its own at every call.
   TF_ShapeHandle* unknown_dim();
-  void set_output(int index, std::initializer_list<TF_ShapeHandle*> dims);
+  void set_outputs_unknown();
+  void set_output_unknown(int index, int rank);
+  int inputs() const;
+  void set_output(int index, const std::vector<TF_ShapeHandle*>& dims);
   void set_output_like(int index, TF_ShapeHandle* shape);
 
  private:
@@ -165,7 +175,10 @@ bool register_op(const OpDefinition& definition) {
   OpFunctions functions;
   functions.infer_shapes = [](TF_ShapeInferenceContext* raw, TF_Status* status) {
     Shapes shapes(raw, status);
-    shapes.guard([&] { Kernel::infer_shapes(shapes); });
+    shapes.guard([&] {
+      shapes.set_outputs_unknown();
+      Kernel::infer_shapes(shapes);
+    });
   };
   functions.create = [](TF_OpKernelConstruction* raw) -> void* {
     Attributes attributes(raw);

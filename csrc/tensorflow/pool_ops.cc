@@ -29,7 +29,7 @@ class PoolForward {
     // How many timesteps are left depends on attributes.
     TF_ShapeHandle* x = shapes.input(0, 3);
     shapes.set_output(0, {shapes.dim(x, 0), shapes.unknown_dim(), shapes.dim(x, 2)});
-    if (kMax) shapes.set_output(1, {shapes.unknown_dim(), shapes.unknown_dim(), shapes.unknown_dim()});
+    if (kMax) shapes.set_output_unknown(1, 3);
   }
 
   void compute(Context& context) const {

@@ -1,12 +1,14 @@
 // The TensorFlow ops Fastseq{Lstm,Gru,SimpleRnn}{Forward,Backward}: shapes, allocation, call.
 //
 // Inputs of all: x, kernel, recurrent_kernel, bias, h0, (LSTM: c0,) mask, dropout_mask, recurrent_dropout_mask;
-// backward has workspace, doutputs, dlast_output, dh_n (, dc_n) after them.
+// backward has workspace, doutputs, dlast_output, dh_n (, dc_n) after them, and then tokens (liveness_ops.cc): none, or
+// one for dx and one for the weight gradients.
 #include "fastseq/rnn.h"
 
 #include <string>
 
 #include "fastseq/names.h"
+#include "liveness.h"
 #include "op_support.h"
 
 namespace fastseq::tensorflow {
@@ -74,9 +76,7 @@ struct CallOptions {
 };
 
 constexpr int kX = 0;
-constexpr int kKernel = 1;
 constexpr int kRecurrentKernel = 2;
-constexpr int kBias = 3;
 
 // outputs, last_output, h_n (, c_n), workspace
 template <Cell kCell>
@@ -89,12 +89,11 @@ class RnnForward {
     TF_ShapeHandle* x = shapes.input(kX, 3);
     TF_ShapeHandle* batch = shapes.dim(x, 0);
     TF_ShapeHandle* units = shapes.dim(shapes.input(kRecurrentKernel, 2), 0);
-    // Whether these have timesteps or 0, and how much is saved, depends on attributes.
-    TF_ShapeHandle* timesteps = shapes.unknown_dim();
+    // Whether outputs and workspace have timesteps or 0, each for itself, and how much is saved, depends on attributes.
     int output = 0;
-    shapes.set_output(output++, {batch, timesteps, units});
+    shapes.set_output(output++, {batch, shapes.unknown_dim(), units});
     for (int state = 0; state < (kHasC<kCell> ? 3 : 2); ++state) shapes.set_output(output++, {batch, units});
-    shapes.set_output(output, {batch, timesteps, shapes.unknown_dim()});
+    shapes.set_output(output, {batch, shapes.unknown_dim(), shapes.unknown_dim()});
   }
 
   void compute(Context& context) const {
@@ -121,22 +120,17 @@ class RnnForward {
   bool save_workspace_;
 };
 
-// dx, dkernel, drecurrent_kernel, dbias, dh0 (, dc0)
+// dh0 (, dc0), computed (for each token), dx, dkernel, drecurrent_kernel, dbias
 template <Cell kCell>
 class RnnBackward {
  public:
-  explicit RnnBackward(Attributes& attributes) : options_(attributes), with_dx_(attributes.boolean("with_dx")) {}
+  explicit RnnBackward(Attributes& attributes) : options_(attributes), wanted_(attributes) {}
 
   static void infer_shapes(Shapes& shapes) {
-    TF_ShapeHandle* x = shapes.input(kX, 3);
-    TF_ShapeHandle* recurrent_kernel = shapes.input(kRecurrentKernel, 2);
-    TF_ShapeHandle* unknown = shapes.unknown_dim();
-    shapes.set_output(0, {unknown, unknown, unknown});  // x's or, by an attribute, nothing
-    shapes.set_output_like(1, shapes.input(kKernel, 2));
-    shapes.set_output_like(2, recurrent_kernel);
-    shapes.set_output_like(3, shapes.input(kBias));
-    for (int state = 0; state < (kHasC<kCell> ? 2 : 1); ++state)
-      shapes.set_output(4 + state, {shapes.dim(x, 0), shapes.dim(recurrent_kernel, 0)});
+    TF_ShapeHandle* batch = shapes.dim(shapes.input(kX, 3), 0);
+    TF_ShapeHandle* units = shapes.dim(shapes.input(kRecurrentKernel, 2), 0);
+    for (int state = 0; state < (kHasC<kCell> ? 2 : 1); ++state) shapes.set_output(state, {batch, units});
+    // The others are there or have no elements, by attributes and tokens, and how many tokens there are is one, too.
   }
 
   void compute(Context& context) const {
@@ -153,24 +147,24 @@ class RnnBackward {
     const RnnDims& d = plan.dims;
     const int64_t columns = d.gates * d.units;
     RnnGradients gradients;
-    gradients.dx = context.next_optional_output(with_dx_, d.dtype, {d.batch, d.timesteps, d.inputs});
-    gradients.dkernel = context.next_output(d.dtype, {d.inputs, columns});
-    gradients.drecurrent_kernel = context.next_output(d.dtype, {d.units, columns});
-    if (inputs.bias.present) {
-      gradients.dbias = inputs.bias.rank == 2 ? context.next_output(d.dtype, {inputs.bias.shape[0], columns})
-                                              : context.next_output(d.dtype, {columns});
-    } else {
-      context.next_output(d.dtype, {0});
-    }
     gradients.dh0 = context.next_output(d.dtype, {d.batch, d.units});
     if (kHasC<kCell>) gradients.dc0 = context.next_output(d.dtype, {d.batch, d.units});
+    const bool with_dx = wanted_.dx(context);
+    const bool with_weights = wanted_.weights(context);
+    const bool with_bias = with_weights && inputs.bias.present;
+    gradients.dx = context.next_optional_output(with_dx, d.dtype, {d.batch, d.timesteps, d.inputs});
+    gradients.dkernel = context.next_optional_output(with_weights, d.dtype, {d.inputs, columns});
+    gradients.drecurrent_kernel = context.next_optional_output(with_weights, d.dtype, {d.units, columns});
+    gradients.dbias = inputs.bias.rank == 2
+                          ? context.next_optional_output(with_bias, d.dtype, {inputs.bias.shape[0], columns})
+                          : context.next_optional_output(with_bias, d.dtype, {columns});
     void* scratch = context.scratch(plan.scratch_bytes);
     if (context.ok()) context.check(rnn_backward(plan, inputs, workspace, doutputs, gradients, scratch));
   }
 
  private:
   CallOptions<kCell> options_;
-  bool with_dx_;
+  WantedGradients wanted_;
 };
 
 template <Cell kCell>
@@ -184,9 +178,10 @@ bool register_cell(const std::string& name) {
          register_op<RnnBackward<kCell>>({
              name + "Backward",
              input_specs<kCell>() + Names{"workspace: T", "doutputs: T", "dlast_output: T", "dh_n: T"} +
-                 only_lstm<kCell>("dc_n: T"),
-             Names{"dx: T", "dkernel: T", "drecurrent_kernel: T", "dbias: T", "dh0: T"} + only_lstm<kCell>("dc0: T"),
-             attr_specs<kCell>() + Names{"with_dx: bool = true"},
+                 only_lstm<kCell>("dc_n: T") + Names{"token: tokens * uint8"},
+             Names{"dh0: T"} + only_lstm<kCell>("dc0: T") +
+                 Names{"computed: tokens * uint8", "dx: T", "dkernel: T", "drecurrent_kernel: T", "dbias: T"},
+             attr_specs<kCell>() + WantedGradients::attrs(),
          });
 }
 

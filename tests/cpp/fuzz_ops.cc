@@ -295,9 +295,11 @@ void fuzz_rnn(Call& call) {
   if (lstm || bytes.once_in(16)) dout.dc_n = call.optional(real, state);
   RnnGradients gradients;
   gradients.dx = call.optional(real, {batch, timesteps, width});
-  gradients.dkernel = call.array(real, {width, gates * units});
-  gradients.drecurrent_kernel = call.array(real, {units, gates * units});
-  gradients.dbias = call.optional(real, bias_shape);
+  if (!bytes.once_in(4)) {
+    gradients.dkernel = call.array(real, {width, gates * units});
+    gradients.drecurrent_kernel = call.array(real, {units, gates * units});
+    gradients.dbias = call.optional(real, bias_shape);
+  }
   gradients.dh0 = call.array(real, state);
   if (lstm) gradients.dc0 = call.array(real, state);
   choose_team(call, &plan);
@@ -345,7 +347,7 @@ void fuzz_conv1d(Call& call) {
   const Array doutputs = call.array(real, {batch, d.outputs, filters});
   Conv1dGradients gradients;
   gradients.dx = call.optional(real, {batch, timesteps, channels});
-  gradients.dkernel = call.array(real, {width, group_channels, filters});
+  gradients.dkernel = call.optional(real, {width, group_channels, filters});
   gradients.dbias = call.optional(real, {filters});
   call.run(conv1d_backward_scratch_bytes(plan),
            [&](void* scratch) { return conv1d_backward(plan, in, out, doutputs, gradients, scratch); });

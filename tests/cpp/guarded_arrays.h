@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fastseq/array.h"
+#include "fastseq/memory.h"
 #include "fastseq/status.h"
 
 namespace fastseq::test {
@@ -129,6 +130,18 @@ class Arrays {
  private:
   std::vector<Named> all_;
 };
+
+// An array of the same dtype and shape, or absent as the other.
+inline Array make_like(Arrays& arrays, const char* name, const Array& other) {
+  if (!other.present) return {};
+  return arrays.make(name, other.dtype, std::vector<int64_t>(other.shape, other.shape + other.rank));
+}
+
+inline bool same_bytes(const Array& one, const Array& other) {
+  const size_t bytes = array_bytes(one.dtype, one.shape, one.rank);
+  return bytes == array_bytes(other.dtype, other.shape, other.rank) &&
+         (bytes == 0 || std::memcmp(one.data, other.data, bytes) == 0);
+}
 
 template <class T>
 constexpr DType kDType = sizeof(T) == 8 ? DType::kFloat64 : DType::kFloat32;

@@ -63,7 +63,21 @@ Results<T> run(const Problem& problem, const Operands& operands) {
   results.gradients.dkernel = make("dkernel", {d.width, d.channels / problem.options.groups, d.filters});
   results.gradients.dbias = make("dbias", {d.filters});
   const GuardedMemory scratch(plan.scratch_bytes);
-  require(conv1d_backward(plan, in, results.out, operands.doutputs, results.gradients, scratch.data()));
+  const auto backward = [&](const Conv1dGradients& gradients) {
+    require(conv1d_backward(plan, in, results.out, operands.doutputs, gradients, scratch.data()));
+  };
+  backward(results.gradients);
+  // Those of them that are wanted alone are the same.
+  const auto again = [&](const Array& array) { return make_like(results.arrays, "again", array); };
+  Conv1dGradients by_x, by_weights;
+  by_x.dx = again(results.gradients.dx);
+  by_weights.dkernel = again(results.gradients.dkernel);
+  by_weights.dbias = again(results.gradients.dbias);
+  backward(by_x);
+  backward(by_weights);
+  CHECK(same_bytes(by_x.dx, results.gradients.dx));
+  CHECK(same_bytes(by_weights.dkernel, results.gradients.dkernel));
+  CHECK(same_bytes(by_weights.dbias, results.gradients.dbias));
   return results;
 }
 
@@ -140,6 +154,7 @@ TEST(convolution_is_its_definition) {
     check_conv1d<float>(problem_of(2, 0, 2, 3, 2, Padding::kSame));
     check_conv1d<float>(problem_of(2, 3, 0, 3, 2, Padding::kSame));
     check_conv1d<float>(problem_of(3, 130, 20, 33, 5, Padding::kSame));
+    check_conv1d<float>(problem_of(45, 7, 12, 33, 5, Padding::kSame));  // several sequences at once, in two parts
     // A kernel wider than the sequence, taps far beyond it and strides past its end.
     check_conv1d<float>(problem_of(1, 3, 2, 5, 9, Padding::kCausal));
     Problem far = problem_of(1, 4, 2, 5, 3, Padding::kSame);

@@ -426,6 +426,12 @@ def core_calls(rng: Random) -> Call:
 # --- the TensorFlow operations ----------------------------------------------------------------------------------------
 
 
+def _wanted(rng: Random) -> Arguments:
+    """What a backward operation is told of the gradients that are wanted."""
+    tokens = [np.zeros(1, np.uint8) for _ in range(rng.choice([0, 0, 2, 2, 1, 3]))]
+    return {"token": tokens, "with_dx": rng.random() < 0.5, "with_weights": rng.random() < 0.5}
+
+
 def tensorflow_calls(rng: Random) -> Call:
     """One operation, with its inputs as NumPy arrays, eager or in a graph that knows no shapes."""
     import tensorflow as tf
@@ -447,7 +453,7 @@ def tensorflow_calls(rng: Random) -> Call:
         else:
             workspace = forward(**given, save_workspace=True).workspace.numpy()
             gradients = rnn_gradients(rng, cell, given)
-            more = {"workspace": workspace, **gradients, "with_dx": rng.random() < 0.5}
+            more = {"workspace": workspace, **gradients, **_wanted(rng)}
             name, arguments = f"{cell}_backward", {**given, **more}
     elif kind == "conv1d":
         given = conv1d_arguments(rng)
@@ -459,7 +465,7 @@ def tensorflow_calls(rng: Random) -> Call:
         name, arguments = "conv1d_forward", {**given, "save_argmax": True}
         if rng.random() < 0.5:
             more = {"outputs": outputs.numpy(), "argmax": argmax.numpy(), "doutputs": np.ones_like(outputs.numpy())}
-            name, arguments = "conv1d_backward", {**given, **more, "with_dx": rng.random() < 0.5}
+            name, arguments = "conv1d_backward", {**given, **more, **_wanted(rng)}
     elif kind == "pool":
         arguments = pool_arguments(rng)
         name = rng.choice(["max_pool_forward", "average_pool_forward", "max_pool_backward", "average_pool_backward"])

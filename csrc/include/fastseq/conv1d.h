@@ -49,7 +49,7 @@ struct Conv1dOutputs {
 
 struct Conv1dGradients {
   Array dx;       // (B, T, C), optional
-  Array dkernel;  // (K, C/G, F)
+  Array dkernel;  // (K, C/G, F), optional, together with dbias
   Array dbias;    // (F), optional
 };
 

@@ -70,8 +70,8 @@ struct RnnOutputGradients {
 
 struct RnnGradients {
   Array dx;                 // (B, T, D), zero at masked steps; optional
-  Array dkernel;            // (D, GU)
-  Array drecurrent_kernel;  // (U, GU)
+  Array dkernel;            // (D, GU), optional, together with the next two
+  Array drecurrent_kernel;  // (U, GU), optional
   Array dbias;              // as bias, optional
   Array dh0;                // (B, U)
   Array dc0;                // (B, U), LSTM only

@@ -9,12 +9,12 @@ from typing import Any
 import tensorflow as tf
 
 from fastseq.keras.backend.tensorflow.library import (
+    backward,
     native_dtype,
     no_second_gradient,
     ops,
     or_absent,
     pooled_shape,
-    wants_gradient,
 )
 
 
@@ -102,10 +102,10 @@ def _gradient(op: Any, doutputs: Any, _: Any) -> list[Any]:
     outputs, argmax = op.outputs
     if options["pool_size"] and not op.get_attr("save_argmax"):
         argmax = ops.fastseq_conv1d_forward(*op.inputs, save_argmax=True, **options)[1]
-    with_dx = wants_gradient(op, 0)
-    dx, *dweights = ops.fastseq_conv1d_backward(*op.inputs, outputs, argmax, doutputs, with_dx=with_dx, **options)
-    dx.set_shape(op.inputs[0].shape if with_dx else (0, 0, 0))
-    return [dx if with_dx else None, *dweights]
+    _, dx, dweights = backward(
+        ops.fastseq_conv1d_backward, op, outputs, argmax, doutputs, states=0, weights=(1, 2), **options
+    )
+    return [dx, *dweights]
 
 
 no_second_gradient("FastseqConv1dBackward")

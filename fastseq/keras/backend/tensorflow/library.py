@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -31,9 +32,51 @@ def pooled_shape(shape: Any, pool_size: int, strides: int, padding: str) -> tupl
     return batch, None if timesteps is None else pooled_timesteps(timesteps, pool_size, strides, padding), channels
 
 
-def wants_gradient(op: Any, index: int) -> bool:
-    """Whether the gradient by an input of an operation can be of use: not if a tape says that nobody watches it."""
-    return index not in (getattr(op, "skip_input_indices", None) or ())
+def wants_gradient(op: Any, *indices: int) -> bool:
+    """Whether the gradient by one of these inputs of an operation can be of use: a tape says which nobody watches."""
+    return any(index not in (getattr(op, "skip_input_indices", None) or ()) for index in indices)
+
+
+def backward(
+    operation: Callable[..., Any], op: Any, *more: Any, states: int, weights: Sequence[int], **options: Any
+) -> tuple[list[Any], Any | None, list[Any]]:
+    """Runs a backward operation, which is to compute no gradient that nobody needs.
+
+    A tape knows of some while it records. Of others only the whole graph does, such as the gradient that reaches a
+    frozen layer, or that of a frozen layer's weights. In a graph, therefore, nodes stand behind dx and behind the
+    weights' gradients, and where TensorFlow prunes one of them, the operation leaves out what it was for.
+
+    Args:
+        operation: Takes the inputs of `op`, then `more`.
+        op: The forward operation, whose first input is x.
+        *more: Its outputs and their gradients; the first is no constant.
+        states: How many gradients come before all others.
+        weights: The indices of the weights among the inputs of `op`, in the order of their gradients.
+        **options: Attributes of both operations.
+
+    Returns:
+        The states' gradients, dx, and the weights' gradients. dx is None where a tape does not want it, and so are
+        those of the weights if it wants none of them.
+    """
+    with_dx, with_weights = wants_gradient(op, 0), wants_gradient(op, *weights)
+    tokens = [] if tf.executing_eagerly() else ops.fastseq_tokens(more[0], count=2)
+    results = operation(*op.inputs, *more, tokens, with_dx=with_dx, with_weights=with_weights, **options)
+    gradients, computed, (dx, *dweights) = results[:states], results[states], results[states + 1 :]
+    if tokens:
+        [dx] = ops.fastseq_live(tokens[0], computed[0], [dx])
+        dweights = ops.fastseq_live(tokens[1], computed[1], dweights)
+    if with_dx:
+        dx.set_shape(op.inputs[0].shape)
+    if with_weights:
+        for gradient, index in zip(dweights, weights, strict=True):
+            gradient.set_shape(op.inputs[index].shape)
+    return gradients, dx if with_dx else None, dweights if with_weights else [None] * len(weights)
+
+
+@tf.RegisterGradient("FastseqLive")  # type: ignore[untyped-decorator]
+def _live_gradient(op: Any, *gradients: Any) -> list[Any]:
+    del op
+    return [None, None, *gradients]
 
 
 def no_second_gradient(op_name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq.keras.backend.tensorflow.library import native_dtype, no_second_gradient, ops, or_absent, wants_gradient
+from fastseq.keras.backend.tensorflow.library import backward, native_dtype, no_second_gradient, ops, or_absent
 
 # Cell -> forward and backward operation.
 _FORWARD = {
@@ -110,11 +110,11 @@ def _register_gradients(cell: str, op_name: str, attributes: tuple[str, ...]) ->
             workspace = op.outputs[-1]
         else:
             workspace = _FORWARD[cell](*op.inputs, save_workspace=True, **options)[-1]
-        with_dx = wants_gradient(op, 0)
-        dx, *gradients = _BACKWARD[cell](*op.inputs, workspace, *doutputs[:-1], with_dx=with_dx, **options)
-        dx.set_shape(op.inputs[0].shape if with_dx else (0, 0, 0))
+        states, dx, dweights = backward(
+            _BACKWARD[cell], op, workspace, *doutputs[:-1], states=len(doutputs) - 3, weights=(1, 2, 3), **options
+        )
         # None for the masks.
-        return [dx if with_dx else None, *gradients, None, None, None]
+        return [dx, *dweights, *states, None, None, None]
 
     no_second_gradient(f"{op_name}Backward")
 

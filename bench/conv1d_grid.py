@@ -1,0 +1,149 @@
+"""FastConv1D beside stock Keras over a grid of shapes: forward and backward, interleaved in one run.
+
+Shapes are drawn from the whole grid, the same ones for a seed. Outputs and gradients are compared before anything is
+timed. Figures are medians over rounds of fastseq's time over stock Keras's; the slowest shapes come last.
+
+    python bench/conv1d_grid.py --shapes 60
+    python bench/conv1d_grid.py --shape 64,16,512,1024,7,2 --padding same
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastseq.bench.environment import add_options, prepare
+from fastseq.bench.machine import header
+from fastseq.bench.sides import packages
+from fastseq.bench.tables import table
+
+_GRID = {
+    "batch": (1, 2, 8, 32, 64, 128),
+    "timesteps": (4, 8, 16, 50, 100, 400, 1000),
+    "channels": (1, 4, 16, 64, 128, 512, 1024),
+    "filters": (1, 8, 16, 64, 128, 512, 1024),
+    "width": (1, 2, 3, 5, 7, 9),
+    "strides": (1, 2, 3, 4),
+}
+_MOST_OPERATIONS = 4e10  # of a shape: a second's work, at most
+_CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+class Shape(NamedTuple):
+    """A convolution and its input."""
+
+    batch: int
+    timesteps: int
+    channels: int
+    filters: int
+    width: int
+    strides: int
+
+    def operations(self) -> float:
+        """Floating-point operations of forward and backward, about."""
+        return 6.0 * self.batch * self.timesteps / self.strides * self.width * self.channels * self.filters
+
+
+def draw(count: int, seed: int) -> list[Shape]:
+    """Shapes of the grid at random."""
+    everything = [Shape(*sizes) for sizes in itertools.product(*_GRID.values())]
+    fitting = [shape for shape in everything if shape.operations() <= _MOST_OPERATIONS]
+    return random.Random(seed).sample(fitting, count)
+
+
+def make_steps(shape: Shape, padding: str) -> dict[str, Callable[[], Any]]:
+    """Forward and backward of both layers, with the same weights; raises AssertionError where they differ."""
+    import keras
+    import tensorflow as tf
+
+    from fastseq.keras import FastConv1D
+
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.standard_normal(shape[:3], dtype=np.float32))
+    settings = {"strides": shape.strides, "padding": padding}
+    layers = {
+        "fast": FastConv1D(shape.filters, shape.width, use_native=True, **settings),
+        "stock": keras.layers.Conv1D(shape.filters, shape.width, **settings),
+    }
+    for layer in layers.values():
+        layer.build(x.shape)
+    layers["fast"].set_weights(layers["stock"].get_weights())
+    doutputs = tf.constant(rng.standard_normal(layers["stock"].compute_output_shape(x.shape), dtype=np.float32))
+
+    def step_of(layer: Any) -> Callable[[], Any]:
+        def step(x: Any, doutputs: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                outputs = layer(x)
+            return outputs, tape.gradient(outputs, [x, *layer.trainable_variables], doutputs)
+
+        traced = tf.function(step)
+        return lambda: traced(x, doutputs)
+
+    steps = {name: step_of(layer) for name, layer in layers.items()}
+    for fast, stock in zip(*(tf.nest.flatten(step()) for step in steps.values()), strict=True):
+        scale = float(tf.reduce_max(tf.abs(stock)))
+        np.testing.assert_allclose(fast, stock, rtol=0, atol=1e-5 * max(1.0, scale))
+    return steps
+
+
+def measure(steps: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
+    """Milliseconds of a step, by side and round; a turn lasts 20 ms at least."""
+    samples: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            step()
+            runs, began, wall = 0, clock(), time.perf_counter()
+            while runs == 0 or time.perf_counter() - wall < 0.02:
+                step()
+                runs += 1
+            samples[name].append(1e3 * (clock() - began) / runs)
+    return samples
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", type=int, default=40, metavar="N", help="how many to draw; default: 40")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw; default: 0")
+    parser.add_argument(
+        "--shape",
+        nargs="+",
+        metavar="B,T,C,F,K,S",
+        help="batch, timesteps, channels, filters, width, strides: these in place of drawn ones",
+    )
+    parser.add_argument("--padding", choices=("valid", "same", "causal"), default="same")
+    parser.add_argument("--clock", choices=_CLOCKS, default="wall", help="cpu counts the time of all threads")
+    add_options(parser, rounds=9)
+    options = parser.parse_args()
+    try:
+        given = [Shape(*map(int, text.split(","))) for text in options.shape or ()]
+        prepare(options.threads, options.isa)
+    except (TypeError, ValueError) as wrong:
+        parser.error(str(wrong))
+    print(header(packages(["fast", "stock"])))
+    rows = []
+    for shape in given or draw(options.shapes, options.seed):
+        samples = measure(make_steps(shape, options.padding), options.rounds, _CLOCKS[options.clock])
+        ratio = statistics.median(fast / stock for fast, stock in zip(*samples.values(), strict=True))
+        medians = [statistics.median(values) for values in samples.values()]
+        rows.append((ratio, ",".join(map(str, shape)), *medians))
+        print(f"{rows[-1][1]:28}{medians[0]:10.3f}{medians[1]:10.3f}{ratio:8.2f}", flush=True)
+    rows.sort()
+    print(f"\n{sum(row[0] > 1.05 for row in rows)} of {len(rows)} shapes slower than stock Keras by more than 5 %")
+    print(
+        table(
+            ("shape", "fast, ms", "stock, ms", "fast / stock"),
+            [(name, f"{fast:.3f}", f"{stock:.3f}", f"{ratio:.2f}") for ratio, name, fast, stock in rows],
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
