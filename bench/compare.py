@@ -1,10 +1,11 @@
 """Two revisions of fastseq beside each other: built, verified and timed in turns, in a process each.
 
 A revision is whatever git knows by that name; "." is the working tree as it is. Builds of revisions are kept in the
-user's cache with their logs. The figures are fastseq.functional's.
+user's cache with their logs. The figures are fastseq.functional's or, with --side fast, those of the Keras layers.
 
     python bench/compare.py HEAD~1 .
-    python bench/compare.py v0.1.0 HEAD --cell lstm --shape reuters 32,50,64,128 --threads 1
+    python bench/compare.py v0.1.0 HEAD --cell lstm --shape reuters 32,50,64,128 --layer --threads 1
+    python bench/compare.py HEAD~1 . --side fast
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import tempfile
 from pathlib import Path
 
 from fastseq.bench.environment import add_options
+from fastseq.bench.layers import CASES, layer_problem
 from fastseq.bench.machine import cpu_name
-from fastseq.bench.problems import RecurrentProblem, make_problem, verify
+from fastseq.bench.problems import Problem, make_problem, verify
 from fastseq.bench.processes import Worker
 from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, shapes_of
 from fastseq.bench.sides import UnavailableError
@@ -37,8 +39,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base", metavar="BASE")
     parser.add_argument("head", metavar="HEAD")
-    parser.add_argument("--cell", nargs="+", choices=GATES, default=list(GATES))
+    parser.add_argument("--cell", nargs="*", choices=GATES, default=list(GATES), metavar="CELL", help=f"{[*GATES]}")
     parser.add_argument("--shape", nargs="+", default=[], metavar="SHAPE", help=f"{SHAPE_HELP}; default: by cell")
+    parser.add_argument("--layer", nargs="*", choices=CASES, default=list(CASES), metavar="LAYER", help=f"{[*CASES]}")
+    parser.add_argument("--side", choices=("functional", "fast"), default="functional")
     parser.add_argument("--pass", dest="passes", nargs="+", choices=PASSES, default=list(PASSES))
     add_options(parser, rounds=10)
     options = parser.parse_args()
@@ -62,16 +66,22 @@ def main() -> None:
                 threads = installation.threads
             rows: list[tuple[str, ...]] = []
             absent: list[str] = []
-            for cell in options.cell:
-                for name, shape in shapes[cell].items():
-                    problem = make_problem(cell, shape)
-                    for pass_ in options.passes:
-                        try:
-                            figures = compare(base, head, problem, pass_, threads, options.rounds)
-                        except UnavailableError as reason:
-                            absent.append(f"{cell} {name}, {PASSES[pass_]}: left out, {reason}")
-                        else:
-                            rows.append((f"{cell} {name}", PASSES[pass_], *figures))
+            subjects = [
+                (f"{cell} {name}", make_problem(cell, shape), options.passes)
+                for cell in options.cell
+                for name, shape in shapes[cell].items()
+            ]
+            for name in options.layer:
+                passes = [pass_ for pass_ in options.passes if not CASES[name].lacks(pass_)]
+                subjects.append((name, layer_problem(CASES[name]), passes))
+            for title, problem, passes in subjects:
+                for pass_ in passes:
+                    try:
+                        figures = compare(base, head, options.side, problem, pass_, threads, options.rounds)
+                    except UnavailableError as reason:
+                        absent.append(f"{title}, {PASSES[pass_]}: left out, {reason}")
+                    else:
+                        rows.append((title, PASSES[pass_], *figures))
     print(table(("layer", "pass", "base ms", "IQR", "head ms", "IQR", "base / head"), rows))
     print(*absent, sep="\n")
 
@@ -141,14 +151,14 @@ def extract(revision: str, folder: Path) -> None:
 
 
 def compare(
-    base: Worker, head: Worker, problem: RecurrentProblem, pass_: str, threads: int, rounds: int
+    base: Worker, head: Worker, side: str, problem: Problem, pass_: str, threads: int, rounds: int
 ) -> tuple[str, ...]:
     """The columns of one problem and pass."""
     sides = {
-        "base": base.make_side("functional", problem, pass_, threads=threads),
-        "head": head.make_side("functional", problem, pass_, threads=threads),
+        "base": base.make_side(side, problem, pass_, threads=threads),
+        "head": head.make_side(side, problem, pass_, threads=threads),
     }
-    verify(sides["head"].results(), sides["base"].results(), f"head, {problem.cell} {problem.shape}")
+    verify(sides["head"].results(), sides["base"].results(), f"head, {problem}")
     samples = interleave({name: side.turn for name, side in sides.items()}, rounds)
     columns = [milliseconds(figure) for times in samples.values() for figure in (times.median, times.iqr)]
     return (*columns, f"{samples['base'].median / samples['head'].median:.3f}")
