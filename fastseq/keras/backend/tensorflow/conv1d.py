@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
+from fastseq.keras.backend.tensorflow import formulas
 from fastseq.keras.backend.tensorflow.library import (
+    attributes,
     backward,
     native_dtype,
-    no_second_gradient,
     ops,
     or_absent,
+    or_none,
+    or_zeros,
     pooled_shape,
 )
 
@@ -90,10 +94,10 @@ def _convolve(inputs: Iterable[Any], convolved_shape: Any, **options: Any) -> An
     """The operation's outputs; `convolved_shape` is (batch, timesteps, filters) before they are pooled."""
     outputs, _ = ops.fastseq_conv1d_forward(*inputs, **options)
     pooling = [options[name] for name in _POOLING]
-    # Shape inference does not see attributes, so it cannot know how many steps there are.
-    return tf.ensure_shape(
-        outputs, pooled_shape(convolved_shape, *pooling) if options["pool_size"] else convolved_shape
-    )
+    # Shape inference does not see attributes, so it cannot know how many steps there are. (No EnsureShape: TensorFlow's
+    # forward mode cannot trace that.)
+    outputs.set_shape(pooled_shape(convolved_shape, *pooling) if options["pool_size"] else convolved_shape)
+    return outputs
 
 
 @tf.RegisterGradient("FastseqConv1dForward")  # type: ignore[untyped-decorator]
@@ -108,7 +112,18 @@ def _gradient(op: Any, doutputs: Any, _: Any) -> list[Any]:
     return [dx, *dweights]
 
 
-no_second_gradient("FastseqConv1dBackward")
+@tf.RegisterGradient("FastseqConv1dBackward")  # type: ignore[untyped-decorator]
+def _second_gradient(op: Any, *gradients: Any) -> list[Any]:
+    inputs, doutputs, rest = op.inputs[:3], op.inputs[5], op.inputs[6:]
+    options = attributes(op, *_CONVOLUTION, *_POOLING)
+    *by_inputs, by_doutputs = formulas.gradients_of_gradients(
+        functools.partial(formulas.conv1d, **options),
+        [or_none(tensor) for tensor in inputs],
+        [doutputs],
+        [or_zeros(gradient, tensor) for gradient, tensor in zip(gradients[-3:], inputs, strict=True)],
+    )
+    return [*by_inputs, None, None, by_doutputs, *(None for _ in rest)]
+
 
 _ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
 
@@ -139,9 +154,9 @@ def traced_convolution(x: Any) -> TracedConvolution | None:
     """
     if not tf.is_symbolic_tensor(x) or x.graph is not tf.compat.v1.get_default_graph():
         return None
-    op, activation = _what_computes(x), None
+    op, activation = x.op, None
     if op.type in _ACTIVATIONS:
-        op, activation = _what_computes(op.inputs[0]), _ACTIVATIONS[op.type]
+        op, activation = op.inputs[0].op, _ACTIVATIONS[op.type]
     if op.type != "FastseqConv1dForward":
         return None
     options = {name: op.get_attr(name) for name in _CONVOLUTION}
@@ -169,9 +184,3 @@ def max_pool_of_convolution(
     """
     pooling = {"pool_size": pool_size, "pool_strides": strides, "pool_padding": padding}
     return _convolve(convolution.inputs, convolution.shape, save_argmax=training, **pooling, **convolution.options)
-
-
-def _what_computes(x: Any) -> Any:
-    while x.op.type == "EnsureShape":
-        x = x.op.inputs[0]
-    return x.op

@@ -79,12 +79,22 @@ def _live_gradient(op: Any, *gradients: Any) -> list[Any]:
     return [None, None, *gradients]
 
 
-def no_second_gradient(op_name: str) -> None:
-    """Registers, for an operation that computes a gradient, the error that it has none itself."""
+def or_none(tensor: Any) -> Any | None:
+    """The other way: None in the place of what stands for an optional tensor that is not there."""
+    return None if tensor.shape.rank and all(size == 0 for size in tensor.shape) else tensor
 
-    @tf.RegisterGradient(op_name)  # type: ignore[untyped-decorator]
-    def second_gradient(op: Any, *_: Any) -> None:
-        raise NotImplementedError(
-            f"{op_name}: fastseq has no second-order gradients; use use_native=False in the layers that need them, as "
-            "nested gradients, Hessians and forward-mode differentiation do"
-        )
+
+def or_zeros(gradient: Any | None, like: Any) -> Any | None:
+    """What came in at a gradient that a backward operation gives, or zeros where that one has been left out.
+
+    A tape makes up zeros like what the operation has given, which is nothing then.
+    """
+    if gradient is None:
+        return None
+    return tf.cond(tf.size(gradient) > 0, lambda: gradient, lambda: tf.zeros_like(like))
+
+
+def attributes(op: Any, *names: str) -> dict[str, Any]:
+    """Attributes of an operation, with its words as Python has them."""
+    values = {name: op.get_attr(name) for name in names}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}

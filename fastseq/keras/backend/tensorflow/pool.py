@@ -7,8 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from fastseq.keras.backend.tensorflow import formulas
 from fastseq.keras.backend.tensorflow.conv1d import max_pool_of_convolution, traced_convolution
-from fastseq.keras.backend.tensorflow.library import native_dtype, no_second_gradient, ops, pooled_shape
+from fastseq.keras.backend.tensorflow.library import attributes, native_dtype, ops, pooled_shape
 
 _ATTRIBUTES = ("pool_size", "strides", "padding")
 
@@ -70,10 +71,6 @@ def average_pool(
     return _pool(ops.fastseq_average_pool_forward, x, data_format, window)
 
 
-def _attributes(op: Any) -> dict[str, Any]:
-    return {name: op.get_attr(name) for name in _ATTRIBUTES}
-
-
 def _timesteps(x: Any) -> Any:
     return tf.shape(x, out_type=tf.int64)[1]
 
@@ -87,20 +84,23 @@ def _like(dx: Any, x: Any) -> Any:
 def _max_pool_gradient(op: Any, doutputs: Any, _: Any) -> Any:
     x, argmax = op.inputs[0], op.outputs[1]
     if not op.get_attr("save_argmax"):
-        argmax = ops.fastseq_max_pool_forward(x, save_argmax=True, **_attributes(op))[1]
-    return _like(ops.fastseq_max_pool_backward(doutputs, _timesteps(x), argmax, **_attributes(op)), x)
+        argmax = ops.fastseq_max_pool_forward(x, save_argmax=True, **attributes(op, *_ATTRIBUTES))[1]
+    return _like(ops.fastseq_max_pool_backward(doutputs, _timesteps(x), argmax, **attributes(op, *_ATTRIBUTES)), x)
 
 
 @tf.RegisterGradient("FastseqAveragePoolForward")  # type: ignore[untyped-decorator]
 def _average_pool_gradient(op: Any, doutputs: Any) -> Any:
     x = op.inputs[0]
-    return _like(ops.fastseq_average_pool_backward(doutputs, _timesteps(x), **_attributes(op)), x)
+    return _like(ops.fastseq_average_pool_backward(doutputs, _timesteps(x), **attributes(op, *_ATTRIBUTES)), x)
 
 
 @tf.RegisterGradient("FastseqAveragePoolBackward")  # type: ignore[untyped-decorator]
 def _average_pool_second_gradient(op: Any, ddx: Any) -> list[Any]:
     # The gradient is linear in doutputs, and forward is its transpose.
-    return [_like(ops.fastseq_average_pool_forward(ddx, **_attributes(op)), op.inputs[0]), None]
+    return [_like(ops.fastseq_average_pool_forward(ddx, **attributes(op, *_ATTRIBUTES)), op.inputs[0]), None]
 
 
-no_second_gradient("FastseqMaxPoolBackward")
+@tf.RegisterGradient("FastseqMaxPoolBackward")  # type: ignore[untyped-decorator]
+def _max_pool_second_gradient(op: Any, ddx: Any) -> list[Any]:
+    _, timesteps, argmax = op.inputs
+    return [formulas.of_maxima(ddx, argmax, timesteps=timesteps, **attributes(op, *_ATTRIBUTES)), None, None]

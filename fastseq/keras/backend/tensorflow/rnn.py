@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import tensorflow as tf
 
-from fastseq.keras.backend.tensorflow.library import backward, native_dtype, no_second_gradient, ops, or_absent
+from fastseq.keras.backend.tensorflow import formulas
+from fastseq.keras.backend.tensorflow.library import (
+    attributes,
+    backward,
+    native_dtype,
+    ops,
+    or_absent,
+    or_none,
+    or_zeros,
+)
 
 # Cell -> forward and backward operation.
 _FORWARD = {
@@ -95,28 +105,44 @@ def rnn(
     )
     if return_sequences:
         # Shape inference does not see attributes, so it cannot know that there are timesteps here.
-        outputs = tf.ensure_shape(outputs, (None, x.shape[1], None))
+        outputs.set_shape((None, x.shape[1], None))
     else:
         outputs = tf.expand_dims(last_output, 1)
     last_output, outputs, *states = (tf.cast(t, x.dtype) for t in (last_output, outputs, *states))
     return last_output, outputs, states
 
 
-def _register_gradients(cell: str, op_name: str, attributes: tuple[str, ...]) -> None:
+def _register_gradients(cell: str, op_name: str, names: tuple[str, ...]) -> None:
+    states = 2 if cell == "lstm" else 1
+
     @tf.RegisterGradient(f"{op_name}Forward")  # type: ignore[untyped-decorator]
     def gradient(op: Any, *doutputs: Any) -> list[Any]:
-        options = {name: op.get_attr(name) for name in attributes}
+        options = {name: op.get_attr(name) for name in names}
         if op.get_attr("save_workspace"):
             workspace = op.outputs[-1]
         else:
             workspace = _FORWARD[cell](*op.inputs, save_workspace=True, **options)[-1]
-        states, dx, dweights = backward(
-            _BACKWARD[cell], op, workspace, *doutputs[:-1], states=len(doutputs) - 3, weights=(1, 2, 3), **options
+        dstates, dx, dweights = backward(
+            _BACKWARD[cell], op, workspace, *doutputs[:-1], states=states, weights=(1, 2, 3), **options
         )
         # None for the masks.
-        return [dx, *dweights, *states, None, None, None]
+        return [dx, *dweights, *dstates, None, None, None]
 
-    no_second_gradient(f"{op_name}Backward")
+    @tf.RegisterGradient(f"{op_name}Backward")  # type: ignore[untyped-decorator]
+    def second_gradient(op: Any, *gradients: Any) -> list[Any]:
+        # x, the weights, states and masks; workspace; the outputs' gradients; tokens.
+        inputs, rest = op.inputs[: states + 7], op.inputs[states + 8 :]
+        doutputs, tokens = rest[: states + 2], rest[states + 2 :]
+        weights_first = (*gradients[-4:], *gradients[:states])
+        cotangents = [or_zeros(gradient, tensor) for gradient, tensor in zip(weights_first, inputs, strict=False)]
+        found = formulas.gradients_of_gradients(
+            functools.partial(formulas.rnn, cell=cell, **attributes(op, *names)),
+            [or_none(tensor) for tensor in inputs],
+            doutputs,
+            [*cotangents, None, None, None],
+        )
+        by_inputs, by_doutputs = found[: len(inputs)], found[len(inputs) :]
+        return [*by_inputs, None, *by_doutputs, *(None for _ in tokens)]
 
 
 _ATTRIBUTES = ("activation", "go_backwards", "zero_output_for_mask", "return_sequences")

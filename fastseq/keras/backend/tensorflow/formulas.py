@@ -1,0 +1,211 @@
+"""The operations once more, by TensorFlow's own: what gradients of gradients are taken through.
+
+The gradient of one of our backward operations is that of the gradient of such a formula. It runs at the speed of stock
+Keras, and only where somebody asks for it. A formula takes a forward operation's inputs; one that is not there is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "tanh": tf.tanh,
+    "sigmoid": tf.sigmoid,
+    "hard_sigmoid": keras.activations.hard_sigmoid,
+    "relu": tf.nn.relu,
+    "linear": tf.identity,
+}
+
+
+def gradients_of_gradients(
+    formula: Callable[..., Sequence[Any]], inputs: Sequence[Any], doutputs: Sequence[Any], cotangents: Sequence[Any]
+) -> list[Any]:
+    """Gradients by inputs and doutputs of the gradients by all inputs.
+
+    Args:
+        formula: Gives a tensor for each of `doutputs`.
+        inputs: Of the formula; None for those that are not there.
+        doutputs: The gradients that come in at the outputs.
+        cotangents: What comes in at the gradients by the inputs: one for each input, or None.
+
+    Returns:
+        One gradient for each of `inputs`, then of `doutputs`; None where there is none.
+    """
+    present = [index for index, tensor in enumerate(inputs) if tensor is not None]
+    sources = [inputs[index] for index in present]
+    with tf.GradientTape() as second:
+        second.watch([*sources, *doutputs])
+        with tf.GradientTape() as first:
+            first.watch(sources)
+            outputs = formula(*inputs)
+        gradients = first.gradient(outputs, sources, output_gradients=list(doutputs))
+    pairs = [
+        (gradient, cotangents[index])
+        for gradient, index in zip(gradients, present, strict=True)
+        if gradient is not None and cotangents[index] is not None
+    ]
+    if not pairs:
+        return [None] * (len(inputs) + len(doutputs))
+    targets, weights = zip(*pairs, strict=True)
+    found = second.gradient(list(targets), [*sources, *doutputs], output_gradients=list(weights))
+    by_inputs: list[Any] = [None] * len(inputs)
+    for index, gradient in zip(present, found, strict=False):
+        by_inputs[index] = gradient
+    return [*by_inputs, *found[len(sources) :]]
+
+
+def conv1d(
+    x: Any,
+    kernel: Any,
+    bias: Any | None,
+    *,
+    activation: str,
+    strides: int,
+    padding: str,
+    dilation_rate: int,
+    groups: int,
+    pool_size: int = 0,
+    pool_strides: int = 1,
+    pool_padding: str = "valid",
+) -> list[Any]:
+    """See `fastseq.functional.conv1d_forward` or, with a `pool_size`, `conv1d_max_pool_forward`."""
+    if padding == "causal":
+        x = tf.pad(x, [[0, 0], [dilation_rate * (kernel.shape[0] - 1), 0], [0, 0]])
+        padding = "valid"
+    # TensorFlow has no gradients of grouped convolutions on a CPU.
+    pairs = zip(tf.split(x, groups, axis=2), tf.split(kernel, groups, axis=2), strict=True)
+    convolved = [
+        tf.nn.convolution(one, weights, strides=strides, padding=padding.upper(), dilations=dilation_rate)
+        for one, weights in pairs
+    ]
+    z = tf.concat(convolved, axis=2)
+    outputs = _ACTIVATIONS[activation](z if bias is None else z + bias)
+    return [tf.nn.max_pool1d(outputs, pool_size, pool_strides, pool_padding.upper()) if pool_size else outputs]
+
+
+def of_maxima(values: Any, argmax: Any, *, timesteps: Any, pool_size: int, strides: int, padding: str) -> Any:
+    """What values have at the positions of the maxima: (batch, pooled timesteps, channels).
+
+    Args:
+        values: (batch, timesteps, channels).
+        argmax: As the forward operation gives it: positions within windows, in bytes.
+        timesteps: A scalar, int64.
+        pool_size: Of the windows, as those that follow.
+        strides: See there.
+        padding: See there.
+    """
+    shape = tf.shape(argmax)
+    channels = tf.shape(values)[2]
+    width = 1 if pool_size <= 2**8 else 2 if pool_size <= 2**16 else 4
+    if width > 1:
+        parts = tf.reshape(argmax, [shape[0], shape[1], channels, width])
+        argmax = tf.bitcast(parts, tf.uint16 if width == 2 else tf.int32)
+    pooled = tf.cast(shape[1], tf.int64)
+    before = (
+        tf.maximum((pooled - 1) * strides + pool_size - timesteps, 0) // 2
+        if padding == "same"
+        else tf.zeros_like(pooled)
+    )
+    steps = (tf.range(pooled) * strides - before)[:, tf.newaxis] + tf.cast(argmax, tf.int64)
+    by_channel = tf.gather(tf.transpose(values, (0, 2, 1)), tf.transpose(steps, (0, 2, 1)), batch_dims=2)
+    return tf.transpose(by_channel, (0, 2, 1))
+
+
+def rnn(
+    x: Any,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any | None,
+    *more: Any | None,
+    cell: str,
+    activation: str,
+    recurrent_activation: str = "sigmoid",
+    reset_after: bool = True,
+    go_backwards: bool,
+    zero_output_for_mask: bool,
+    return_sequences: bool,
+) -> list[Any]:
+    """See `fastseq.functional`.
+
+    Args:
+        x: (batch, timesteps, inputs).
+        kernel: (inputs, gates * units).
+        recurrent_kernel: (units, gates * units).
+        bias: As there.
+        *more: The initial states, mask, dropout_mask and recurrent_dropout_mask.
+        cell: "lstm", "gru" or "simple_rnn".
+        activation: See there; so for all that follow.
+        recurrent_activation: See there.
+        reset_after: See there.
+        go_backwards: See there.
+        zero_output_for_mask: See there.
+        return_sequences: Whether the first result has timesteps, or none.
+
+    Returns:
+        The outputs, the last of them, and the states.
+    """
+    *initial, mask, dropout_mask, recurrent_dropout_mask = more
+    gates = {"lstm": 4, "gru": 3, "simple_rnn": 1}[cell]
+    batch, timesteps, units = tf.shape(x)[0], tf.shape(x)[1], tf.shape(recurrent_kernel)[0]
+    zeros = tf.zeros([batch, units], x.dtype)
+    states = [zeros if state is None else state for state in initial]
+    if mask is not None:
+        x = tf.where(mask[:, :, tf.newaxis], x, tf.zeros_like(x))  # masked steps may hold anything
+    if go_backwards:
+        x = tf.reverse(x, [1])
+        mask = None if mask is None else tf.reverse(mask, [1])
+    input_bias, recurrent_bias = (bias, None) if bias is None or bias.shape.rank == 1 else tf.unstack(bias)
+
+    def products(v: Any, weights: Any, factors: Any | None) -> list[Any]:
+        """Of every gate, of v times its factors."""
+        by_gate = tf.split(weights, gates, axis=1)
+        if factors is None:
+            return [v @ one for one in by_gate]
+        factors = factors if v.shape.rank == 2 else factors[:, :, tf.newaxis, :]
+        of_all = factors.shape[0] == 1
+        return [(v * factors[0 if of_all else gate]) @ one for gate, one in enumerate(by_gate)]
+
+    def recurrent(h: Any, bias: Any | None = None) -> list[Any]:
+        found = products(h, recurrent_kernel, recurrent_dropout_mask)
+        return found if bias is None else [z + b for z, b in zip(found, tf.split(bias, gates), strict=True)]
+
+    f, s = _ACTIVATIONS[activation], _ACTIVATIONS[recurrent_activation]
+
+    def lstm(z: list[Any], h: Any, c: Any) -> list[Any]:
+        i, forget, candidate, o = (one + other for one, other in zip(z, recurrent(h), strict=True))
+        c = s(forget) * c + s(i) * f(candidate)
+        return [s(o) * f(c), c]
+
+    def gru(z: list[Any], h: Any) -> list[Any]:
+        of_h = recurrent(h, recurrent_bias)
+        update, reset = s(z[0] + of_h[0]), s(z[1] + of_h[1])
+        kept = reset * of_h[2] if reset_after else recurrent(reset * h)[2]
+        return [update * h + (1 - update) * f(z[2] + kept)]
+
+    def simple_rnn(z: list[Any], h: Any) -> list[Any]:
+        return [f(z[0] + recurrent(h)[0])]
+
+    take = {"lstm": lstm, "gru": gru, "simple_rnn": simple_rnn}[cell]
+    inputs = products(x, kernel, dropout_mask)
+    if input_bias is not None:
+        inputs = [z + b for z, b in zip(inputs, tf.split(input_bias, gates), strict=True)]
+
+    def step(t: Any, sequence: Any, output: Any, *before: Any) -> Any:
+        after = take([z[:, t] for z in inputs], *before)
+        new = after[0]
+        if mask is not None:
+            on = mask[:, t, tf.newaxis]
+            after = [tf.where(on, one, other) for one, other in zip(after, before, strict=True)]
+            new = tf.where(on, new, tf.zeros_like(new) if zero_output_for_mask else output)
+        return (t + 1, sequence.write(t, new), new, *after)
+
+    sequence = tf.TensorArray(x.dtype, timesteps, element_shape=zeros.shape)
+    _, sequence, last, *states = tf.while_loop(
+        lambda t, *_: t < timesteps, step, (tf.constant(0), sequence, zeros, *states)
+    )
+    outputs = tf.transpose(sequence.stack(), (1, 0, 2)) if return_sequences else zeros[:, tf.newaxis][:, :0]
+    return [outputs, last, *states]
