@@ -429,7 +429,7 @@ def test_keras_file(tmp_path: Path) -> None:
 
 
 def test_export_in_a_fresh_process(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input((9,), dtype="int32"), _fast()])
+    model = keras.Sequential([keras.Input((9,), dtype="int32"), _fast(use_native="auto")])
     model.export(str(tmp_path / "exported"))
     code = f"""
 import numpy as np, tensorflow as tf
