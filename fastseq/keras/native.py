@@ -73,7 +73,7 @@ class NativeChoice:
     def _set_use_native(self, use_native: bool | str) -> None:
         if not isinstance(use_native, bool) and use_native != "auto":
             raise ValueError(f"use_native must be 'auto', True or False, got {use_native!r}")
-        self.use_native = use_native
+        vars(self)["use_native"] = use_native  # TensorFlow drops an assignment of what the class has anyway
         if use_native is True and (reason := self.reason_against()):
             raise ValueError(f"use_native=True, but the kernels cannot run this {self._kind}: {reason}")
 
