@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,23 @@ _MODELS = (
     "imdb-rnn-embedding",
     "price-forecast",
 )
+
+# The classes of `fastseq.keras.twins`, by name for the same reason.
+_TWINS = (
+    "Adam",
+    "AveragePooling1D",
+    "Conv1D",
+    "Dropout",
+    "Embedding",
+    "GRU",
+    "LSTM",
+    "MaxPooling1D",
+    "RNN",
+    "SimpleRNN",
+    "SpatialDropout1D",
+)
+
+_SELECTING = ("--only", "--except")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,8 +90,18 @@ def _parser() -> argparse.ArgumentParser:
         "must be those that it began with",
     )
     add_bench_options(commands.add_parser("bench", help="measure fastseq beside its peers and write a report"))
-    run = commands.add_parser("run", help="run a Python script with fast layers in the place of Keras's own")
-    run.add_argument("script", metavar="SCRIPT.py", help="`fastseq SCRIPT.py` is short for `fastseq run SCRIPT.py`")
+    run = commands.add_parser(
+        "run", allow_abbrev=False, help="run a Python script with fast layers in the place of Keras's own"
+    )
+    run.add_argument(
+        "--only", metavar="NAME,...", help=f"make these classes fast and no others, of: {', '.join(_TWINS)}"
+    )
+    run.add_argument("--except", metavar="NAME,...", help="leave these classes stock")
+    run.add_argument(
+        "script",
+        metavar="SCRIPT.py",
+        help="`fastseq SCRIPT.py` is short for `fastseq run SCRIPT.py`, with options before SCRIPT.py or without",
+    )
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
     commands.add_parser("info", help="versions, instruction sets, threads, data found")
     return parser
@@ -88,15 +115,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         input, with one line on stderr; 130 after Ctrl-C. A script ends as it does without fastseq.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments and arguments[0].endswith(".py"):
+    if arguments and (arguments[0].endswith(".py") or arguments[0].partition("=")[0] in _SELECTING):
         arguments = ["run", *arguments]
     # Before all else is imported, and as they stand: what follows the script is its own.
-    if arguments[:1] == ["run"] and len(arguments) > 1 and not arguments[1].startswith("-"):
-        return _run(arguments[1], arguments[2:])
+    names, rest = _split_names(arguments[1:]) if arguments[:1] == ["run"] else ({}, [])
+    if rest and not rest[0].startswith("-"):
+        return _run(rest[0], rest[1:], names)
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command == "run":
-        return _run(options.script, options.arguments)
+        return _run(options.script, options.arguments, names)
     # TensorFlow's notes on the machine are not the user's business. (2.21 writes some all the same.)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -112,19 +140,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(script: str, arguments: Sequence[str]) -> int:
+def _split_names(arguments: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The names given by `--only` and `--except` before a script, and what is left: the script and its arguments."""
+    names: dict[str, list[str]] = {}
+    rest = list(arguments)
+    while rest and (option := rest[0].partition("="))[0] in _SELECTING and (option[1] or len(rest) > 1):
+        del rest[0]
+        value = option[2] if option[1] else rest.pop(0)
+        names.setdefault(option[0], []).extend(name.strip() for name in value.split(","))
+    return names, rest
+
+
+def _run(script: str, arguments: Sequence[str], names: Mapping[str, Sequence[str]]) -> int:
     from fastseq.script import run_script
 
+    error = _wrong_names(names)
     try:
         with open(script, "rb"):
             pass
-    except OSError as error:
-        print(
-            f"fastseq run: error: argument SCRIPT.py: cannot read {script}: {error.strerror or error}", file=sys.stderr
-        )
+    except OSError as reason:
+        error = error or f"argument SCRIPT.py: cannot read {script}: {reason.strerror or reason}"
+    if error:
+        print(f"fastseq run: error: {error}", file=sys.stderr)
         return 2
-    run_script(script, arguments)
+    run_script(script, arguments, only=names.get("--only"), exclude=names.get("--except", ()))
     return 0
+
+
+def _wrong_names(names: Mapping[str, Sequence[str]]) -> str | None:
+    """What is wrong with the names of `--only` and `--except`, or None."""
+    for option, given in names.items():
+        for name in given:
+            if name not in _TWINS:
+                return f"argument {option}: must be among {', '.join(_TWINS)}, got {name!r}"
+    both = sorted(set(names.get("--only", ())) & set(names.get("--except", ())))
+    return f"--only and --except must not both have {', '.join(both)}" if both else None
 
 
 def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

@@ -7,7 +7,7 @@ import importlib
 import importlib.machinery
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from types import CodeType, ModuleType, TracebackType
 
@@ -20,10 +20,13 @@ class _PatchWhenImported(MetaPathFinder):
     Not before the script runs: the script may set what Keras and TensorFlow read from the environment first.
     """
 
+    def __init__(self, patch: Callable[[], None]) -> None:
+        self._patch = patch
+
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        after = {"keras": _import_twins, "fastseq.keras": _patch}.get(name)
+        after = {"keras": _import_twins, "fastseq.keras": self._patch}.get(name)
         if after is None:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
@@ -45,13 +48,9 @@ def _import_twins() -> None:
         importlib.import_module("fastseq.keras")
 
 
-def _patch() -> None:
-    from fastseq.keras.patch import patch
-
-    patch()
-
-
-def run_script(script: str, arguments: Sequence[str]) -> None:
+def run_script(
+    script: str, arguments: Sequence[str], *, only: Sequence[str] | None = None, exclude: Sequence[str] = ()
+) -> None:
     """Runs a script as `__main__`, with Keras patched when the script, or what it imports, imports Keras.
 
     The script sees what it would see without fastseq: `sys.argv`, `sys.path`, its environment, its `__main__`. So do
@@ -61,10 +60,18 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
     Args:
         script: Path of the script.
         arguments: What follows in `sys.argv`.
+        only: As in `fastseq.keras.patch`.
+        exclude: See there.
 
     Raises:
         OSError: The script cannot be read.
     """
+
+    def patch() -> None:
+        from fastseq.keras.patch import patch
+
+        patch(only=only, exclude=exclude)
+
     with open(script, "rb") as file:
         source = file.read()
 
@@ -77,9 +84,9 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
     if not getattr(sys.flags, "safe_path", False):  # else Python has put no folder of ours there
         sys.path[0] = os.path.dirname(os.path.realpath(script))
     if "fastseq.keras" in sys.modules:
-        _patch()
+        patch()
     else:
-        sys.meta_path.insert(0, _PatchWhenImported())
+        sys.meta_path.insert(0, _PatchWhenImported(patch))
         if "keras" in sys.modules:
             _import_twins()
     _hide_frames_of(run_script.__code__)

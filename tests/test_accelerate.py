@@ -496,6 +496,47 @@ def test_nothing_to_report() -> None:
     assert str(report) == "0 replaced, 0 left; fastseq has nothing for Dense"
 
 
+@pytest.mark.parametrize(
+    ("selection", "left"),
+    [
+        ({"only": ["Conv1D", keras.optimizers.Adam]}, ["embedding", "dropout", "pool"]),
+        ({"exclude": [layers.Conv1D, "Adam"]}, ["convolution", "optimizer"]),
+        ({"only": ["LSTM"], "exclude": ["Adam"]}, ["embedding", "dropout", "convolution", "pool", "optimizer"]),
+    ],
+)
+def test_selection(selection: dict[str, Any], left: list[str]) -> None:
+    model = _seeded(_words)
+    expected = _seeded(_words).predict_on_batch(IDS)
+    _, report = accelerate(model, **selection, return_report=True, verbose=False)
+    assert [(row.path, row.note) for row in report.left] == [(path, "excluded") for path in left]
+    assert len(report.replaced) == 5 - len(left)
+    assert_close(model.predict_on_batch(IDS), expected, PREDICTIONS)
+    accelerate(model, verbose=False)
+    _, report = accelerate(model, **selection, return_report=True, verbose=False)
+    assert {row.note for row in report.left} == {"is fast already"}
+
+
+def test_wrong_selection() -> None:
+    model = _words()
+    with pytest.raises(ValueError, match=r"only must be among Adam, .*, got 'Dense'"):
+        accelerate(model, only=["Conv1D", "Dense"])
+    with pytest.raises(TypeError, match="exclude must be a list of classes or names"):
+        accelerate(model, exclude="Adam")
+    with pytest.raises(ValueError, match="only and exclude must not both have Conv1D"):
+        accelerate(model, only=["Conv1D"], exclude=[layers.Conv1D])
+    assert type(model.get_layer("convolution")) is layers.Conv1D
+
+
+def test_the_fall_back_says_how_to_accelerate_without() -> None:
+    model = accelerate(keras.Sequential([keras.Input((6, 2)), layers.MaxPooling1D(2)]), verbose=False)
+    (layer,) = model.layers
+    with pytest.warns(fast.NativeFallbackWarning, match="must have a floating dtype") as told:
+        layer.call(tf.ones((1, 6, 2), "int32"))
+    assert str(told[0].message).endswith(
+        "If that is intended, leave such layers out: fastseq.keras.accelerate(model, exclude=['MaxPooling1D'])."
+    )
+
+
 def test_paths() -> None:
     model, _ = CASES["nested"]()
     _, report = accelerate(model, return_report=True, verbose=False)

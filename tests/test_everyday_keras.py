@@ -18,7 +18,7 @@ from everyday_model import IDS, LABELS, adam, compiled, everyday_layers, everyda
 from processes import run_python
 from tolerances import HALF, STOCK, assert_close
 
-from fastseq.keras import FastAdam, FastEmbedding, FastLSTM, NativeFallbackWarning
+from fastseq.keras import FastAdam, FastEmbedding, FastLSTM, NativeFallbackWarning, export_native
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -344,7 +344,8 @@ print(tuple(model.serve(tf.ones((2, 3), tf.int32)).shape))
 
 def test_export_and_files_in_another_process(tmp_path: Path) -> None:
     model = everyday_model(True)
-    model.export(str(tmp_path / "exported"))
+    with export_native():
+        model.export(str(tmp_path / "exported"))
     for name in ("model.h5", "model.keras"):
         model.save(tmp_path / name)
     expected = model(IDS)
@@ -365,7 +366,8 @@ def test_export_and_files_in_another_process(tmp_path: Path) -> None:
 
 
 def test_conversion_to_tensorflow_lite_names_the_operations(tmp_path: Path) -> None:
-    keras.Sequential([keras.Input((4, 3)), FastLSTM(2)]).export(str(tmp_path))
+    with export_native():
+        keras.Sequential([keras.Input((4, 3)), FastLSTM(2)]).export(str(tmp_path))
     converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path))
     with pytest.raises(Exception, match="Custom ops: FastseqLstmForward"):
         converter.convert()

@@ -14,7 +14,7 @@ from conv1d_cases import ACTIVATIONS, OPTIONS, fits, make_case, reference_forwar
 from layer_cases import assert_same, every_wrap, run
 from tolerances import HALF, STOCK, assert_close
 
-from fastseq.keras import FastConv1D, NativeFallbackWarning
+from fastseq.keras import FastConv1D, NativeFallbackWarning, export_native
 
 BATCH, TIMESTEPS, CHANNELS, FILTERS, WIDTH = 4, 11, 6, 8, 3
 
@@ -322,7 +322,8 @@ def test_keras_file(mode: dict[str, Any], tmp_path: Path) -> None:
 
 def test_export(tmp_path: Path) -> None:
     model = _model(FastConv1D, padding="causal", activation="relu")
-    model.export(str(tmp_path / "exported"))
+    with export_native():
+        model.export(str(tmp_path / "exported"))
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     np.testing.assert_array_equal(loaded.serve(tf.constant(_x())), model(_x()))
 

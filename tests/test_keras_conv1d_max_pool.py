@@ -14,7 +14,7 @@ from conv1d_cases import ACTIVATIONS
 from layer_cases import assert_same, every_wrap, run
 from tolerances import HALF, STOCK, assert_close
 
-from fastseq.keras import FastConv1D, FastConv1DMaxPooling1D, FastMaxPooling1D, NativeFallbackWarning
+from fastseq.keras import FastConv1D, FastConv1DMaxPooling1D, FastMaxPooling1D, NativeFallbackWarning, export_native
 
 BATCH, TIMESTEPS, CHANNELS, FILTERS, WIDTH = 4, 23, 6, 8, 3
 
@@ -333,7 +333,8 @@ def test_keras_file(mode: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_export(activation: str, tmp_path: Path) -> None:
     model = _model(FastConv1DMaxPooling1D(FILTERS, WIDTH, 4, activation=activation))
-    model.export(str(tmp_path / "exported"))
+    with export_native():
+        model.export(str(tmp_path / "exported"))
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     assert_close(loaded.serve(tf.constant(_x())), model(_x()), STOCK["float32"])
 

@@ -367,7 +367,6 @@ def test_exported_model_in_a_fresh_process(kind: str, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", _x())
     code = f"""
 import numpy as np, tensorflow as tf
-import fastseq.keras
 folder = {str(tmp_path)!r}
 model = tf.saved_model.load(folder + "/model")
 x = tf.constant(np.load(folder + "/x.npy"))

@@ -16,7 +16,7 @@ from processes import run_python
 from tolerances import STOCK, assert_close
 
 from fastseq import reference
-from fastseq.keras import FastEmbedding, NativeFallbackWarning
+from fastseq.keras import FastEmbedding, NativeFallbackWarning, export_native
 from fastseq.keras.backend import tensorflow as backend
 from fastseq.keras.backend.tensorflow.library import ops
 
@@ -429,11 +429,10 @@ def test_keras_file(tmp_path: Path) -> None:
 
 
 def test_export_in_a_fresh_process(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input((9,), dtype="int32"), _fast()])
+    model = keras.Sequential([keras.Input((9,), dtype="int32"), _fast(use_native="auto")])
     model.export(str(tmp_path / "exported"))
     code = f"""
 import numpy as np, tensorflow as tf
-import fastseq.keras
 ids = np.array({_ids().tolist()}, np.int32)
 loaded = tf.saved_model.load({str(tmp_path / "exported")!r})
 np.save({str(tmp_path / "got.npy")!r}, loaded.serve(ids))
@@ -457,7 +456,8 @@ def test_a_saved_graph_can_be_trained(tmp_path: Path) -> None:
             return backend.embedding(ids, tf.convert_to_tensor(self.table), dense_gradient=self.dense_gradient)
 
     for dense_gradient in (False, True):
-        tf.saved_model.save(Module(dense_gradient), str(tmp_path / str(dense_gradient)))
+        with export_native():
+            tf.saved_model.save(Module(dense_gradient), str(tmp_path / str(dense_gradient)))
         loaded = tf.saved_model.load(str(tmp_path / str(dense_gradient)))
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(loaded.rows(tf.constant([1, 2, 1])))

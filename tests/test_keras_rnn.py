@@ -15,7 +15,7 @@ from layer_cases import assert_same, run
 from rnn_cases import CELLS, GATES, STATES, VARIANTS, activation_options, every_cell, every_variant
 from tolerances import HALF, STOCK, assert_close
 
-from fastseq.keras import FastGRU, FastLSTM, FastSimpleRNN, NativeFallbackWarning
+from fastseq.keras import FastGRU, FastLSTM, FastSimpleRNN, NativeFallbackWarning, export_native
 
 BATCH, TIMESTEPS, INPUTS, UNITS = 4, 9, 5, 6
 
@@ -354,7 +354,8 @@ def test_keras_file(cell: str, variant: dict[str, Any], tmp_path: Path) -> None:
 @every_variant
 def test_export(cell: str, variant: dict[str, Any], tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), FAST_LAYERS[cell](UNITS, **variant)])
-    model.export(str(tmp_path / "exported"))
+    with export_native():
+        model.export(str(tmp_path / "exported"))
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     served = loaded.serve(tf.constant(_x()))
     assert_close(served, model(_x()), STOCK["float32"])
@@ -435,6 +436,7 @@ def test_fall_back_is_told_where_the_user_is(cell: str) -> None:
     with pytest.warns(NativeFallbackWarning) as told:
         FAST_LAYERS[cell](UNITS, activation="gelu")(_x())
     assert told[0].filename == __file__
+    assert str(told[0].message).endswith("If that is intended, give the layer use_native=False.")
 
 
 @pytest.mark.parametrize("reset_after", [True, False])

@@ -399,6 +399,86 @@ def test_quantizes_as_stock() -> None:
     assert layer.embeddings.dtype == "int8"
 
 
+def patched_classes() -> set[str]:
+    return {stock.__name__ for stock, fast in TWINS.items() if isinstance(construct(stock), fast)}
+
+
+ALL = {stock.__name__ for stock in TWINS}
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ({}, ALL),
+        ({"only": ["LSTM", keras.optimizers.Adam]}, {"LSTM", "Adam"}),
+        ({"only": {keras.layers.MaxPool1D}}, {"MaxPooling1D"}),
+        ({"only": []}, set()),
+        ({"exclude": ("GRU", keras.layers.Conv1D)}, ALL - {"GRU", "Conv1D"}),
+        ({"exclude": iter(["Adam"])}, ALL - {"Adam"}),
+        ({"only": ["LSTM"], "exclude": ["Conv1D"]}, {"LSTM"}),
+    ],
+)
+def test_selection(selection: dict[str, Any], expected: set[str]) -> None:
+    before = {stock: dict(vars(stock)) for stock in TWINS}
+    with fastseq.keras.patch(**selection):
+        assert patched_classes() == expected
+        untouched = {stock: names for stock, names in before.items() if stock.__name__ not in expected}
+        assert {stock: dict(vars(stock)) for stock in untouched} == untouched
+    assert {stock: dict(vars(stock)) for stock in TWINS} == before
+
+
+@pytest.mark.parametrize(
+    ("selection", "kind", "message"),
+    [
+        ({"only": ["lstm"]}, ValueError, f"only must be among {', '.join(sorted(ALL))}, got 'lstm'"),
+        ({"exclude": [keras.layers.Dense]}, ValueError, r"exclude must be among Adam, .*, got keras\..*\.Dense"),
+        ({"exclude": [FastLSTM]}, ValueError, r"exclude must be among Adam, .*, got fastseq\..*\.FastLSTM"),
+        ({"only": [["LSTM"]]}, ValueError, r"only must be among .*, got \['LSTM'\]"),
+        ({"only": "LSTM"}, TypeError, r"only must be a list of classes or names, such as \['LSTM'\], got 'LSTM'"),
+        ({"exclude": keras.layers.GRU}, TypeError, r"exclude must be a list .* such as \['GRU'\], got keras\..*\.GRU"),
+        ({"only": ["GRU", "LSTM"], "exclude": ["LSTM"]}, ValueError, "only and exclude must not both have LSTM"),
+    ],
+)
+def test_wrong_selection(selection: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        fastseq.keras.patch(**selection)
+    assert not patched()
+
+
+def test_selections_nest() -> None:
+    """Patched is what any patch in force asks for."""
+    with fastseq.keras.patch(only=["LSTM"]):
+        with fastseq.keras.patch(only=["GRU", "Adam"]):
+            assert patched_classes() == {"LSTM", "GRU", "Adam"}
+            with fastseq.keras.patch(exclude=["GRU", "RNN"]):
+                assert patched_classes() == ALL - {"RNN"}
+            assert patched_classes() == {"LSTM", "GRU", "Adam"}
+        assert patched_classes() == {"LSTM"}
+    assert not patched()
+    first, second = fastseq.keras.patch(only=["LSTM"]), fastseq.keras.patch(exclude=["LSTM"])
+    assert patched()
+    first.__exit__(None, None, None)
+    assert patched_classes() == ALL - {"LSTM"}
+    with first:
+        assert patched()
+    second.__exit__(None, None, None)
+    assert not patched()
+
+
+def test_the_fall_back_says_how_to_patch_without() -> None:
+    with fastseq.keras.patch():
+        layer, optimizer = keras.layers.GRU(3, activation="gelu"), keras.optimizers.Adam()
+    with pytest.warns(NativeFallbackWarning, match=r"If that is intended, leave such layers out: .*") as told:
+        layer(np.zeros((1, 2, 3), "float32"))
+    words = str(told[0].message)
+    assert words.endswith("fastseq.keras.patch(exclude=['GRU']), or fastseq --except GRU SCRIPT.py.")
+    assert "use_native" not in words
+    variable = keras.Variable(np.zeros(3), dtype="float16")
+    optimizer.build([variable])
+    with pytest.warns(NativeFallbackWarning, match=r"leave such optimizers out: .*patch\(exclude=\['Adam'\]\)"):
+        optimizer.apply([tf.ones(3, "float16")])
+
+
 def test_other_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "_SUPPORTED", ())
     with pytest.warns(NativeFallbackWarning, match=r"patch\(\) changes nothing: Keras runs on the") as told:

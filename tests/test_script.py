@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,61 @@ print([FastGRU(2), keras.layers.LSTM(3)], fastseq.runtime.get_num_threads())
     code, shown, told = python(tmp_path, "-m", "fastseq", "script.py")
     assert code == 0, told[-2000:]
     assert shown.strip() == "[<FastGRU name=gru>, <FastLSTM name=lstm>] 1"
+
+
+SELECTED = """
+import sys, keras
+made = [keras.layers.LSTM(3), keras.layers.GRU(3), keras.layers.Conv1D(3, 2), keras.optimizers.Adam()]
+print(*(type(one).__qualname__ for one in made), sys.argv)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "made"),
+    [
+        (["--only", "LSTM,GRU", "script.py", "--only", "Conv1D"], "FastLSTM FastGRU Conv1D Adam"),
+        (["run", "--except=Conv1D", "--except", "Adam, GRU", "script.py"], "FastLSTM GRU Conv1D Adam"),
+        (["--only=LSTM", "--", "script.py", "--", "-h"], "FastLSTM GRU Conv1D Adam"),
+    ],
+)
+def test_selection(tmp_path: Path, arguments: list[str], made: str) -> None:
+    """What follows the script is its own."""
+    (tmp_path / "script.py").write_text(SELECTED)
+    code, shown, told = python(tmp_path, "-m", "fastseq", *arguments)
+    assert code == 0, told[-2000:]
+    assert shown.strip() == f"{made} {arguments[arguments.index('script.py') :]}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "lstm", "script.py"], "argument --only: must be among Adam, AveragePooling1D, Conv1D, .* 'lstm'"),
+        (["run", "--except", "LSTM,Dense", "script.py"], "argument --except: must be among Adam, .* got 'Dense'"),
+        (["--only=", "script.py"], "argument --only: must be among Adam, .* got ''"),
+        (["--only=LSTM,GRU", "--except=GRU", "script.py"], "--only and --except must not both have GRU"),
+    ],
+)
+def test_wrong_selection(
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("script.py").write_text("print('the script ran')")
+    assert cli.main(arguments) == 2
+    shown, told = capsys.readouterr()
+    assert re.fullmatch(f"fastseq run: error: {message}\n", told), told
+    assert shown == ""
+
+
+@pytest.mark.parametrize("arguments", [["--only"], ["--only", "LSTM"], ["run", "--except", "LSTM", "--onl", "x.py"]])
+def test_no_script(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert "error: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["nowhere.py"], ["run", "nowhere.py"], ["run", "."]], ids=" ".join)

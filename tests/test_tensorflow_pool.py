@@ -11,6 +11,7 @@ import tensorflow as tf
 from processes import run_python
 
 from fastseq import functional
+from fastseq.keras import export_native
 from fastseq.keras.backend import tensorflow as backend
 from fastseq.keras.backend.tensorflow.library import ops
 
@@ -209,7 +210,8 @@ class _Pools(tf.Module):  # type: ignore[misc]
 
 
 def test_saved_model_in_a_fresh_process(tmp_path: Path) -> None:
-    tf.saved_model.save(_Pools(), str(tmp_path / "model"))
+    with export_native():
+        tf.saved_model.save(_Pools(), str(tmp_path / "model"))
     x = _x(size=(2, 21, 3))
     np.save(tmp_path / "x.npy", x)
     code = f"""

@@ -1,7 +1,7 @@
 """Keras layers over fastseq's kernels: same arguments, same weights, same results as the stock layers, faster.
 
 Importing this module also makes known to Keras and TensorFlow what files saved with these layers refer to: `.keras`
-files and SavedModels load in any process that has imported it.
+files, and SavedModels that were written within `export_native`, load in any process that has imported it.
 
 >>> import keras
 >>> from fastseq.keras import FastLSTM
@@ -20,6 +20,7 @@ from fastseq.keras.attention import FastAttention
 from fastseq.keras.conv1d import FastConv1D, FastConv1DMaxPooling1D
 from fastseq.keras.dropout import FastDropout, FastSpatialDropout1D
 from fastseq.keras.embedding import FastEmbedding
+from fastseq.keras.exporting import export_native
 from fastseq.keras.gru import FastGRU
 from fastseq.keras.lstm import FastLSTM
 from fastseq.keras.native import NativeFallbackWarning
@@ -46,6 +47,7 @@ __all__ = [
     "NativeFallbackWarning",
     "ReportRow",
     "accelerate",
+    "export_native",
     "patch",
     "to_stock",
     "unpatch",

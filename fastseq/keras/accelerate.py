@@ -19,7 +19,7 @@ from fastseq.keras.activations import describe
 from fastseq.keras.fusion import convolution_before
 from fastseq.keras.native import NativeChoice
 from fastseq.keras.pooling import FastMaxPooling1D
-from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS, STAND_INS
+from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS, STAND_INS, Classes, selected
 
 __all__ = ["accelerate", "to_stock"]
 
@@ -27,7 +27,15 @@ _FAST = FAST_LAYERS | FAST_OPTIMIZERS
 _STOCK = {fast: stock for table in (_FAST, STAND_INS) for stock, fast in table.items()}
 
 
-def accelerate(model: Any, *, optimizer: bool = True, verbose: bool = True, return_report: bool = False) -> Any:
+def accelerate(
+    model: Any,
+    *,
+    only: Classes | None = None,
+    exclude: Classes = (),
+    optimizer: bool = True,
+    verbose: bool = True,
+    return_report: bool = False,
+) -> Any:
     """Makes the layers of a model fast, in place.
 
     LSTM, GRU, SimpleRNN, RNN with one of their cells, Conv1D, MaxPooling1D, AveragePooling1D, Embedding, Dropout and
@@ -35,9 +43,9 @@ def accelerate(model: Any, *, optimizer: bool = True, verbose: bool = True, retu
     attributes of subclassed models and of your own layers. So is Adam. All else stays as it is: names, weights, the
     optimizer's state, what `compile` was given, seeds, the states of stateful layers, and what files of weights fit.
 
-    These are left, and the report says why: subclasses of the layers above; layers set up as the kernels do not cover;
-    everything, if the model is compiled with `jit_compile=True`. Cells of recurrent layers are not looked into, and
-    what a model makes when it is built is found only then.
+    These are left, and the report says why: what `only` and `exclude` leave out; subclasses of the layers above; layers
+    set up as the kernels do not cover; everything, if the model is compiled with `jit_compile=True`. Cells of recurrent
+    layers are not looked into, and what a model makes when it is built is found only then.
 
     Call it on the outermost model. Whatever else shares a layer shares the fast one, but functions that TensorFlow has
     traced already go on as before. So does a bound method that has been taken already (`call = layer.call`): it goes on
@@ -45,10 +53,13 @@ def accelerate(model: Any, *, optimizer: bool = True, verbose: bool = True, retu
 
     An accelerated model differs in this: an id out of range is an error in FastEmbedding, a model compiled anew with
     `jit_compile=True` is not compiled by XLA, which Keras says in a warning, and a file that it is saved to opens only
-    where `fastseq.keras` has been imported. For a file that opens anywhere, save what `to_stock` returns.
+    where `fastseq.keras` has been imported. For a file that opens anywhere, save what `to_stock` returns. What
+    `model.export` writes needs no fastseq: see `export_native`.
 
     Args:
         model: A `keras.Model`, sequential, functional or subclassed, built or not, compiled or not.
+        only: The stock classes to replace, or their names: `["LSTM", keras.layers.GRU]`. None for all of the above.
+        exclude: The stock classes to leave, or their names. Layers that are fast already stay fast.
         optimizer: Whether Adam becomes FastAdam.
         verbose: Whether to print the report.
         return_report: Whether to return the report, too.
@@ -57,7 +68,8 @@ def accelerate(model: Any, *, optimizer: bool = True, verbose: bool = True, retu
         The model, the same object; with `return_report`, a tuple of it and an `AccelerationReport`.
 
     Raises:
-        TypeError: `model` is no `keras.Model`.
+        TypeError: `model` is no `keras.Model`; `only` or `exclude` is one class or name, and no list of them.
+        ValueError: Something in `only` or `exclude` is no stock class that has a fast twin, or is in both.
 
     >>> import keras
     >>> from fastseq.keras import accelerate
@@ -80,7 +92,8 @@ def accelerate(model: Any, *, optimizer: bool = True, verbose: bool = True, retu
     optimizer           Adam       FastAdam
     4 replaced, 1 left; fastseq has nothing for Dense
     """
-    return _convert(model, _make_fast, optimizer=optimizer, verbose=verbose, return_report=return_report)
+    make_fast = functools.partial(_make_fast, classes=selected(only, exclude))
+    return _convert(model, make_fast, optimizer=optimizer, verbose=verbose, return_report=return_report)
 
 
 def to_stock(model: Any, *, optimizer: bool = True, verbose: bool = False, return_report: bool = False) -> Any:
@@ -113,18 +126,21 @@ def to_stock(model: Any, *, optimizer: bool = True, verbose: bool = False, retur
     return _convert(model, _make_stock, optimizer=optimizer, verbose=verbose, return_report=return_report)
 
 
-def _make_fast(part: Any, xla: bool) -> str | None:
+def _make_fast(part: Any, xla: bool, *, classes: frozenset[type]) -> str | None:
     """Makes a layer or an optimizer fast, if it can.
 
     Args:
         part: The layer or optimizer.
         xla: Whether XLA compiles the model.
+        classes: The stock classes that the user wants replaced.
 
     Returns:
         Why it is left; "" if it is not; None if fastseq has nothing for it.
     """
     stock = type(part)
     if stock in _FAST:
+        if stock not in classes:
+            return "excluded"
         if xla:
             return "jit_compile=True, and XLA compiles no custom operations"
         _change_class(part, _FAST[stock])

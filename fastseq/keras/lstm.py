@@ -18,7 +18,7 @@ class FastLSTM(NativeRNN, keras.layers.LSTM):  # type: ignore[misc]
     weights and weight files go from either to the other. All modes are the stock layer's: `return_sequences`,
     `return_state`, `stateful`, `go_backwards`, `initial_state`, masks of any pattern, `dropout` and
     `recurrent_dropout` with the same random numbers for the same seed, inside `Bidirectional` and `TimeDistributed`,
-    eager and in `tf.function`, trained and exported.
+    eager and in `tf.function`. An exported model has the stock layer's operations, and needs no fastseq.
 
     The kernels cover the activations tanh, sigmoid, hard_sigmoid, relu and linear, in any pair, on the TensorFlow
     backend on a CPU. They compute in float32, or float64 where the layer's dtype is; half types are cast to float32
@@ -33,7 +33,8 @@ class FastLSTM(NativeRNN, keras.layers.LSTM):  # type: ignore[misc]
     Args:
         units: Positive integer, dimensionality of the output space.
         use_native: `"auto"` computes with stock Keras where the kernels do not cover this layer, and says so once in a
-            `NativeFallbackWarning`. `True` raises `ValueError` instead. `False` always computes with stock Keras.
+            `NativeFallbackWarning`. `True` raises `ValueError` instead, and keeps fastseq's operations in SavedModels:
+            see `export_native`. `False` always computes with stock Keras.
         **kwargs: All other arguments of `keras.layers.LSTM`.
 
     Call arguments:

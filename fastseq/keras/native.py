@@ -73,7 +73,7 @@ class NativeChoice:
     def _set_use_native(self, use_native: bool | str) -> None:
         if not isinstance(use_native, bool) and use_native != "auto":
             raise ValueError(f"use_native must be 'auto', True or False, got {use_native!r}")
-        self.use_native = use_native
+        vars(self)["use_native"] = use_native  # TensorFlow drops an assignment of what the class has anyway
         if use_native is True and (reason := self.reason_against()):
             raise ValueError(f"use_native=True, but the kernels cannot run this {self._kind}: {reason}")
 
@@ -87,11 +87,21 @@ class NativeChoice:
         vars(self)["supports_jit"] = as_stock
 
     def _runs_native(self, call_reason: str | None = None) -> bool:
-        """Whether this call runs on the kernels; `call_reason` is what they do not cover of the call itself."""
+        """Whether this call runs on the kernels; `call_reason` is what they do not cover of the call itself.
+
+        What is traced to be exported runs on stock Keras, and that is intended: there is nothing to warn of.
+        """
         if self.use_native is False:
             return False
+        exported_to = backend.export_format()
+        if exported_to and self.use_native is not True:
+            return False
+        if exported_to and exported_to != "SavedModel":
+            call_reason = f"{exported_to} has no such operations; call fastseq.keras.to_stock(model) before the export"
         reason = self.reason_against() or call_reason
         if reason is None:
+            if exported_to:
+                backend.load().keep_in_export()
             return True
         if self.use_native is True:
             raise ValueError(f"use_native=True, but the kernels cannot run {self._kind} '{self.name}': {reason}")
@@ -99,11 +109,18 @@ class NativeChoice:
             self._fallback_told = True
             warnings.warn(
                 f"{self._kind.capitalize()} '{self.name}' runs on stock Keras instead of fastseq's kernels: {reason}. "
-                "use_native=False says that this is intended.",
+                f"If that is intended, {self._how_to_make_stock()}.",
                 NativeFallbackWarning,
                 stacklevel=frames_to_the_user(),
             )
         return False
+
+    def _how_to_make_stock(self) -> str:
+        """What the user can do who wants no kernels here: it depends on what has made this layer fast."""
+        if "use_native" in vars(self):
+            return f"give the {self._kind} use_native=False"
+        # `accelerate` gave this object its class, and no `__init__` of ours ran.
+        return f"leave such {self._kind}s out: fastseq.keras.accelerate(model, exclude=['{type(self).__name__}'])"
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} name={self.name}>"

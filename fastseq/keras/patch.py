@@ -17,7 +17,7 @@ from typing import Any
 
 from fastseq.keras import backend
 from fastseq.keras.native import NativeFallbackWarning, frames_to_the_user
-from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS, STAND_INS
+from fastseq.keras.twins import FAST_LAYERS, STAND_INS, Classes, selected
 
 __all__ = ["Patch", "patch", "unpatch"]
 
@@ -25,10 +25,12 @@ __all__ = ["Patch", "patch", "unpatch"]
 class Patch:
     """What `patch` returns: a context manager at whose end this patch is taken back."""
 
+    def __init__(self, classes: frozenset[type]) -> None:
+        self.classes = classes
+
     def __enter__(self) -> Patch:
         """Patches, unless this patch is in force already."""
-        if not _in_force:
-            _replace_constructors()
+        _replace_constructors(self.classes)
         _in_force.add(self)
         return self
 
@@ -42,10 +44,16 @@ class Patch:
 
 
 _in_force: set[Patch] = set()
+_replaced: set[type] = set()
 _restore = contextlib.ExitStack()
 
 
-def patch() -> Patch:
+def _is_asked_for(stock: type) -> bool:
+    """Whether a patch in force has this class."""
+    return any(stock in one.classes for one in _in_force)
+
+
+def patch(*, only: Classes | None = None, exclude: Classes = ()) -> Patch:
     """Makes calls of the stock classes construct their fast twins, from now on or within a `with` block.
 
     `keras.layers.LSTM(8)` gives a `FastLSTM`, and likewise for all layers that have a fast twin and for
@@ -56,19 +64,29 @@ def patch() -> Patch:
     What is constructed is saved under the stock name: `.keras` files and configs open in any process, with fastseq or
     without, and give fast layers where Keras is patched. They have no arguments that only fast layers take, such as
     `use_native`. A copy or pickle of a layer or an optimizer gives a fast one, patched or not; that of a model, or of a
-    layer of Keras's with layers in it, is made from such a file. What `model.export` writes holds fastseq's operations:
-    a SavedModel needs `fastseq.keras` imported, and formats without custom operations (ONNX, LiteRT) need the model
-    loaded without the patch. `isinstance` takes a fast layer for a stock one, as ever.
+    layer of Keras's with layers in it, is made from such a file. What `model.export` writes needs no fastseq either:
+    it has the stock layers' operations, unless `export_native` asks for the fast ones. `isinstance` takes a fast layer
+    for a stock one, as ever.
 
     These stay stock: layers that exist already; subclasses, whose own methods may rely on how the stock ones work
     (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`). `type(layer) is keras.layers.LSTM` is false of a fast
     layer. What else differs from stock Keras is said of each twin: `FastEmbedding` refuses negative ids.
 
-    Patches nest: Keras is stock again when all of them are taken back, but for what others have changed meanwhile. Not
+    Patches nest: a class is patched as long as any patch in force asks for it, and Keras is stock again when all of
+    them are taken back, but for what others have changed meanwhile. So `exclude` does not stop a patch around it. Not
     to be called while other threads construct layers.
+
+    Args:
+        only: The stock classes to patch, or their names: `["LSTM", keras.optimizers.Adam]`. None for all that have a
+            fast twin.
+        exclude: The stock classes that stay stock, or their names.
 
     Returns:
         A context manager that takes the patch back at its end.
+
+    Raises:
+        TypeError: `only` or `exclude` is one class or name, and no list of them.
+        ValueError: Something in them is no stock class that has a fast twin, or is in both.
 
     Warns:
         NativeFallbackWarning: Keras runs on a backend that fastseq has no kernels for; all stays stock.
@@ -82,7 +100,7 @@ def patch() -> Patch:
     >>> keras.layers.LSTM(16)
     <LSTM name=lstm_1, built=False>
     """
-    return Patch().__enter__()
+    return Patch(selected(only, exclude)).__enter__()
 
 
 def unpatch() -> None:
@@ -101,7 +119,7 @@ def unpatch() -> None:
     _restore.close()
 
 
-def _replace_constructors() -> None:
+def _replace_constructors(classes: frozenset[type]) -> None:
     if not backend.is_supported():
         warnings.warn(
             f"fastseq.keras.patch() changes nothing: {backend.unavailable_because()}",
@@ -109,10 +127,13 @@ def _replace_constructors() -> None:
             stacklevel=frames_to_the_user(),
         )
         return
-    for stock in FAST_LAYERS:
-        _replace(stock, "__new__", _new(stock, STAND_INS[stock]))
-    for stock in FAST_OPTIMIZERS:
-        _replace(stock, "__init__", _init(stock, STAND_INS[stock]))
+    for stock in classes - _replaced:
+        if stock in FAST_LAYERS:
+            _replace(stock, "__new__", _new(stock, STAND_INS[stock]))
+        else:
+            _replace(stock, "__init__", _init(stock, STAND_INS[stock]))
+        _replaced.add(stock)
+        _restore.callback(_replaced.discard, stock)
 
 
 def _replace(stock: type, name: str, ours: Callable[..., Any]) -> None:
@@ -138,7 +159,7 @@ def _new(stock: Any, stand_in: type) -> Callable[..., Any]:
     @functools.wraps(stock.__new__)
     def new(cls: type, *args: Any, **kwargs: Any) -> Any:
         original = super(stock, cls).__new__ if own is None else own.__get__(None, stock)
-        return original(stand_in if cls is stock and _in_force else cls, *args, **kwargs)
+        return original(stand_in if cls is stock and _is_asked_for(stock) else cls, *args, **kwargs)
 
     # What `inspect.signature` says of the class.
     vars(new)["__signature__"] = inspect.signature(stock.__init__)
@@ -151,7 +172,7 @@ def _init(stock: Any, stand_in: Any) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        if type(self) is not stock or not _in_force:
+        if type(self) is not stock or not _is_asked_for(stock):
             original(self, *args, **kwargs)
             return
         object.__setattr__(self, "__class__", stand_in)

@@ -54,9 +54,9 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
     compute in float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
 
     In a sequential or functional model, where what a `FastConv1D` gives goes to this layer and nowhere else, both are
-    computed in one pass, as `FastConv1DMaxPooling1D` does, in all that TensorFlow traces: `fit`, `predict`, exported
-    models. An activation layer may be between them. This is for channels last and not for half types, and only where
-    the model itself calls the layers: who calls them one by one gets them one by one, gradients included.
+    computed in one pass, as `FastConv1DMaxPooling1D` does, in all that TensorFlow traces: `fit`, `predict`. An
+    activation layer may be between them. This is for channels last and not for half types, and only where the model
+    itself calls the layers: who calls them one by one gets them one by one, gradients included.
 
     Args:
         pool_size: int, size of the window in timesteps.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 
+from fastseq.keras.activations import describe
 from fastseq.keras.adam import FastAdam
 from fastseq.keras.conv1d import FastConv1D
 from fastseq.keras.dropout import FastDropout, FastSpatialDropout1D
@@ -18,7 +19,10 @@ from fastseq.keras.pooling import FastAveragePooling1D, FastMaxPooling1D
 from fastseq.keras.rnn import FastRNN
 from fastseq.keras.simple_rnn import FastSimpleRNN
 
-__all__ = ["FAST_LAYERS", "FAST_OPTIMIZERS", "STAND_INS"]
+__all__ = ["FAST_LAYERS", "FAST_OPTIMIZERS", "STAND_INS", "Classes", "selected"]
+
+# Stock classes, or their names.
+Classes = Iterable[str | type]
 
 # A stock class, and the fast one that takes its arguments, has its weights and computes its results.
 FAST_LAYERS: dict[type, type] = {
@@ -36,6 +40,39 @@ FAST_LAYERS: dict[type, type] = {
 FAST_OPTIMIZERS: dict[type, type] = {keras.optimizers.Adam: FastAdam}
 
 
+def selected(only: Classes | None, exclude: Classes) -> frozenset[type]:
+    """The stock classes that a user wants to be replaced.
+
+    Args:
+        only: Stock classes or their names, such as `"LSTM"`: these alone. None for all that have a fast twin.
+        exclude: The same: all but these.
+
+    Raises:
+        TypeError: An argument is one class or name, and no list of them.
+        ValueError: Something is no stock class with a fast twin, or is in both arguments.
+    """
+    wanted = frozenset(STAND_INS) if only is None else _stock_classes("only", only)
+    unwanted = _stock_classes("exclude", exclude)
+    both = sorted(stock.__name__ for stock in wanted & unwanted) if only is not None else []
+    if both:
+        raise ValueError(f"only and exclude must not both have {', '.join(both)}")
+    return wanted - unwanted
+
+
+def _stock_classes(argument: str, given: Classes) -> frozenset[type]:
+    if isinstance(given, (str, type)):
+        name = given if isinstance(given, str) else given.__name__
+        raise TypeError(f"{argument} must be a list of classes or names, such as [{name!r}], got {describe(given)}")
+    by_name = {stock.__name__: stock for stock in STAND_INS}
+    classes = set()
+    for one in given:
+        stock = by_name.get(one) if isinstance(one, str) else one
+        if not isinstance(stock, type) or stock not in STAND_INS:
+            raise ValueError(f"{argument} must be among {', '.join(sorted(by_name))}, got {describe(one)}")
+        classes.add(stock)
+    return frozenset(classes)
+
+
 class _StandInClass(type(keras.layers.Layer)):  # type: ignore[misc]
     """The class of stand-ins, by which `pickle` tells that their names do not lead to them."""
 
@@ -49,8 +86,15 @@ def _stand_in(stock: type, fast: Any, module: str) -> Any:
         settings = {name: vars(self)[name] for name in fast.own_settings if name in vars(self)}
         return _read_stand_in, (stock, *fast.__reduce__(self)), settings
 
+    def how_to_make_stock(self: Any) -> str:
+        return (
+            f"leave such {self._kind}s out: fastseq.keras.patch(exclude=['{stock.__name__}']), or fastseq --except "
+            f"{stock.__name__} SCRIPT.py"
+        )
+
     names = {"__module__": module, "__qualname__": fast.__qualname__, "__doc__": fast.__doc__}
-    return _StandInClass(stock.__name__, (fast,), {**names, "get_config": get_config, "__reduce__": reduce})
+    methods = {"get_config": get_config, "__reduce__": reduce, "_how_to_make_stock": how_to_make_stock}
+    return _StandInClass(stock.__name__, (fast,), {**names, **methods})
 
 
 def _stand_in_for(stock: type) -> Any:

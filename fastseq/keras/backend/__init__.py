@@ -23,6 +23,12 @@ def unavailable_because() -> str | None:
     return reason
 
 
+def export_format() -> str | None:
+    """The name of the format that what is computed now is exported to; None if it is not exported."""
+    found: str | None = load().export_format() if is_supported() else None
+    return found
+
+
 def load() -> ModuleType:
     """The module of the backend in use; `is_supported` tells whether there is one."""
     return importlib.import_module(f"fastseq.keras.backend.{keras.backend.backend()}")

@@ -12,6 +12,7 @@ from fastseq.keras.backend.tensorflow.adam import adam
 from fastseq.keras.backend.tensorflow.conv1d import conv1d
 from fastseq.keras.backend.tensorflow.dropout import dropout
 from fastseq.keras.backend.tensorflow.embedding import embedding
+from fastseq.keras.backend.tensorflow.exporting import check_saved_functions, export_format, keep_in_export
 from fastseq.keras.backend.tensorflow.pool import average_pool, max_pool
 from fastseq.keras.backend.tensorflow.rnn import rnn
 
@@ -21,10 +22,14 @@ __all__ = [
     "conv1d",
     "dropout",
     "embedding",
+    "export_format",
+    "keep_in_export",
     "max_pool",
     "rnn",
     "unavailable_because",
 ]
+
+check_saved_functions()
 
 
 def _is_compiled_by_xla() -> bool:

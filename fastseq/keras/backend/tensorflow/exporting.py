@@ -1,0 +1,91 @@
+"""Whether what TensorFlow traces is about to leave this process, and what may be in it then.
+
+`tf.saved_model.save` says itself that it is under way. Other exporters trace a model first and write it later, so they
+are found among the callers of what is traced.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from types import FrameType
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.saved_model import save, save_context
+
+from fastseq.keras.exporting import exports_native
+
+__all__ = ["check_saved_functions", "export_format", "keep_in_export"]
+
+# A package or a module with a dot behind it, and what it makes of a model. The more special come first.
+_EXPORTERS = {
+    "keras.src.export.onnx.": "ONNX",
+    "keras.src.export.openvino.": "OpenVINO",
+    "keras.src.export.litert.": "LiteRT",
+    "keras.src.export.": "SavedModel",
+    "tensorflow.lite.": "LiteRT",
+    "tf2onnx.": "ONNX",
+    "openvino.": "OpenVINO",
+    "coremltools.": "Core ML",
+    "tensorflowjs.": "TensorFlow.js",
+}
+_NAMES = tuple(_EXPORTERS)
+_KEPT = "fastseq_kept"
+
+
+def export_format() -> str | None:
+    """What the model is exported to that is traced now; None if it is not, or if `export_native` is in force.
+
+    Keras makes a SavedModel on the way to other formats: the outermost exporter counts.
+    """
+    if tf.executing_eagerly() or exports_native():
+        return None
+    found = "SavedModel" if save_context.in_save_context() else None
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = f"{frame.f_globals.get('__name__')}."
+        if module.startswith(_NAMES):
+            found = next(format for name, format in _EXPORTERS.items() if module.startswith(name))
+        frame = frame.f_back
+    return found
+
+
+def keep_in_export() -> None:
+    """Notes in the function that is traced now that its operations are to be exported as they are."""
+    tf.no_op(name=_KEPT)
+
+
+def check_saved_functions() -> None:
+    """Lets TensorFlow refuse to save functions that were traced with fastseq's operations before the save.
+
+    Most are traced anew: a `tf.function` is, by TensorFlow. Concrete functions are not, and TensorFlow has no hook for
+    others to look at them. So this wraps the function that makes ready what all of TensorFlow's ways to save will
+    write. Nothing has been written then.
+    """
+    build = getattr(save, "_build_meta_graph", None)
+    if build is None:
+        return
+
+    @functools.wraps(build)
+    def build_and_check(*args: Any, **kwargs: Any) -> Any:
+        built = build(*args, **kwargs)
+        if not exports_native():
+            _check(built[0].graph_def.library.function)
+        return built
+
+    save._build_meta_graph = build_and_check
+
+
+def _check(functions: Any) -> None:
+    for function in functions:
+        native = any(node.op.startswith("Fastseq") for node in function.node_def)
+        if native and not any(node.name.rpartition("/")[2].startswith(_KEPT) for node in function.node_def):
+            name = re.sub(r"^__(?:inference|forward)_(.*)_\d+$", r"\1", function.signature.name)
+            raise ValueError(
+                f"function '{name}' was traced before it is saved, with fastseq's operations, and would load only in a "
+                "process that has imported fastseq.keras. To save it without them, trace it anew after "
+                "fastseq.keras.to_stock(model), or save a tf.function that has not been called yet. To keep them, save "
+                "it inside `with fastseq.keras.export_native():`"
+            )
