@@ -24,11 +24,10 @@ class FastLSTM(NativeRNN, keras.layers.LSTM):  # type: ignore[misc]
     backend on a CPU. They compute in float32, or float64 where the layer's dtype is; half types are cast to float32
     and back. `unroll` changes nothing there.
 
-    Gradients have no gradients of their own, so that nested `tf.GradientTape`s and `tf.autodiff.ForwardAccumulator`
-    raise `NotImplementedError`; `use_native=False` has them. XLA cannot compile the kernels: in a function with
+    Gradients of gradients (nested `tf.GradientTape`s, Hessians) and `tf.autodiff.ForwardAccumulator` are computed by
+    TensorFlow's own operations, at the speed of the stock layer. XLA cannot compile the kernels: in a function with
     `jit_compile=True` stock Keras computes. Where such a function calls another that was traced outside of it before,
-    TensorFlow raises `InvalidArgumentError` about unsupported operations. The same holds for the other fast layers; of
-    dropout, average pooling and embedding there are second-order gradients.
+    TensorFlow raises `InvalidArgumentError` about unsupported operations. The same holds for the other fast layers.
 
     Args:
         units: Positive integer, dimensionality of the output space.

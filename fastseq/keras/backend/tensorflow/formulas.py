@@ -12,6 +12,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+# A loop of at most so many steps is written out: TensorFlow's jacobians cannot vectorize the gradients of a loop.
+_UNROLLED = 64
+
 _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "tanh": tf.tanh,
     "sigmoid": tf.sigmoid,
@@ -189,23 +192,49 @@ def rnn(
     def simple_rnn(z: list[Any], h: Any) -> list[Any]:
         return [f(z[0] + recurrent(h)[0])]
 
-    take = {"lstm": lstm, "gru": gru, "simple_rnn": simple_rnn}[cell]
+    cells: dict[str, Callable[..., list[Any]]] = {"lstm": lstm, "gru": gru, "simple_rnn": simple_rnn}
+    take = cells[cell]
     inputs = products(x, kernel, dropout_mask)
     if input_bias is not None:
         inputs = [z + b for z, b in zip(inputs, tf.split(input_bias, gates), strict=True)]
 
-    def step(t: Any, sequence: Any, output: Any, *before: Any) -> Any:
+    def step(t: Any, output: Any, *before: Any) -> tuple[Any, ...]:
+        """The output after a step, and the states."""
         after = take([z[:, t] for z in inputs], *before)
-        new = after[0]
-        if mask is not None:
-            on = mask[:, t, tf.newaxis]
-            after = [tf.where(on, one, other) for one, other in zip(after, before, strict=True)]
-            new = tf.where(on, new, tf.zeros_like(new) if zero_output_for_mask else output)
-        return (t + 1, sequence.write(t, new), new, *after)
+        if mask is None:
+            return (after[0], *after)
+        on = mask[:, t, tf.newaxis]
+        new = tf.where(on, after[0], zeros if zero_output_for_mask else output)
+        return (new, *(tf.where(on, one, other) for one, other in zip(after, before, strict=True)))
 
-    sequence = tf.TensorArray(x.dtype, timesteps, element_shape=zeros.shape)
-    _, sequence, last, *states = tf.while_loop(
-        lambda t, *_: t < timesteps, step, (tf.constant(0), sequence, zeros, *states)
-    )
-    outputs = tf.transpose(sequence.stack(), (1, 0, 2)) if return_sequences else zeros[:, tf.newaxis][:, :0]
+    by_step, last, *states = _loop(step, timesteps, x.shape[1], zeros, *states)
+    outputs = tf.transpose(by_step, (1, 0, 2)) if return_sequences else zeros[:, tf.newaxis][:, :0]
     return [outputs, last, *states]
+
+
+def _loop(step: Callable[..., tuple[Any, ...]], count: Any, known: int | None, *first: Any) -> tuple[Any, ...]:
+    """Takes `count` steps.
+
+    Args:
+        step: From an index and what the step before has given, to the same again.
+        count: A scalar tensor.
+        known: What it is, if that is known.
+        first: What the first step takes.
+
+    Returns:
+        The first thing that each step has given, stacked, and what the last one has.
+    """
+    if known is not None and 0 < known <= _UNROLLED:
+        kept, now = [], first
+        for t in range(known):
+            now = step(t, *now)
+            kept.append(now[0])
+        return (tf.stack(kept), *now)
+    array = tf.TensorArray(first[0].dtype, count, element_shape=first[0].shape)
+
+    def body(t: Any, array: Any, *before: Any) -> tuple[Any, ...]:
+        now = step(t, *before)
+        return (t + 1, array.write(t, now[0]), *now)
+
+    _, array, *now = tf.while_loop(lambda t, *_: t < count, body, (tf.constant(0), array, *first))
+    return (array.stack(), *now)
