@@ -453,19 +453,6 @@ def test_determinism() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(run(fast, _x()), run(fast, _x()), strict=True))
 
 
-def test_second_order_gradients_say_that_there_are_none() -> None:
-    _, fast = _pair(activation="tanh")
-    x = tf.constant(_x())
-    with tf.GradientTape() as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            loss = tf.reduce_sum(fast(x))
-        first = inner.gradient(loss, x)
-    with pytest.raises(NotImplementedError, match="no second-order gradients; use use_native=False"):
-        outer.gradient(first, x)
-
-
 @pytest.mark.parametrize("dtype", ["int32", "bool", "float64"])
 def test_other_inputs_are_computed_in_the_layers_dtype(dtype: str) -> None:
     """Stock Keras fails for some of these."""

@@ -215,20 +215,6 @@ def test_wrong_rank_fails_when_the_graph_is_built(cell: str) -> None:
 
 
 @every_cell
-def test_second_order_gradients_say_that_there_are_none(cell: str) -> None:
-    case = make_case(cell, 2, 3, 4, 5)
-    arrays = _tensors(case)
-    with tf.GradientTape() as outer:
-        outer.watch(arrays["x"])
-        with tf.GradientTape() as inner:
-            inner.watch(arrays["x"])
-            loss = tf.reduce_sum(_call(case, arrays, True)[0])
-        first = inner.gradient(loss, arrays["x"])
-    with pytest.raises(NotImplementedError, match="no second-order gradients; use use_native=False"):
-        outer.gradient(first, arrays["x"])
-
-
-@every_cell
 def test_persistent_tape(cell: str) -> None:
     case = make_case(cell, 2, 3, 4, 5)
     arrays = _tensors(case)

@@ -85,7 +85,7 @@ def _calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield f"{options}", f"{cell}_forward", {**arguments, **options}
         states = ["dh_n", "dc_n"][: 2 if cell == "lstm" else 1]
         gradients = {
-            "workspace": _zeros(B, T, _SAVED[cell] * U),
+            "workspace": _zeros(B, T, 4 * _SAVED[cell] * U, dtype=np.uint8),
             "doutputs": _zeros(B, T, U),
             "dlast_output": _zeros(B, U),
             **{state: _zeros(B, U) for state in states},

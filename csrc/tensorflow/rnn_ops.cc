@@ -78,6 +78,16 @@ struct CallOptions {
 constexpr int kX = 0;
 constexpr int kRecurrentKernel = 2;
 
+// The workspace as a tensor of raw bytes, and the other way: what masked steps have of it is undefined, and whoever
+// checks the numbers of all float tensors must not meet that.
+Array workspace_of(const Array& bytes, const RnnDims& dims) {
+  Array array = bytes;
+  array.dtype = dims.dtype;
+  const int64_t element = static_cast<int64_t>(dtype_bytes(dims.dtype));
+  if (array.rank == 3 && array.shape[2] % element == 0) array.shape[2] /= element;
+  return array;
+}
+
 // outputs, last_output, h_n (, c_n), workspace
 template <Cell kCell>
 class RnnForward {
@@ -108,7 +118,8 @@ class RnnForward {
     outputs.last_output = context.next_output(d.dtype, {d.batch, d.units});
     outputs.h_n = context.next_output(d.dtype, {d.batch, d.units});
     if (kHasC<kCell>) outputs.c_n = context.next_output(d.dtype, {d.batch, d.units});
-    outputs.workspace = context.next_output(d.dtype, {d.batch, saved, rnn_workspace_width(options_.rnn, d.units)});
+    const int64_t width = rnn_workspace_width(options_.rnn, d.units) * static_cast<int64_t>(dtype_bytes(d.dtype));
+    outputs.workspace = workspace_of(context.next_output(DType::kUInt8, {d.batch, saved, width}), d);
     if (!options_.return_sequences) outputs.outputs = {};
     if (!save_workspace_) outputs.workspace = {};
     void* scratch = context.scratch(plan.scratch_bytes);
@@ -159,7 +170,8 @@ class RnnBackward {
                           ? context.next_optional_output(with_bias, d.dtype, {inputs.bias.shape[0], columns})
                           : context.next_optional_output(with_bias, d.dtype, {columns});
     void* scratch = context.scratch(plan.scratch_bytes);
-    if (context.ok()) context.check(rnn_backward(plan, inputs, workspace, doutputs, gradients, scratch));
+    if (context.ok())
+      context.check(rnn_backward(plan, inputs, workspace_of(workspace, d), doutputs, gradients, scratch));
   }
 
  private:
@@ -172,12 +184,12 @@ bool register_cell(const std::string& name) {
   return register_op<RnnForward<kCell>>({
              name + "Forward",
              input_specs<kCell>(),
-             Names{"outputs: T", "last_output: T", "h_n: T"} + only_lstm<kCell>("c_n: T") + Names{"workspace: T"},
+             Names{"outputs: T", "last_output: T", "h_n: T"} + only_lstm<kCell>("c_n: T") + Names{"workspace: uint8"},
              attr_specs<kCell>() + Names{"save_workspace: bool"},
          }) &&
          register_op<RnnBackward<kCell>>({
              name + "Backward",
-             input_specs<kCell>() + Names{"workspace: T", "doutputs: T", "dlast_output: T", "dh_n: T"} +
+             input_specs<kCell>() + Names{"workspace: uint8", "doutputs: T", "dlast_output: T", "dh_n: T"} +
                  only_lstm<kCell>("dc_n: T") + Names{"token: tokens * uint8"},
              Names{"dh0: T"} + only_lstm<kCell>("dc0: T") +
                  Names{"computed: tokens * uint8", "dx: T", "dkernel: T", "drecurrent_kernel: T", "dbias: T"},

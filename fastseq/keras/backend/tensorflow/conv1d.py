@@ -107,7 +107,7 @@ def _gradient(op: Any, doutputs: Any, _: Any) -> list[Any]:
     if options["pool_size"] and not op.get_attr("save_argmax"):
         argmax = ops.fastseq_conv1d_forward(*op.inputs, save_argmax=True, **options)[1]
     _, dx, dweights = backward(
-        ops.fastseq_conv1d_backward, op, outputs, argmax, doutputs, states=0, weights=(1, 2), **options
+        ops.fastseq_conv1d_backward, op, outputs, argmax, doutputs, after=outputs, states=0, weights=(1, 2), **options
     )
     return [dx, *dweights]
 

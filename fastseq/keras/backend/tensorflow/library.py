@@ -38,7 +38,13 @@ def wants_gradient(op: Any, *indices: int) -> bool:
 
 
 def backward(
-    operation: Callable[..., Any], op: Any, *more: Any, states: int, weights: Sequence[int], **options: Any
+    operation: Callable[..., Any],
+    op: Any,
+    *more: Any,
+    after: Any,
+    states: int,
+    weights: Sequence[int],
+    **options: Any,
 ) -> tuple[list[Any], Any | None, list[Any]]:
     """Runs a backward operation, which is to compute no gradient that nobody needs.
 
@@ -49,7 +55,8 @@ def backward(
     Args:
         operation: Takes the inputs of `op`, then `more`.
         op: The forward operation, whose first input is x.
-        *more: Its outputs and their gradients; the first is no constant.
+        *more: Its outputs and their gradients.
+        after: One of its outputs, a float: no constant, as its inputs may be.
         states: How many gradients come before all others.
         weights: The indices of the weights among the inputs of `op`, in the order of their gradients.
         **options: Attributes of both operations.
@@ -59,7 +66,7 @@ def backward(
         those of the weights if it wants none of them.
     """
     with_dx, with_weights = wants_gradient(op, 0), wants_gradient(op, *weights)
-    tokens = [] if tf.executing_eagerly() else ops.fastseq_tokens(more[0], count=2)
+    tokens = [] if tf.executing_eagerly() else ops.fastseq_tokens(after, count=2)
     results = operation(*op.inputs, *more, tokens, with_dx=with_dx, with_weights=with_weights, **options)
     gradients, computed, (dx, *dweights) = results[:states], results[states], results[states + 1 :]
     if tokens:

@@ -123,7 +123,14 @@ def _register_gradients(cell: str, op_name: str, names: tuple[str, ...]) -> None
         else:
             workspace = _FORWARD[cell](*op.inputs, save_workspace=True, **options)[-1]
         dstates, dx, dweights = backward(
-            _BACKWARD[cell], op, workspace, *doutputs[:-1], states=states, weights=(1, 2, 3), **options
+            _BACKWARD[cell],
+            op,
+            workspace,
+            *doutputs[:-1],
+            after=op.outputs[1],  # the last output, which is small
+            states=states,
+            weights=(1, 2, 3),
+            **options,
         )
         # None for the masks.
         return [dx, *dweights, *dstates, None, None, None]
