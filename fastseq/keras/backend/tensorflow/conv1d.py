@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from fastseq.keras.backend.tensorflow.library import (
+    attributes,
     native_dtype,
     no_second_gradient,
     ops,
@@ -67,15 +68,17 @@ def conv1d(
             or_absent(None if bias is None else tf.cast(bias, dtype), 1, dtype),
         ),
         (batch, *(reversed(rest) if channels_first else rest)),
-        activation=activation,
-        strides=strides,
-        padding=padding,
-        dilation_rate=dilation_rate,
-        groups=groups,
-        pool_size=pool_size,
-        pool_strides=pool_strides,
-        pool_padding=pool_padding,
-        save_argmax=training,
+        **attributes(
+            activation=activation,
+            strides=strides,
+            padding=padding,
+            dilation_rate=dilation_rate,
+            groups=groups,
+            pool_size=pool_size,
+            pool_strides=pool_strides,
+            pool_padding=pool_padding,
+            save_argmax=training,
+        ),
     )
     if channels_first:
         outputs = tf.transpose(outputs, (0, 2, 1))
@@ -167,8 +170,8 @@ def max_pool_of_convolution(
     Returns:
         What `max_pool` returns.
     """
-    pooling = {"pool_size": pool_size, "pool_strides": strides, "pool_padding": padding}
-    return _convolve(convolution.inputs, convolution.shape, save_argmax=training, **pooling, **convolution.options)
+    pooling = attributes(pool_size=pool_size, pool_strides=strides, pool_padding=padding, save_argmax=training)
+    return _convolve(convolution.inputs, convolution.shape, **pooling, **convolution.options)
 
 
 def _what_computes(x: Any) -> Any:

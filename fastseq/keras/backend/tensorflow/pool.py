@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from fastseq.keras.backend.tensorflow.conv1d import max_pool_of_convolution, traced_convolution
-from fastseq.keras.backend.tensorflow.library import native_dtype, no_second_gradient, ops, pooled_shape
+from fastseq.keras.backend.tensorflow.library import attributes, native_dtype, no_second_gradient, ops, pooled_shape
 
 _ATTRIBUTES = ("pool_size", "strides", "padding")
 
@@ -51,12 +51,12 @@ def max_pool(
     Returns:
         A tensor as x, with the timesteps that are left.
     """
-    window: dict[str, Any] = {"pool_size": pool_size, "strides": strides, "padding": padding}
+    window = attributes(pool_size=pool_size, strides=strides, padding=padding)
     if in_one_pass and (convolution := traced_convolution(x)) and in_one_pass():
         return max_pool_of_convolution(convolution, training=training, **window)
 
     def forward(inputs: Any, **window: Any) -> Any:
-        return ops.fastseq_max_pool_forward(inputs, save_argmax=training, **window)[0]
+        return ops.fastseq_max_pool_forward(inputs, **window, **attributes(save_argmax=training))[0]
 
     return _pool(forward, x, data_format, window)
 
@@ -66,7 +66,7 @@ def average_pool(
 ) -> Any:
     """The mean of every window of timesteps: see `fastseq.functional.average_pool_forward`; arguments as `max_pool`."""
     del training  # the gradient needs nothing of forward
-    window = {"pool_size": pool_size, "strides": strides, "padding": padding}
+    window = attributes(pool_size=pool_size, strides=strides, padding=padding)
     return _pool(ops.fastseq_average_pool_forward, x, data_format, window)
 
 

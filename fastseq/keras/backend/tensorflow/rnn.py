@@ -6,7 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq.keras.backend.tensorflow.library import native_dtype, no_second_gradient, ops, or_absent, wants_gradient
+from fastseq.keras.backend.tensorflow.library import (
+    attributes,
+    native_dtype,
+    no_second_gradient,
+    ops,
+    or_absent,
+    wants_gradient,
+)
 
 # Cell -> forward and backward operation.
 _FORWARD = {
@@ -89,9 +96,7 @@ def rnn(
         or_absent(mask, 2, tf.bool),
         _factors(dropout_mask, dtype),
         _factors(recurrent_dropout_mask, dtype),
-        **options,
-        return_sequences=return_sequences,
-        save_workspace=training,
+        **attributes(**options, return_sequences=return_sequences, save_workspace=training),
     )
     if return_sequences:
         # Shape inference does not see attributes, so it cannot know that there are timesteps here.
