@@ -318,6 +318,31 @@ def test_other_functions_are_not_taken_for_these(activation: Any) -> None:
         assert_same(*pair, X)
 
 
+@pytest.mark.parametrize("run_eagerly", [False, True])
+@pytest.mark.parametrize("activation", ["sigmoid", tf.nn.sigmoid, keras.ops.sigmoid])
+@pytest.mark.parametrize("kind", ["conv1d", "simple_rnn"])
+def test_crossentropy_finds_the_logits(kind: str, activation: Any, run_eagerly: bool) -> None:
+    """With logits as large as these, a loss computed from probabilities has no gradient."""
+
+    def trained(fast: bool) -> list[Any]:
+        keras.utils.set_random_seed(0)
+        stock = layers.Conv1D if kind == "conv1d" else layers.SimpleRNN
+        settings = {"kernel_size": 1} if kind == "conv1d" else {"unroll": True}
+        layer = (FAST_LAYERS[stock] if fast else stock)(1, activation=activation, **settings)
+        model = keras.Sequential([keras.Input(SHAPE[1:]), layer])
+        model.set_weights([40 * weight for weight in model.get_weights()])
+        model.compile(keras.optimizers.SGD(1.0), "binary_crossentropy", run_eagerly=run_eagerly)
+        y = np.random.default_rng(1).integers(0, 2, (BATCH, *model.output_shape[1:])).astype("float32")
+        losses = [model.train_on_batch(X, y) for _ in range(2)]
+        return [*losses, *model.get_weights()]
+
+    falls_back = kind == "simple_rnn"
+    with pytest.warns(NativeFallbackWarning, match="unroll") if falls_back else contextlib.nullcontext():
+        fast = trained(True)
+    for one, other in zip(trained(False), fast, strict=True):
+        assert_close(other, one, STOCK["float32"])
+
+
 ADAM: list[tuple[dict[str, Any], bool]] = [
     ({"learning_rate": np.float64(0.01)}, False),
     ({"amsgrad": 1, "beta_1": np.float32(0.9)}, False),

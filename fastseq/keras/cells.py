@@ -9,7 +9,7 @@ import keras
 
 from fastseq.keras.activations import describe, native_name, not_native_because
 
-__all__ = ["NativeCell", "native_cell", "no_native_cell_because"]
+__all__ = ["NativeCell", "gives_logits", "native_cell", "no_native_cell_because"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ _CELLS = {
 def native_cell(cell: Any) -> NativeCell | None:
     """What the kernels know of a cell, or None if they do not have it."""
     return _CELLS.get(type(cell))
+
+
+def gives_logits(cell: Any) -> bool:
+    """Whether the output of a step is a sigmoid's, on which Keras notes the logits."""
+    return type(cell) is keras.layers.SimpleRNNCell and native_name(cell.activation) == "sigmoid"
 
 
 def no_native_cell_because(cell: Any) -> str | None:

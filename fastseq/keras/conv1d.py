@@ -20,9 +20,9 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
     Takes every argument of the stock layer, has the same weights under the same names, and computes the same results:
     weights and weight files go from either to the other.
 
-    The kernels run on the TensorFlow backend on a CPU. The activations linear, relu, tanh, sigmoid and hard_sigmoid are
-    theirs; any other is applied to what they return. They compute in float32, or float64 where the layer's dtype is;
-    half types are cast to float32 and back.
+    The kernels run on the TensorFlow backend on a CPU. The activations linear, relu, tanh and hard_sigmoid are theirs;
+    any other is applied to what they return, sigmoid too, so that a crossentropy finds its logits. They compute in
+    float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
 
     Args:
         filters: Positive integer, dimensionality of the output space.
@@ -84,6 +84,8 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
             return super().call(inputs)
         activation = keras.activations.get(self.activation)  # None, too, is one that can be assigned
         native = native_name(activation)
+        if native == "sigmoid":
+            native = None  # a crossentropy after it is computed from the logits, which it finds by Keras's own sigmoid
         outputs = self._convolve(inputs, native or "linear")
         return outputs if native else activation(outputs)
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from fastseq.keras import backend
-from fastseq.keras.cells import native_cell, no_native_cell_because
+from fastseq.keras.cells import gives_logits, native_cell, no_native_cell_because
 from fastseq.keras.native import NativeChoice, drop_in_for
 
 
@@ -27,10 +27,15 @@ class NativeRNN(NativeChoice):
     cell: Any
     go_backwards: Any
     return_sequences: Any
+    unroll: Any
     zero_output_for_mask: Any
 
     def _not_native_because(self) -> str | None:
-        return no_native_cell_because(self.cell)
+        reason = no_native_cell_because(self.cell)
+        if reason is None and self.unroll and not self.return_sequences and gives_logits(self.cell):
+            # There the stock layer's output is the activation's own tensor, of which a crossentropy finds the logits.
+            return "unroll must be False where the output is that of a sigmoid, got True"
+        return reason
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         """Keras's seam for whole-sequence kernels: see `keras.layers.RNN.inner_loop`."""
