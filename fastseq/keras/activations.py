@@ -1,10 +1,12 @@
-"""Which of Keras's activation functions the kernels have."""
+"""Which activation functions the kernels have: Keras's, and the backend's own."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
+
+from fastseq.keras import backend
 
 _ACTIVATIONS = {
     keras.activations.tanh: "tanh",
@@ -13,12 +15,17 @@ _ACTIVATIONS = {
     keras.activations.relu: "relu",
     keras.activations.linear: "linear",
 }
+# The same functions, of which Keras has two each.
+_OPERATIONS = {getattr(keras.ops, name): name for name in ("tanh", "sigmoid", "hard_sigmoid", "relu")}
 
 
 def native_name(activation: Any) -> str | None:
     """The kernels' name of an activation function, or None if they do not have it."""
     try:
-        return _ACTIVATIONS.get(activation)
+        name = _ACTIVATIONS.get(activation) or _OPERATIONS.get(activation)
+        if name is None and backend.is_supported():
+            name = backend.load().ACTIVATIONS.get(activation)
+        return name
     except TypeError:  # not hashable
         return None
 

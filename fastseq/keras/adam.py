@@ -13,6 +13,13 @@ _DTYPES = ("float32", "float64")
 _MAX_RANK = 8
 
 
+def _is_number_of(dtype: str, number: Any) -> bool:
+    """Whether stock Keras computes with a number in a variable's dtype, as it does with Python numbers."""
+    if hasattr(number, "dtype"):
+        return tuple(number.shape) == () and bool(keras.backend.standardize_dtype(number.dtype) == dtype)
+    return isinstance(number, (int, float))
+
+
 @drop_in_for(keras.optimizers.Adam)
 class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
     """`keras.optimizers.Adam`, whose update is one pass over memory where stock Keras makes a dozen.
@@ -25,9 +32,10 @@ class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
     What gains most is an Embedding's table, whose gradient comes as slices (`tf.IndexedSlices`): they are summed on the
     way, to the same sums.
 
-    The kernels update variables of float32 and float64 on the TensorFlow backend on a CPU. All others are updated by
-    stock Keras, and so is everything in a step that XLA compiles, which has no custom operations. On a CPU, Keras
-    compiles a step so only if `compile` is given `jit_compile=True`, and not where the model has fast layers.
+    The kernels update variables of float32 and float64 on the TensorFlow backend on a CPU, with Python numbers for
+    `beta_1`, `beta_2` and `epsilon`, or numbers of the variable's dtype. All else is updated by stock Keras, and so is
+    everything in a step that XLA compiles, which has no custom operations. On a CPU, Keras compiles a step so only if
+    `compile` is given `jit_compile=True`, and not where the model has fast layers.
 
     Args:
         learning_rate: A number, a schedule or a callable, as in the stock optimizer.
@@ -62,6 +70,9 @@ class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
             return f"variables must be of {' or '.join(_DTYPES)}, got {dtype}"
         if len(variable.shape) > _MAX_RANK:
             return f"variables must have at most {_MAX_RANK} dimensions, got {len(variable.shape)}"
+        for name in ("beta_1", "beta_2", "epsilon"):
+            if not _is_number_of(dtype, number := getattr(self, name)):
+                return f"{name} must be a Python number or of the variable's dtype {dtype}, got {number!r}"
         return None
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:

@@ -9,7 +9,7 @@ import keras
 
 from fastseq.keras.activations import describe, native_name, not_native_because
 
-__all__ = ["NativeCell", "native_cell", "no_native_cell_because"]
+__all__ = ["NativeCell", "gives_logits", "native_cell", "no_native_cell_because"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class NativeCell:
         drops_all: Whether the stock cell applies dropout also with a rate of 1.
         gate_masks: The attribute of cells that have a mask of recurrent dropout for each gate, which they apply in the
             products only, as the kernels do; None if all versions of Keras do so.
+        reads_use_bias: Whether the stock cell asks `use_bias` in every call; else it adds the bias that it has.
     """
 
     name: str
@@ -30,6 +31,7 @@ class NativeCell:
     settings: tuple[str, ...] = ()
     drops_all: bool = False
     gate_masks: str | None = None
+    reads_use_bias: bool = True
 
     def not_native_because(self, cell: Any) -> str | None:
         """Which of a cell's settings the kernels do not cover, or None."""
@@ -45,6 +47,10 @@ class NativeCell:
         activations = {name: native_name(getattr(cell, name)) for name in self.activations}
         return activations | {name: getattr(cell, name) for name in self.settings}
 
+    def bias(self, cell: Any) -> Any | None:
+        """The bias that the stock cell adds, or None."""
+        return cell.bias if cell.use_bias or not self.reads_use_bias else None
+
     def drops(self, rate: float) -> bool:
         """Whether the stock cell applies dropout with this rate."""
         return rate > 0.0 and (self.drops_all or rate < 1.0)
@@ -53,13 +59,20 @@ class NativeCell:
 _CELLS = {
     keras.layers.GRUCell: NativeCell("gru", settings=("reset_after",), gate_masks="dropout_mask_count"),
     keras.layers.LSTMCell: NativeCell("lstm"),
-    keras.layers.SimpleRNNCell: NativeCell("simple_rnn", activations=("activation",), drops_all=True),
+    keras.layers.SimpleRNNCell: NativeCell(
+        "simple_rnn", activations=("activation",), drops_all=True, reads_use_bias=False
+    ),
 }
 
 
 def native_cell(cell: Any) -> NativeCell | None:
     """What the kernels know of a cell, or None if they do not have it."""
     return _CELLS.get(type(cell))
+
+
+def gives_logits(cell: Any) -> bool:
+    """Whether the output of a step is a sigmoid's, on which Keras notes the logits."""
+    return type(cell) is keras.layers.SimpleRNNCell and native_name(cell.activation) == "sigmoid"
 
 
 def no_native_cell_because(cell: Any) -> str | None:

@@ -8,13 +8,9 @@ import keras
 
 from fastseq.keras import backend
 from fastseq.keras.activations import native_name
-from fastseq.keras.native import NativeChoice, drop_in_for
+from fastseq.keras.native import DATA_FORMATS, NativeChoice, drop_in_for, only_number
 
-
-def _not_a_sequence(inputs: Any) -> str | None:
-    """Why the kernels do not cover such inputs, or None if they do."""
-    rank = len(inputs.shape)
-    return None if rank == 3 else f"inputs must have 3 dimensions, got {rank}"
+_PADDINGS = ("valid", "same", "causal")
 
 
 @drop_in_for(keras.layers.Conv1D)
@@ -24,9 +20,9 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
     Takes every argument of the stock layer, has the same weights under the same names, and computes the same results:
     weights and weight files go from either to the other.
 
-    The kernels run on the TensorFlow backend on a CPU. The activations linear, relu, tanh, sigmoid and hard_sigmoid are
-    theirs; any other is applied to what they return. They compute in float32, or float64 where the layer's dtype is;
-    half types are cast to float32 and back.
+    The kernels run on the TensorFlow backend on a CPU. The activations linear, relu, tanh and hard_sigmoid are theirs;
+    any other is applied to what they return, sigmoid too, so that a crossentropy finds its logits. They compute in
+    float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
 
     Args:
         filters: Positive integer, dimensionality of the output space.
@@ -58,14 +54,38 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
         self._set_use_native(use_native)
 
     def _not_native_because(self) -> str | None:
-        return None  # the kernels have all that the stock layer can be set up to
+        for name in ("strides", "dilation_rate"):
+            if only_number(getattr(self, name)) is None:
+                return f"{name} must be one integer, got {getattr(self, name)!r}"
+        if self.padding not in _PADDINGS:
+            return f"padding must be one of {', '.join(_PADDINGS)}, got {self.padding!r}"
+        if self.data_format not in DATA_FORMATS:
+            return f"data_format must be one of {', '.join(DATA_FORMATS)}, got {self.data_format!r}"
+        return None
+
+    def _call_reason(self, inputs: Any) -> str | None:
+        """What the kernels do not cover of these inputs."""
+        rank = len(inputs.shape)
+        if rank != 3:
+            return f"inputs must have 3 dimensions, got {rank}"
+        width, channels, filters = self.kernel.shape
+        given = inputs.shape[1 if self.data_format == "channels_first" else -1]
+        # Settings may have been assigned after the kernel was made. The stock layer goes by the kernel then.
+        fits = given is None or given == channels * self.groups
+        if (width, filters) != (*self.kernel_size, self.filters) or not fits:
+            return (
+                f"kernel must have the shape that kernel_size, filters and groups say, got {tuple(self.kernel.shape)}"
+            )
+        return None
 
     def call(self, inputs: Any) -> Any:
         """See `keras.layers.Conv1D`."""
-        if not self._runs_native(_not_a_sequence(inputs)):
+        if not self._runs_native(self._call_reason(inputs)):
             return super().call(inputs)
         activation = keras.activations.get(self.activation)  # None, too, is one that can be assigned
         native = native_name(activation)
+        if native == "sigmoid":
+            native = None  # a crossentropy after it is computed from the logits, which it finds by Keras's own sigmoid
         outputs = self._convolve(inputs, native or "linear")
         return outputs if native else activation(outputs)
 
@@ -73,11 +93,11 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
         return backend.load().conv1d(
             keras.ops.cast(inputs, self.compute_dtype),
             keras.ops.convert_to_tensor(self.kernel),
-            None if self.bias is None else keras.ops.convert_to_tensor(self.bias),
+            keras.ops.convert_to_tensor(self.bias) if self.use_bias else None,
             activation=activation,
-            strides=self.strides[0],
+            strides=only_number(self.strides),
             padding=self.padding,
-            dilation_rate=self.dilation_rate[0],
+            dilation_rate=only_number(self.dilation_rate),
             groups=self.groups,
             channels_first=self.data_format == "channels_first",
             convolved_shape=FastConv1D.compute_output_shape(self, inputs.shape),
@@ -138,7 +158,7 @@ class FastConv1DMaxPooling1D(FastConv1D):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Convolves, activates, pools."""
         native = native_name(keras.activations.get(self.activation))
-        if native is None or not self._runs_native(_not_a_sequence(inputs)):
+        if native is None or not self._runs_native(self._call_reason(inputs)):
             return self._pooling(super().call(inputs))
         return self._convolve(
             inputs,

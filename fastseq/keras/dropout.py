@@ -16,7 +16,7 @@ _MOST_DIMENSIONS = 8
 class NativeDropout(NativeChoice):
     """A mixin for `keras.layers.Dropout` and its subclasses: overrides `call`, and nothing else."""
 
-    rate: float
+    rate: Any
     noise_shape: Any
     seed_generator: Any
 
@@ -25,6 +25,9 @@ class NativeDropout(NativeChoice):
         return self.noise_shape
 
     def _not_native_because(self) -> str | None:
+        if not isinstance(self.rate, (int, float)):  # NumPy's float64 is a float
+            # TensorFlow divides by a tensor where it multiplies by a number, and rounds as the rate's dtype does.
+            return f"rate must be a float, got {self.rate!r}"
         noise_shape = self._native_noise_shape()
         if noise_shape is None or all(size is None or (isinstance(size, int) and size > 0) for size in noise_shape):
             return None
@@ -46,7 +49,7 @@ class NativeDropout(NativeChoice):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """As the stock layer's."""
-        draws = training and 0.0 < self.rate < 1.0
+        draws = training and self.rate > 0 and self.rate < 1
         if draws:
             inputs = keras.ops.convert_to_tensor(inputs)
         if not draws or not self._runs_native(self._call_reason(inputs)):

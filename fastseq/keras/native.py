@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import keras
 from fastseq.keras import backend
 
 _Class = TypeVar("_Class", bound=type)
+
+DATA_FORMATS = ("channels_last", "channels_first")
 
 
 def drop_in_for(stock: type) -> Callable[[_Class], _Class]:
@@ -43,6 +46,15 @@ def frames_to_the_user() -> int:
         frame = frame.f_back
         level += 1
     return level
+
+
+def only_number(setting: Any) -> int | None:
+    """The whole number of a setting of which Keras keeps one for each dimension, here one; None if it is not that."""
+    try:
+        (number,) = setting
+        return operator.index(number)
+    except (TypeError, ValueError):
+        return None
 
 
 class NativeFallbackWarning(UserWarning):

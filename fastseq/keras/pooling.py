@@ -9,16 +9,25 @@ import keras
 
 from fastseq.keras import backend
 from fastseq.keras.fusion import in_one_pass
-from fastseq.keras.native import NativeChoice, drop_in_for
+from fastseq.keras.native import DATA_FORMATS, NativeChoice, drop_in_for, only_number
 
 
 class NativePooling(NativeChoice):
     """A mixin for subclasses of Keras's pooling layers: overrides `call`, and nothing else."""
 
     native_pooling: str  # as the backend names it
+    pool_size: Any
+    strides: Any
+    padding: str
+    data_format: str
 
     def _not_native_because(self) -> str | None:
-        return None  # the kernels have all that the stock layers can be set up to
+        for name in ("pool_size", "strides"):
+            if only_number(getattr(self, name)) is None:
+                return f"{name} must be one integer, got {getattr(self, name)!r}"
+        if self.data_format not in DATA_FORMATS:
+            return f"data_format must be one of {', '.join(DATA_FORMATS)}, got {self.data_format!r}"
+        return None
 
     def _options(self) -> dict[str, Any]:
         """The backend's further options."""
@@ -33,10 +42,10 @@ class NativePooling(NativeChoice):
         pool = getattr(backend.load(), self.native_pooling)
         return pool(
             inputs,
-            pool_size=self.pool_size[0],  # type: ignore[attr-defined]
-            strides=self.strides[0],  # type: ignore[attr-defined]
-            padding=self.padding.lower(),  # type: ignore[attr-defined]
-            data_format=self.data_format,  # type: ignore[attr-defined]
+            pool_size=only_number(self.pool_size),
+            strides=only_number(self.strides),
+            padding=self.padding.lower(),
+            data_format=self.data_format,
             training=bool(training),
             **self._options(),
         )

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from fastseq.keras import backend
-from fastseq.keras.cells import native_cell, no_native_cell_because
+from fastseq.keras.cells import gives_logits, native_cell, no_native_cell_because
 from fastseq.keras.native import NativeChoice, drop_in_for
+
+
+def _call_reason(states: Sequence[Any], mask: Any | None) -> str | None:
+    """What the kernels do not cover of a call, or None."""
+    if mask is not None and len(mask.shape) == 3 and mask.shape[-1] != 1:
+        return "mask must not differ between units"
+    if any(len(getattr(state, "shape", ())) != 2 for state in states):  # those of stacked cells are lists
+        return "initial_state must have 2 dimensions"
+    return None
 
 
 class NativeRNN(NativeChoice):
     """A mixin for subclasses of Keras's recurrent layers: overrides `inner_loop`, and nothing else."""
 
     cell: Any
+    go_backwards: Any
+    return_sequences: Any
+    unroll: Any
+    zero_output_for_mask: Any
 
     def _not_native_because(self) -> str | None:
-        return no_native_cell_because(self.cell)
+        reason = no_native_cell_because(self.cell)
+        if reason is None and self.unroll and not self.return_sequences and gives_logits(self.cell):
+            # There the stock layer's output is the activation's own tensor, of which a crossentropy finds the logits.
+            return "unroll must be False where the output is that of a sigmoid, got True"
+        return reason
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         """Keras's seam for whole-sequence kernels: see `keras.layers.RNN.inner_loop`."""
         if isinstance(mask, (list, tuple)):
             mask = mask[0]
-        per_unit = mask is not None and len(mask.shape) == 3 and mask.shape[-1] != 1
-        if not self._runs_native("mask must not differ between units" if per_unit else None):
+        states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
+        if not self._runs_native(_call_reason(states, mask)):
             return super().inner_loop(sequences, initial_state, mask, training=training)  # type: ignore[misc]
         cell, native = self.cell, native_cell(self.cell)
         assert native is not None
-        states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
+        bias = native.bias(cell)
         states = [keras.ops.convert_to_tensor(state) for state in states]
         # The masks that RNN.call has drawn already, so that the random numbers are the stock layer's.
         drops = training and native.drops(cell.dropout)
@@ -39,16 +57,16 @@ class NativeRNN(NativeChoice):
             states,
             keras.ops.convert_to_tensor(cell.kernel),
             keras.ops.convert_to_tensor(cell.recurrent_kernel),
-            None if cell.bias is None else keras.ops.convert_to_tensor(cell.bias),
+            None if bias is None else keras.ops.convert_to_tensor(bias),
             mask,
             cell.get_dropout_mask(sequences[:, 0, :]) if drops else None,
             cell.get_recurrent_dropout_mask(states[0]) if drops_recurrent else None,
             options={
                 **native.options(cell),
-                "go_backwards": self.go_backwards,  # type: ignore[attr-defined]
-                "zero_output_for_mask": self.zero_output_for_mask,  # type: ignore[attr-defined]
+                "go_backwards": self.go_backwards,
+                "zero_output_for_mask": self.zero_output_for_mask,
             },
-            return_sequences=self.return_sequences,  # type: ignore[attr-defined]
+            return_sequences=self.return_sequences,
             training=bool(training),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from fastseq.keras.backend.tensorflow.activations import ACTIVATIONS
 from fastseq.keras.backend.tensorflow.adam import adam
 from fastseq.keras.backend.tensorflow.conv1d import conv1d
 from fastseq.keras.backend.tensorflow.dropout import dropout
@@ -17,6 +18,7 @@ from fastseq.keras.backend.tensorflow.pool import average_pool, max_pool
 from fastseq.keras.backend.tensorflow.rnn import rnn
 
 __all__ = [
+    "ACTIVATIONS",
     "adam",
     "average_pool",
     "conv1d",

@@ -12,6 +12,7 @@ import tensorflow as tf
 from fastseq.keras.backend.tensorflow import formulas
 from fastseq.keras.backend.tensorflow.library import (
     attributes,
+    attributes_of,
     backward,
     native_dtype,
     ops,
@@ -71,15 +72,17 @@ def conv1d(
             or_absent(None if bias is None else tf.cast(bias, dtype), 1, dtype),
         ),
         (batch, *(reversed(rest) if channels_first else rest)),
-        activation=activation,
-        strides=strides,
-        padding=padding,
-        dilation_rate=dilation_rate,
-        groups=groups,
-        pool_size=pool_size,
-        pool_strides=pool_strides,
-        pool_padding=pool_padding,
-        save_argmax=training,
+        **attributes(
+            activation=activation,
+            strides=strides,
+            padding=padding,
+            dilation_rate=dilation_rate,
+            groups=groups,
+            pool_size=pool_size,
+            pool_strides=pool_strides,
+            pool_padding=pool_padding,
+            save_argmax=training,
+        ),
     )
     if channels_first:
         outputs = tf.transpose(outputs, (0, 2, 1))
@@ -115,7 +118,7 @@ def _gradient(op: Any, doutputs: Any, _: Any) -> list[Any]:
 @tf.RegisterGradient("FastseqConv1dBackward")  # type: ignore[untyped-decorator]
 def _second_gradient(op: Any, *gradients: Any) -> list[Any]:
     inputs, doutputs, rest = op.inputs[:3], op.inputs[5], op.inputs[6:]
-    options = attributes(op, *_CONVOLUTION, *_POOLING)
+    options = attributes_of(op, *_CONVOLUTION, *_POOLING)
     *by_inputs, by_doutputs = formulas.gradients_of_gradients(
         functools.partial(formulas.conv1d, **options),
         [or_none(tensor) for tensor in inputs],
@@ -182,5 +185,5 @@ def max_pool_of_convolution(
     Returns:
         What `max_pool` returns.
     """
-    pooling = {"pool_size": pool_size, "pool_strides": strides, "pool_padding": padding}
-    return _convolve(convolution.inputs, convolution.shape, save_argmax=training, **pooling, **convolution.options)
+    pooling = attributes(pool_size=pool_size, pool_strides=strides, pool_padding=padding, save_argmax=training)
+    return _convolve(convolution.inputs, convolution.shape, **pooling, **convolution.options)

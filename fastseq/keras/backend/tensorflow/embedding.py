@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq.keras.backend.tensorflow.library import NATIVE_DTYPES, native_dtype, ops
+from fastseq.keras.backend.tensorflow.library import NATIVE_DTYPES, attributes, native_dtype, ops
 
 # An attribute of tensors: these are indices of our gradient. Optimizers make new slices of new values, but hand on the
 # tensor with the indices.
@@ -38,7 +38,7 @@ def embedding(ids: Any, embeddings: Any, *, dense_gradient: bool) -> Any:
     native = tf.cast(embeddings, native_dtype(embeddings))
     of_any_rank = ids.shape.rank is None or ids.shape.rank > _MAX_RANK
     flat = tf.reshape(ids, [-1]) if of_any_rank else ids
-    outputs = ops.fastseq_embedding_forward(flat, native, dense_gradient=dense_gradient)
+    outputs = ops.fastseq_embedding_forward(flat, native, **attributes(dense_gradient=dense_gradient))
     if of_any_rank:
         outputs = tf.reshape(outputs, tf.concat([tf.shape(ids), tf.shape(native)[1:]], 0))
     return tf.cast(outputs, embeddings.dtype)

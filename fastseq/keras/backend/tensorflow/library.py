@@ -16,6 +16,32 @@ ops = tf.load_op_library(str(tensorflow_library()))
 NATIVE_DTYPES = (tf.float32, tf.float64)
 
 
+# What the operations' attributes are, of which TensorFlow takes no look-alikes: 1 is no bool to it, nor is np.True_.
+_ATTRIBUTE_TYPES: dict[str, type] = {
+    "activation": str,
+    "dense_gradient": bool,
+    "dilation_rate": int,
+    "go_backwards": bool,
+    "groups": int,
+    "padding": str,
+    "pool_padding": str,
+    "pool_size": int,
+    "pool_strides": int,
+    "recurrent_activation": str,
+    "reset_after": bool,
+    "return_sequences": bool,
+    "save_argmax": bool,
+    "save_workspace": bool,
+    "strides": int,
+    "zero_output_for_mask": bool,
+}
+
+
+def attributes(**settings: Any) -> dict[str, Any]:
+    """A layer's settings as an operation takes them: truth values of any type as bool, whole numbers as int."""
+    return {name: _ATTRIBUTE_TYPES[name](setting) for name, setting in settings.items()}
+
+
 def native_dtype(x: Any) -> tf.DType:
     """What the kernels compute in for a tensor: its dtype or, where they do not have that, float32."""
     return x.dtype if x.dtype in NATIVE_DTYPES else tf.float32
@@ -101,7 +127,7 @@ def or_zeros(gradient: Any | None, like: Any) -> Any | None:
     return tf.cond(tf.size(gradient) > 0, lambda: gradient, lambda: tf.zeros_like(like))
 
 
-def attributes(op: Any, *names: str) -> dict[str, Any]:
+def attributes_of(op: Any, *names: str) -> dict[str, Any]:
     """Attributes of an operation, with its words as Python has them."""
     values = {name: op.get_attr(name) for name in names}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}

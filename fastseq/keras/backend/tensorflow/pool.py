@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fastseq.keras.backend.tensorflow import formulas
 from fastseq.keras.backend.tensorflow.conv1d import max_pool_of_convolution, traced_convolution
-from fastseq.keras.backend.tensorflow.library import attributes, native_dtype, ops, pooled_shape
+from fastseq.keras.backend.tensorflow.library import attributes, attributes_of, native_dtype, ops, pooled_shape
 
 _ATTRIBUTES = ("pool_size", "strides", "padding")
 
@@ -52,12 +52,12 @@ def max_pool(
     Returns:
         A tensor as x, with the timesteps that are left.
     """
-    window: dict[str, Any] = {"pool_size": pool_size, "strides": strides, "padding": padding}
+    window = attributes(pool_size=pool_size, strides=strides, padding=padding)
     if in_one_pass and (convolution := traced_convolution(x)) and in_one_pass():
         return max_pool_of_convolution(convolution, training=training, **window)
 
     def forward(inputs: Any, **window: Any) -> Any:
-        return ops.fastseq_max_pool_forward(inputs, save_argmax=training, **window)[0]
+        return ops.fastseq_max_pool_forward(inputs, **window, **attributes(save_argmax=training))[0]
 
     return _pool(forward, x, data_format, window)
 
@@ -67,7 +67,7 @@ def average_pool(
 ) -> Any:
     """The mean of every window of timesteps: see `fastseq.functional.average_pool_forward`; arguments as `max_pool`."""
     del training  # the gradient needs nothing of forward
-    window = {"pool_size": pool_size, "strides": strides, "padding": padding}
+    window = attributes(pool_size=pool_size, strides=strides, padding=padding)
     return _pool(ops.fastseq_average_pool_forward, x, data_format, window)
 
 
@@ -84,23 +84,23 @@ def _like(dx: Any, x: Any) -> Any:
 def _max_pool_gradient(op: Any, doutputs: Any, _: Any) -> Any:
     x, argmax = op.inputs[0], op.outputs[1]
     if not op.get_attr("save_argmax"):
-        argmax = ops.fastseq_max_pool_forward(x, save_argmax=True, **attributes(op, *_ATTRIBUTES))[1]
-    return _like(ops.fastseq_max_pool_backward(doutputs, _timesteps(x), argmax, **attributes(op, *_ATTRIBUTES)), x)
+        argmax = ops.fastseq_max_pool_forward(x, save_argmax=True, **attributes_of(op, *_ATTRIBUTES))[1]
+    return _like(ops.fastseq_max_pool_backward(doutputs, _timesteps(x), argmax, **attributes_of(op, *_ATTRIBUTES)), x)
 
 
 @tf.RegisterGradient("FastseqAveragePoolForward")  # type: ignore[untyped-decorator]
 def _average_pool_gradient(op: Any, doutputs: Any) -> Any:
     x = op.inputs[0]
-    return _like(ops.fastseq_average_pool_backward(doutputs, _timesteps(x), **attributes(op, *_ATTRIBUTES)), x)
+    return _like(ops.fastseq_average_pool_backward(doutputs, _timesteps(x), **attributes_of(op, *_ATTRIBUTES)), x)
 
 
 @tf.RegisterGradient("FastseqAveragePoolBackward")  # type: ignore[untyped-decorator]
 def _average_pool_second_gradient(op: Any, ddx: Any) -> list[Any]:
     # The gradient is linear in doutputs, and forward is its transpose.
-    return [_like(ops.fastseq_average_pool_forward(ddx, **attributes(op, *_ATTRIBUTES)), op.inputs[0]), None]
+    return [_like(ops.fastseq_average_pool_forward(ddx, **attributes_of(op, *_ATTRIBUTES)), op.inputs[0]), None]
 
 
 @tf.RegisterGradient("FastseqMaxPoolBackward")  # type: ignore[untyped-decorator]
 def _max_pool_second_gradient(op: Any, ddx: Any) -> list[Any]:
     _, timesteps, argmax = op.inputs
-    return [formulas.of_maxima(ddx, argmax, timesteps=timesteps, **attributes(op, *_ATTRIBUTES)), None, None]
+    return [formulas.of_maxima(ddx, argmax, timesteps=timesteps, **attributes_of(op, *_ATTRIBUTES)), None, None]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from fastseq.keras.backend.tensorflow import formulas
 from fastseq.keras.backend.tensorflow.library import (
     attributes,
+    attributes_of,
     backward,
     native_dtype,
     ops,
@@ -99,9 +100,7 @@ def rnn(
         or_absent(mask, 2, tf.bool),
         _factors(dropout_mask, dtype),
         _factors(recurrent_dropout_mask, dtype),
-        **options,
-        return_sequences=return_sequences,
-        save_workspace=training,
+        **attributes(**options, return_sequences=return_sequences, save_workspace=training),
     )
     if return_sequences:
         # Shape inference does not see attributes, so it cannot know that there are timesteps here.
@@ -143,7 +142,7 @@ def _register_gradients(cell: str, op_name: str, names: tuple[str, ...]) -> None
         weights_first = (*gradients[-4:], *gradients[:states])
         cotangents = [or_zeros(gradient, tensor) for gradient, tensor in zip(weights_first, inputs, strict=False)]
         found = formulas.gradients_of_gradients(
-            functools.partial(formulas.rnn, cell=cell, **attributes(op, *names)),
+            functools.partial(formulas.rnn, cell=cell, **attributes_of(op, *names)),
             [or_none(tensor) for tensor in inputs],
             doutputs,
             [*cotangents, None, None, None],

@@ -1,0 +1,16 @@
+"""TensorFlow's own activation functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+# Each by the kernels' name of what it computes. Aliases such as tf.nn.tanh and tf.math.tanh are one function.
+ACTIVATIONS: dict[Callable[..., Any], str] = {
+    tf.identity: "linear",
+    tf.nn.relu: "relu",
+    tf.sigmoid: "sigmoid",
+    tf.tanh: "tanh",
+}
