@@ -8,6 +8,7 @@ import keras
 
 from fastseq.keras import backend
 from fastseq.keras.native import NativeChoice, drop_in_for
+from fastseq.keras.stock_methods import StockMethods
 
 _DTYPES = ("float32", "float64")
 _MAX_RANK = 8
@@ -55,6 +56,7 @@ class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
     >>> model.compile(FastAdam(1e-3), "mse")
     """
 
+    stock_methods = StockMethods(keras.optimizers.Adam, overridden=["update_step"])
     _kind = "optimizer"
 
     def __init__(self, learning_rate: Any = 0.001, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from fastseq.keras.activations import describe, native_name, not_native_because
+from fastseq.keras.stock_methods import StockMethods
 
 __all__ = ["NativeCell", "gives_logits", "native_cell", "no_native_cell_because"]
 
@@ -18,6 +19,7 @@ class NativeCell:
 
     Attributes:
         name: As the backend names it.
+        stock_methods: Those that the kernels stand in for.
         activations: Which of the cell's attributes are activations.
         settings: Which more of them the backend takes as options.
         drops_all: Whether the stock cell applies dropout also with a rate of 1.
@@ -27,6 +29,7 @@ class NativeCell:
     """
 
     name: str
+    stock_methods: StockMethods
     activations: tuple[str, ...] = ("activation", "recurrent_activation")
     settings: tuple[str, ...] = ()
     drops_all: bool = False
@@ -35,6 +38,8 @@ class NativeCell:
 
     def not_native_because(self, cell: Any) -> str | None:
         """Which of a cell's settings the kernels do not cover, or None."""
+        if reason := self.stock_methods.replaced(cell):
+            return reason
         for name in self.activations:
             if reason := not_native_because(name, getattr(cell, name)):
                 return reason
@@ -56,11 +61,23 @@ class NativeCell:
         return rate > 0.0 and (self.drops_all or rate < 1.0)
 
 
+def _methods(cell: type, *more: str) -> StockMethods:
+    return StockMethods(cell, unused=["call", "get_dropout_mask", "get_recurrent_dropout_mask", *more])
+
+
 _CELLS = {
-    keras.layers.GRUCell: NativeCell("gru", settings=("reset_after",), gate_masks="dropout_mask_count"),
-    keras.layers.LSTMCell: NativeCell("lstm"),
+    keras.layers.GRUCell: NativeCell(
+        "gru", _methods(keras.layers.GRUCell), settings=("reset_after",), gate_masks="dropout_mask_count"
+    ),
+    keras.layers.LSTMCell: NativeCell(
+        "lstm", _methods(keras.layers.LSTMCell, "_compute_carry_and_output", "_compute_carry_and_output_fused")
+    ),
     keras.layers.SimpleRNNCell: NativeCell(
-        "simple_rnn", activations=("activation",), drops_all=True, reads_use_bias=False
+        "simple_rnn",
+        _methods(keras.layers.SimpleRNNCell),
+        activations=("activation",),
+        drops_all=True,
+        reads_use_bias=False,
     ),
 }
 

@@ -9,7 +9,9 @@ import keras
 from fastseq.keras import backend
 from fastseq.keras.activations import native_name
 from fastseq.keras.native import DATA_FORMATS, NativeChoice, drop_in_for, only_number
+from fastseq.keras.stock_methods import StockMethods
 
+_POOLING_METHODS = StockMethods(keras.layers.MaxPooling1D, unused=["call"])
 _PADDINGS = ("valid", "same", "causal")
 
 
@@ -46,6 +48,10 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
     >>> tuple(layer(np.zeros((2, 10, 3), "float32")).shape)
     (2, 6, 4)
     """
+
+    stock_methods = StockMethods(
+        keras.layers.Conv1D, overridden=["call"], unused=["convolution_op", "_compute_causal_padding"]
+    )
 
     def __init__(
         self, filters: int, kernel_size: Any, *args: Any, use_native: bool | str = "auto", **kwargs: Any
@@ -154,6 +160,9 @@ class FastConv1DMaxPooling1D(FastConv1D):
         )
         if self._pooling.strides[0] < 1:
             raise ValueError(f"pool_strides must be at least 1, got {pool_strides!r}")
+
+    def _not_native_because(self) -> str | None:
+        return super()._not_native_because() or _POOLING_METHODS.replaced(self._pooling)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Convolves, activates, pools."""

@@ -8,6 +8,7 @@ import keras
 
 from fastseq.keras import backend
 from fastseq.keras.native import NativeChoice, drop_in_for
+from fastseq.keras.stock_methods import StockMethods
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _MOST_DIMENSIONS = 8
@@ -92,6 +93,8 @@ class FastDropout(NativeDropout, keras.layers.Dropout):  # type: ignore[misc]
     array([2., 0., 2., 0., 0., 0., 0., 2.], dtype=float32)
     """
 
+    stock_methods = StockMethods(keras.layers.Dropout, overridden=["call"])
+
     def __init__(self, rate: float, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(rate, *args, **kwargs)
         self._set_use_native(use_native)
@@ -123,6 +126,8 @@ class FastSpatialDropout1D(NativeDropout, keras.layers.SpatialDropout1D):  # typ
     array([[[2., 0., 2., 0., 0., 0., 0., 2.],
             [2., 0., 2., 0., 0., 0., 0., 2.]]], dtype=float32)
     """
+
+    stock_methods = StockMethods(keras.layers.SpatialDropout1D, overridden=["call"], unused=["_get_noise_shape"])
 
     def __init__(self, rate: float, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(rate, *args, **kwargs)

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from fastseq.keras import backend
-from fastseq.keras.native import NativeChoice, drop_in_for
+from fastseq.keras.native import NativeChoice, drop_in_for, fast_class
+from fastseq.keras.stock_methods import StockMethods
 
 
 @drop_in_for(keras.layers.Embedding)
@@ -56,6 +57,7 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
     (1, 3, 4)
     """
 
+    stock_methods = StockMethods(keras.layers.Embedding, overridden=["call"])
     dense_gradient = False
     own_settings = (*NativeChoice.own_settings, "dense_gradient")
 
@@ -101,7 +103,7 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
     def quantize(self, mode: str | None = None, type_check: bool = True, **kwargs: Any) -> None:
         """See `keras.layers.Embedding.quantize`, which refuses subclasses of that layer, of which this is one."""
         # Not super(), since the instance keeps this method when to_stock makes it one of that class.
-        own = type(self).__qualname__ == FastEmbedding.__qualname__
+        own = fast_class(self) is FastEmbedding
         keras.layers.Embedding.quantize(self, mode, type_check=type_check and not own, **kwargs)
 
     def get_config(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from keras.src.models.functional import Functional
 
 from fastseq.keras.activations import native_name
 from fastseq.keras.conv1d import FastConv1D
+from fastseq.keras.native import fast_class
+from fastseq.keras.stock_methods import StockMethods
 
 _BETWEEN = ("relu", "sigmoid", "tanh")  # single operations, as TensorFlow traces them
 _DTYPES = ("float32", "float64")  # half types are cast between the layers
@@ -26,7 +28,9 @@ def convolution_before(pooling: Any) -> Any | None:
     activated = _activation(layer) in _BETWEEN
     if activated:
         layer = _only_source(layer)
-    if type(layer) is not FastConv1D or layer.use_native is False:
+    if layer is None or fast_class(layer) is not FastConv1D or layer.use_native is False or "call" in vars(layer):
+        return None
+    if layer.reason_against() is not None:
         return None
     own = native_name(keras.activations.get(layer.activation))
     if own is None or (activated and own != "linear"):
@@ -69,10 +73,16 @@ def _only_source(layer: Any) -> Any | None:
     return source if readers == {layer} and getattr(source, "activity_regularizer", None) is None else None
 
 
+_ACTIVATION_METHODS = {cls: StockMethods(cls, unused=["call"]) for cls in (keras.layers.Activation, keras.layers.ReLU)}
+
+
 def _activation(layer: Any) -> str | None:
     """The kernels' name of what a layer does, if it does nothing but activate."""
-    if type(layer) is keras.layers.Activation:
+    methods = _ACTIVATION_METHODS.get(type(layer))
+    if methods is None or methods.replaced(layer):
+        return None
+    if isinstance(layer, keras.layers.Activation):
         return native_name(layer.activation)
-    if type(layer) is keras.layers.ReLU and not (layer.max_value or layer.negative_slope or layer.threshold):
-        return native_name(keras.activations.relu)
-    return None
+    if layer.max_value or layer.negative_slope or layer.threshold:
+        return None
+    return native_name(keras.activations.relu)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import keras
 
 from fastseq.keras import backend
+from fastseq.keras.stock_methods import StockMethods
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -57,6 +58,16 @@ def only_number(setting: Any) -> int | None:
         return None
 
 
+class StandInClass(type(keras.layers.Layer)):  # type: ignore[misc]
+    """The class of fast classes under the full name of their stock twins, which `patch` constructs."""
+
+
+def fast_class(instance: Any) -> type:
+    """The class of a layer or an optimizer; of one that a patch has constructed, that of one made by hand."""
+    cls = type(instance)
+    return cls.__bases__[0] if isinstance(cls, StandInClass) else cls
+
+
 class NativeFallbackWarning(UserWarning):
     """A fast layer or optimizer computes with stock Keras, since the kernels do not cover how it is set up."""
 
@@ -69,6 +80,7 @@ class NativeChoice:
     """
 
     name: str
+    stock_methods: StockMethods  # those that the kernel stands in for
     use_native: bool | str = "auto"
     own_settings: tuple[str, ...] = ("use_native", "_fallback_told")  # what instances have and stock ones do not
     _fallback_told: bool = False
@@ -80,7 +92,7 @@ class NativeChoice:
 
     def reason_against(self) -> str | None:
         """Why the kernels cannot run this layer, or None if they can; single calls may still be none of theirs."""
-        return self._not_native_because() or backend.unavailable_because()
+        return self.stock_methods.replaced(self) or self._not_native_because() or backend.unavailable_because()
 
     def _set_use_native(self, use_native: bool | str) -> None:
         if not isinstance(use_native, bool) and use_native != "auto":

@@ -10,6 +10,7 @@ import keras
 from fastseq.keras import backend
 from fastseq.keras.fusion import in_one_pass
 from fastseq.keras.native import DATA_FORMATS, NativeChoice, drop_in_for, only_number
+from fastseq.keras.stock_methods import StockMethods
 
 
 class NativePooling(NativeChoice):
@@ -93,6 +94,7 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
     [3.0, 4.0]
     """
 
+    stock_methods = StockMethods(keras.layers.MaxPooling1D, overridden=["call"])
     native_pooling = "max_pool"
 
     def __init__(self, pool_size: int = 2, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
@@ -135,6 +137,7 @@ class FastAveragePooling1D(NativePooling, keras.layers.AveragePooling1D):  # typ
     [2.0, 2.5]
     """
 
+    stock_methods = StockMethods(keras.layers.AveragePooling1D, overridden=["call"])
     native_pooling = "average_pool"
 
     def __init__(self, pool_size: int, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:

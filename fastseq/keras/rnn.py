@@ -10,6 +10,7 @@ import keras
 from fastseq.keras import backend
 from fastseq.keras.cells import gives_logits, native_cell, no_native_cell_because
 from fastseq.keras.native import NativeChoice, drop_in_for
+from fastseq.keras.stock_methods import StockMethods
 
 
 def _call_reason(states: Sequence[Any], mask: Any | None) -> str | None:
@@ -100,6 +101,8 @@ class FastRNN(NativeRNN, keras.layers.RNN):  # type: ignore[misc]
     >>> tuple(layer(np.zeros((2, 5, 3), "float32")).shape)
     (2, 5, 4)
     """
+
+    stock_methods = StockMethods(keras.layers.RNN, overridden=["inner_loop"])
 
     def __init__(self, cell: Any, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(cell, *args, **kwargs)

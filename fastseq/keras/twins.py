@@ -15,6 +15,7 @@ from fastseq.keras.dropout import FastDropout, FastSpatialDropout1D
 from fastseq.keras.embedding import FastEmbedding
 from fastseq.keras.gru import FastGRU
 from fastseq.keras.lstm import FastLSTM
+from fastseq.keras.native import StandInClass
 from fastseq.keras.pooling import FastAveragePooling1D, FastMaxPooling1D
 from fastseq.keras.rnn import FastRNN
 from fastseq.keras.simple_rnn import FastSimpleRNN
@@ -73,10 +74,6 @@ def _stock_classes(argument: str, given: Classes) -> frozenset[type]:
     return frozenset(classes)
 
 
-class _StandInClass(type(keras.layers.Layer)):  # type: ignore[misc]
-    """The class of stand-ins, by which `pickle` tells that their names do not lead to them."""
-
-
 def _stand_in(stock: type, fast: Any, module: str) -> Any:
     def get_config(self: Any) -> dict[str, Any]:
         """The stock config: its reader has no use for what only fast layers take."""
@@ -94,7 +91,7 @@ def _stand_in(stock: type, fast: Any, module: str) -> Any:
 
     names = {"__module__": module, "__qualname__": fast.__qualname__, "__doc__": fast.__doc__}
     methods = {"get_config": get_config, "__reduce__": reduce, "_how_to_make_stock": how_to_make_stock}
-    return _StandInClass(stock.__name__, (fast,), {**names, **methods})
+    return StandInClass(stock.__name__, (fast,), {**names, **methods})
 
 
 def _stand_in_for(stock: type) -> Any:
@@ -119,4 +116,4 @@ STAND_INS: dict[type, type] = {
     **{stock: _stand_in(stock, fast, "keras.optimizers") for stock, fast in FAST_OPTIMIZERS.items()},
 }
 _STOCK = {stand_in: stock for stock, stand_in in STAND_INS.items()}
-copyreg.pickle(_StandInClass, _reduce_class)
+copyreg.pickle(StandInClass, _reduce_class)  # whose names do not lead to them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from types import ModuleType
 
@@ -29,6 +30,7 @@ def export_format() -> str | None:
     return found
 
 
+@functools.cache
 def load() -> ModuleType:
     """The module of the backend in use; `is_supported` tells whether there is one."""
     return importlib.import_module(f"fastseq.keras.backend.{keras.backend.backend()}")

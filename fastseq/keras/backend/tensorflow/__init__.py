@@ -6,6 +6,9 @@ process that has done so.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import tensorflow as tf
 
 from fastseq.keras.backend.tensorflow.activations import ACTIVATIONS
@@ -34,17 +37,28 @@ __all__ = [
 check_saved_functions()
 
 
-def _is_compiled_by_xla() -> bool:
-    """Whether what is computed now becomes part of a function that XLA compiles."""
+def _graphs() -> Iterator[Any]:
+    """The graph that is built now and those around it; none in eager mode."""
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     while graph is not None:
+        yield graph
+        graph = getattr(graph, "outer_graph", None)
+
+
+def _is_compiled_by_xla() -> bool:
+    """Whether what is computed now becomes part of a function that XLA compiles."""
+    for graph in _graphs():
         context = graph._get_control_flow_context()
         while context is not None:
             if context.IsXLAContext():
                 return True
             context = context.outer_context
-        graph = getattr(graph, "outer_graph", None)
     return False
+
+
+def _overrides_gradients() -> bool:
+    """Whether gradients of operations are replaced by others (`tf.Graph.gradient_override_map`)."""
+    return any(getattr(graph, "_gradient_override_map", None) for graph in _graphs())
 
 
 def unavailable_because() -> str | None:
@@ -53,4 +67,6 @@ def unavailable_because() -> str | None:
         return "TensorFlow uses a GPU here, for which Keras has kernels of its own, and ours run on the CPU"
     if _is_compiled_by_xla():
         return "XLA compiles what is computed here, and knows no custom operations"
+    if _overrides_gradients():
+        return "gradient_override_map replaces gradients of TensorFlow's operations here, which ours are not made of"
     return None
