@@ -274,19 +274,6 @@ def test_no_jit_for_models_with_native_layers() -> None:
     assert not model.jit_compile
 
 
-def test_second_order_gradients_say_that_there_are_none() -> None:
-    _, fast = _pair(activation="tanh")
-    x = tf.constant(_x())
-    with tf.GradientTape() as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            loss = tf.reduce_sum(fast(x))
-        first = inner.gradient(loss, x)
-    with pytest.raises(NotImplementedError, match="no second-order gradients; use use_native=False"):
-        outer.gradient(first, x)
-
-
 def _model(*layers: Any) -> Any:
     return keras.Sequential([keras.Input((TIMESTEPS, CHANNELS)), *layers, keras.layers.Dense(1)])
 

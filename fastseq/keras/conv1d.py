@@ -148,9 +148,10 @@ class FastConv1DMaxPooling1D(FastConv1D):
         pool_size: int = 2,
         pool_strides: int | None = None,
         pool_padding: str = "valid",
+        use_native: bool | str = "auto",
         **kwargs: Any,
     ) -> None:
-        super().__init__(filters, kernel_size, **kwargs)
+        super().__init__(filters, kernel_size, use_native=False, **kwargs)  # False until there is a pooling
         padding = str(pool_padding).lower()
         if padding not in ("valid", "same"):
             raise ValueError(f"pool_padding must be 'valid' or 'same', got {pool_padding!r}")
@@ -160,6 +161,7 @@ class FastConv1DMaxPooling1D(FastConv1D):
         )
         if self._pooling.strides[0] < 1:
             raise ValueError(f"pool_strides must be at least 1, got {pool_strides!r}")
+        self._set_use_native(use_native)
 
     def _not_native_because(self) -> str | None:
         return super()._not_native_because() or _POOLING_METHODS.replaced(self._pooling)
