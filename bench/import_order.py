@@ -1,0 +1,150 @@
+"""What it costs others that fastseq is in their process, and in which order they were imported.
+
+PyTorch, fastseq and others share one OpenMP runtime, which reads how its idle threads wait when it is loaded: whoever
+comes first decides. Every row is a process of its own; processes take turns. Figures are medians of milliseconds of
+forward and backward: torch.nn.LSTM and GRU of (20, 100, 100, 100), fastseq.functional's LSTM of the same, and a
+training step of a Keras model on TensorFlow, stock and fast.
+
+    python bench/import_order.py
+    GOMP_SPINCOUNT=0 python bench/import_order.py --rounds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastseq.bench.machine import cpu_name
+from fastseq.bench.tables import table
+
+# What is imported, in this order, and what is measured then.
+_ROWS = {
+    "torch alone": (["torch"], ["torch-lstm", "torch-gru"]),
+    "torch, fastseq": (["torch", "fastseq"], ["torch-lstm", "torch-gru", "functional-lstm"]),
+    "fastseq, torch": (["fastseq", "torch"], ["torch-lstm", "torch-gru", "functional-lstm"]),
+    "fastseq alone": (["fastseq"], ["functional-lstm"]),
+    "tensorflow alone": (["tensorflow"], ["keras-stock"]),
+    "tensorflow, fastseq": (["tensorflow", "fastseq.keras"], ["keras-stock", "keras-fast"]),
+    "fastseq, tensorflow": (["fastseq", "tensorflow"], ["keras-stock", "keras-fast"]),
+    "torch, fastseq, tensorflow": (["torch", "fastseq", "tensorflow"], ["keras-stock", "keras-fast"]),
+}
+
+
+def _torch_layer(name: str) -> Callable[[], Any]:
+    import torch
+
+    layer = getattr(torch.nn, name)(100, 100, batch_first=True)
+    x = torch.randn(20, 100, 100, requires_grad=True)
+    return lambda: layer(x)[0].sum().backward()
+
+
+def _functional_lstm() -> Callable[[], Any]:
+    import numpy as np
+
+    from fastseq import functional
+
+    rng = np.random.default_rng(0)
+    x, kernel, recurrent, doutputs = (
+        rng.standard_normal(shape, dtype=np.float32) * 0.1
+        for shape in ((20, 100, 100), (100, 400), (100, 400), (20, 100, 100))
+    )
+
+    def run() -> Any:
+        result = functional.lstm_forward(x, kernel, recurrent)
+        return functional.lstm_backward(result.workspace, x, kernel, recurrent, doutputs=doutputs)
+
+    return run
+
+
+def _keras_step(fast: bool) -> Callable[[], Any]:
+    import contextlib
+
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    context: Any = contextlib.nullcontext()
+    if fast:
+        import fastseq.keras
+
+        context = fastseq.keras.patch()
+    with context:
+        layers = keras.layers
+        model = keras.Sequential(
+            [
+                keras.Input((300,)),
+                layers.Embedding(5000, 100),
+                layers.Dropout(0.5),
+                layers.Conv1D(64, 5, activation="relu"),
+                layers.MaxPooling1D(4),
+                layers.LSTM(55),
+                layers.Dense(1, activation="sigmoid"),
+            ]
+        )
+        model.compile("adam", "binary_crossentropy")
+    rng = np.random.default_rng(0)
+    x, y = tf.constant(rng.integers(0, 5000, (40, 300))), tf.constant(rng.integers(0, 2, (40, 1)))
+    return lambda: model.train_on_batch(x, y)
+
+
+_MEASURED: dict[str, Callable[[], Callable[[], Any]]] = {
+    "torch-lstm": lambda: _torch_layer("LSTM"),
+    "torch-gru": lambda: _torch_layer("GRU"),
+    "functional-lstm": _functional_lstm,
+    "keras-stock": lambda: _keras_step(False),
+    "keras-fast": lambda: _keras_step(True),
+}
+
+
+def measure(row: str) -> dict[str, float]:
+    """In a process of its own: imports, and the median milliseconds of everything."""
+    imports, measured = _ROWS[row]
+    for name in imports:
+        importlib.import_module(name)
+    found = {}
+    for name in measured:
+        run = _MEASURED[name]()
+        for _ in range(5):
+            run()
+        times = []
+        for _ in range(30):
+            began = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - began)
+        found[name] = 1e3 * statistics.median(times)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="processes of every row; default: 5")
+    parser.add_argument("--measure", choices=_ROWS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.measure)))
+        return
+    samples: dict[str, list[dict[str, float]]] = {row: [] for row in _ROWS}
+    for _ in range(options.rounds):
+        for row, found in samples.items():
+            done = subprocess.run([sys.executable, __file__, "--measure", row], capture_output=True, text=True)
+            if done.returncode != 0:
+                sys.exit(done.stderr)
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    columns = list(_MEASURED)
+    rows = []
+    for row, found in samples.items():
+        medians = {name: statistics.median(one[name] for one in found) for name in found[0]}
+        rows.append((row, *(f"{medians[name]:.2f}" if name in medians else "" for name in columns)))
+    print(f"{cpu_name()}, medians of {options.rounds} processes, ms")
+    print(table(("imported", *columns), rows))
+
+
+if __name__ == "__main__":
+    main()
