@@ -20,14 +20,14 @@ def build():
             keras.layers.Dense(1),
         ]
     )
-    model.compile(keras.optimizers.Adam(learning_rate=np.float32(0.01)), "mse")
+    model.compile(keras.optimizers.Adam(learning_rate=np.float64(0.01)), "mse")
     return model
 
 
 def run(model):
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal((30, 20, 3)), rng.standard_normal((30, 1))
-    history = model.fit(x, y, batch_size=np.int64(8), epochs=2, shuffle=False, verbose=0)
+    history = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
     return history.history["loss"] + model.predict(x[:3], verbose=0).ravel().tolist()
 
 
