@@ -19,7 +19,7 @@ from fastseq.bench.progress import Progress
 from fastseq.bench.record import Record, save_json
 from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
-from fastseq.bench.tables import glance
+from fastseq.bench.tables import glance, row
 from fastseq.files import replacing
 from fastseq.options import make_writable, positive
 from fastseq.quiet import quiet_start
@@ -176,12 +176,14 @@ def measure(
         progress.show(done, task.name)
         if not budget.left():
             record.skipped[task.name] = "no time was left"
+            progress.finished(f"{task.name}: no time was left")
             continue
         comparison = task.prepare(record.threads)
         share = budget.share(min(1.0, _GENEROUS / (len(tasks) - done)))
         measurement = Measurement(comparison, rounds)
         record.measurements.append(measurement)
         measurement.run([side for side in comparison.sides if side not in left_out], share, progress.detail)
+        progress.finished(row(measurement))
     progress.show(len(tasks), "report")
 
 
