@@ -1,17 +1,20 @@
 """Fused C++ sequence kernels behind Keras layers.
 
-`fastseq.keras` has the layers, `fastseq.functional` the same operations over NumPy arrays, `fastseq.runtime` the number
-of threads and the instruction set, `fastseq.data` the corpora and `fastseq.reference` the definitions.
+`fastseq.keras` has the layers, `fastseq.functional` the same operations over arrays, `fastseq.cuda` what GPU there is
+for these, `fastseq.runtime` the number of threads and the instruction set, `fastseq.data` the corpora,
+`fastseq.prices` the series to forecast and `fastseq.reference` the definitions. Each is imported when it is first used.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastseq import cuda, data, functional, keras, prices, reference, runtime
     from fastseq.runtime import __version__
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "cuda", "data", "functional", "keras", "prices", "reference", "runtime"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +23,10 @@ def __getattr__(name: str) -> Any:
         from fastseq.runtime import __version__
 
         return __version__
+    if name in __all__:
+        return importlib.import_module(f"fastseq.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

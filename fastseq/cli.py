@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastseq.options import claimed, make_writable, positive
+from fastseq.quiet import quiet_start
 
 if TYPE_CHECKING:
     from fastseq.models import Layers
@@ -125,8 +125,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "run":
         return _run(options.script, options.arguments, names)
-    # TensorFlow's notes on the machine are not the user's business. (2.21 writes some all the same.)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         if options.command == "info":
             return _info()
@@ -201,19 +199,21 @@ def _train_in(out: Path, options: argparse.Namespace, parser: argparse.ArgumentP
         state = read_interrupted(out, options, parser)
     elif (out / STATE).exists():
         parser.error(f"{out} has an interrupted training: add --resume to go on, or remove {out / STATE} to begin anew")
-    if options.threads is not None:
+    with quiet_start():
         import tensorflow as tf
 
-        try:
-            tf.config.threading.set_intra_op_parallelism_threads(options.threads)
-            tf.config.threading.set_inter_op_parallelism_threads(options.threads)
-        except RuntimeError as error:  # only where a program calls main() after it has used TensorFlow
-            parser.error(f"argument --threads: {error}")
-    from fastseq import runtime
-    from fastseq.data import DataError
-    from fastseq.models import MODELS
-    from fastseq.results import save_epoch, save_forecast, save_result, save_training, versions
-    from fastseq.training import Trainer
+        if options.threads is not None:
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+                tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+            except RuntimeError as error:  # only where a program calls main() after it has used TensorFlow
+                parser.error(f"argument --threads: {error}")
+        tf.constant(0)
+        from fastseq import runtime
+        from fastseq.data import DataError
+        from fastseq.models import MODELS
+        from fastseq.results import save_epoch, save_forecast, save_result, save_training, versions
+        from fastseq.training import Trainer
 
     if options.threads is not None:
         runtime.set_num_threads(options.threads)
@@ -308,9 +308,12 @@ def _report(trainer: Trainer) -> None:
 
 
 def _info() -> int:
-    from fastseq import cuda, runtime
-    from fastseq.data import DataError, locate
-    from fastseq.results import versions
+    with quiet_start():
+        from fastseq import cuda, runtime
+        from fastseq.data import DataError, locate
+        from fastseq.results import versions
+
+        of_packages = versions()
 
     def describe_isa() -> str:
         try:
@@ -329,7 +332,7 @@ def _info() -> int:
 
     build = runtime.build_info()
     rows = {
-        **versions(),
+        **of_packages,
         "instruction set": f"{describe_isa()} (available: {', '.join(runtime.available_isas())})",
         "threads": str(runtime.get_num_threads()),
         "OpenMP": build["openmp"],

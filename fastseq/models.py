@@ -187,6 +187,7 @@ def _imdb_cnn_lstm_wide(layer: LayerNamed) -> list[Any]:
     return [
         _ids(500),
         layer("Embedding")(5000, 500),
+        layer("Dropout")(0.5),
         layer("Conv1D")(64, 3, activation="relu"),
         layer("MaxPooling1D")(4),
         layer("LSTM")(50),
@@ -236,7 +237,7 @@ _IMDB: dict[str, Any] = {
     "load": _load_imdb_long,
     "loss": "binary_crossentropy",
     "batch_size": 40,
-    "validation_split": 0.25,
+    "epochs": 100,
 }
 _IMDB_RNN: dict[str, Any] = {
     "load": _load_imdb_short,
@@ -257,9 +258,9 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec("reuters-gru", stack=partial(_reuters, recurrent=_gru), patience=5, **_REUTERS),
         ModelSpec("reuters-bilstm", stack=partial(_reuters, recurrent=_bilstm), patience=5, **_REUTERS),
         ModelSpec("reuters-deep-lstm", stack=partial(_reuters, recurrent=_deep_lstm), patience=5, **_REUTERS),
-        ModelSpec("imdb-cnn-lstm", stack=_imdb_cnn_lstm, epochs=100, patience=3, **_IMDB),
-        ModelSpec("imdb-cnn-lstm-wide", stack=_imdb_cnn_lstm_wide, epochs=100, patience=5, **_IMDB),
-        ModelSpec("imdb-lstm-attention", stack=_imdb_lstm_attention, epochs=40, patience=3, **_IMDB),
+        ModelSpec("imdb-cnn-lstm", stack=_imdb_cnn_lstm, patience=3, validation_split=0.25, **_IMDB),
+        ModelSpec("imdb-cnn-lstm-wide", stack=_imdb_cnn_lstm_wide, patience=5, validation_split=0.25, **_IMDB),
+        ModelSpec("imdb-lstm-attention", stack=_imdb_lstm_attention, patience=3, **_IMDB),
         ModelSpec("imdb-rnn-onehot", stack=_imdb_rnn_onehot, encode=_one_hot, has_embedding=False, **_IMDB_RNN),
         ModelSpec("imdb-rnn-embedding", stack=_imdb_rnn_embedding, **_IMDB_RNN),
         ModelSpec(

@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from types import CodeType, ModuleType, TracebackType
 
+from fastseq import attention_package
+from fastseq.attention_package import spec_of_others
+
 __all__ = ["run_script"]
 
 
@@ -29,8 +32,7 @@ class _PatchWhenImported(MetaPathFinder):
         after = {"keras": _import_twins, "fastseq.keras": self._patch}.get(name)
         if after is None:
             return None
-        others = (finder for finder in sys.meta_path if finder is not self)
-        spec = next(filter(None, (finder.find_spec(name, path) for finder in others)), None)
+        spec = spec_of_others(self, name, path)
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
@@ -52,6 +54,8 @@ def run_script(
     script: str, arguments: Sequence[str], *, only: Sequence[str] | None = None, exclude: Sequence[str] = ()
 ) -> None:
     """Runs a script as `__main__`, with Keras patched when the script, or what it imports, imports Keras.
+
+    `from attention import Attention` is answered as in `fastseq.keras.patch`.
 
     The script sees what it would see without fastseq: `sys.argv`, `sys.path`, its environment, its `__main__`. So do
     its users: exceptions and `SystemExit` pass, with tracebacks that begin in the script. Processes that it spawns are
@@ -83,6 +87,7 @@ def run_script(
     sys.argv = [script, *arguments]
     if not getattr(sys.flags, "safe_path", False):  # else Python has put no folder of ours there
         sys.path[0] = os.path.dirname(os.path.realpath(script))
+    attention_package.answer()  # by `patch`, too, but a script may import that first
     if "fastseq.keras" in sys.modules:
         patch()
     else:

@@ -191,7 +191,8 @@ class Trainer:
 
     def _train_epoch(self, run: Run) -> None:
         epoch = run.epochs
-        if len(self.runs) > 1:
+        watched = sys.stdout.isatty()
+        if watched and len(self.runs) > 1:
             print(f"[{run.layers}]", flush=True)
         # So that both twins, and a run of either alone, see the same batches.
         keras.utils.set_random_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
@@ -206,15 +207,25 @@ class Trainer:
             epochs=epoch + 1,
             validation_data=self._feed(*validation),
             shuffle=self.spec.encode is None,
-            callbacks=[_Progress(self.epochs), timer],
+            callbacks=[*([_Progress(self.epochs)] if watched else []), timer],
             verbose=0,
         ).history
         for key, values in history.items():
             run.history.setdefault(key, []).extend(float(value) for value in values)
         run.epoch_seconds.append(timer.seconds)
         run.step_medians.append(statistics.median(timer.steps))
+        if not watched:
+            print(self._line(run), flush=True)
         if self.spec.keep_best and run.best_epoch == epoch:
             run.best_weights = run.model.get_weights()
+
+    def _line(self, run: Run) -> str:
+        """What came of a run's last epoch, for where a bar that moves would be in the way: a file, a pipe."""
+        whose = f"[{run.layers}] " if len(self.runs) > 1 else ""
+        seconds, step = run.epoch_seconds[-1], 1e3 * run.step_medians[-1]
+        results = [f"{key}: {values[-1]:.4g}" for key, values in run.history.items()]
+        times = [f"{seconds:.1f} s", f"{step:.2f} ms a step"]
+        return f"{whose}Epoch {run.epochs}/{self.epochs} - " + " - ".join([*times, *results])
 
     def _training_and_validation(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         """Inputs and targets of each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,6 @@ def test_train_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "185,046" in printed
     assert "Epoch 1/2" in printed
     assert "Epoch 2/2" in printed
-    assert "10/10" in printed
     assert sorted(path.name for path in out.iterdir()) == ["history.csv", "loss.png", "model.keras", "result.json"]
 
     result = json.loads((out / "result.json").read_text())
@@ -98,6 +98,36 @@ def test_train_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert float(rows[-1]["val_loss"]) == pytest.approx(result["test_loss"], rel=1e-4)
     assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert keras.models.load_model(out / "model.keras").count_params() == 185_046
+
+
+CODES = "\b\r\x1b"  # those that move or colour
+
+
+@pytest.mark.usefixtures("small_model")
+def test_a_file_gets_a_line_an_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "reuters-lstm", "--compare", "--epochs", "2", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert not set(CODES) & set(printed)
+    epochs = [line for line in printed.splitlines() if "Epoch" in line or "loss:" in line or "[" in line]
+    expected = [f"[{layers}] Epoch {epoch}/2 - " for epoch in (1, 2) for layers in ("fast", "stock")]
+    assert [line[: len(start)] for line, start in zip(epochs, expected, strict=True)] == expected
+    number = r"[\d.e+-]+"
+    rest = rf"{number} s - {number} ms a step - accuracy: {number} - loss: {number} - val_accuracy: {number} - val_loss"
+    row = next(row for row in _rows(tmp_path / "history.csv") if row["layers"] == "stock" and row["epoch"] == "2")
+    assert re.search(f" - {rest}: {float(row['val_loss']):.4g}$", epochs[3]), epochs[3]
+
+
+@pytest.mark.usefixtures("small_model")
+def test_a_terminal_gets_a_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert cli.main(["train", "reuters-lstm", "--compare", "--epochs", "2", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "[fast]\nEpoch 1/2\n" in printed
+    assert "10/10" in printed
+    assert set(CODES) <= set(printed)
+    assert "ms a step - " not in printed
 
 
 @pytest.mark.usefixtures("small_model")

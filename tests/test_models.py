@@ -69,6 +69,28 @@ def test_parameters(spec: ModelSpec) -> None:
     assert spec.build("fast").count_params() == PARAMETERS[spec.name]
 
 
+def _kinds(name: str) -> list[str]:
+    return [type(layer).__name__ for layer in MODELS[name].build("stock").layers]
+
+
+def test_both_cnn_lstm_drop_words() -> None:
+    kinds = ["Embedding", "Dropout", "Conv1D", "MaxPooling1D", "LSTM", "Dense", "Activation"]
+    assert _kinds("imdb-cnn-lstm-wide") == _kinds("imdb-cnn-lstm") == kinds
+    assert MODELS["imdb-cnn-lstm-wide"].build("stock").layers[1].rate == 0.5
+
+
+def test_what_they_validate_on() -> None:
+    """A part of the texts to train on, or the test texts (None)."""
+    imdb = {name: (spec.validation_split, spec.epochs) for name, spec in MODELS.items() if name.startswith("imdb")}
+    assert imdb == {
+        "imdb-cnn-lstm": (0.25, 100),
+        "imdb-cnn-lstm-wide": (0.25, 100),
+        "imdb-lstm-attention": (None, 100),
+        "imdb-rnn-onehot": (0.2, 100),
+        "imdb-rnn-embedding": (0.2, 100),
+    }
+
+
 @EVERY_MODEL
 def test_twins_have_the_same_weights(spec: ModelSpec) -> None:
     described = []

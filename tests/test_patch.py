@@ -481,7 +481,7 @@ def test_the_fall_back_says_how_to_patch_without() -> None:
 
 def test_other_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "_SUPPORTED", ())
-    with pytest.warns(NativeFallbackWarning, match=r"patch\(\) changes nothing: Keras runs on the") as told:
+    with pytest.warns(NativeFallbackWarning, match=r"patch\(\) makes nothing fast: Keras runs on the") as told:
         fastseq.keras.patch()
     assert told[0].filename == __file__
     assert not patched()

@@ -19,9 +19,10 @@ from fastseq.bench.progress import Progress
 from fastseq.bench.record import Record, save_json
 from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
-from fastseq.bench.tables import glance
+from fastseq.bench.tables import glance, row
 from fastseq.files import replacing
 from fastseq.options import make_writable, positive
+from fastseq.quiet import quiet_start
 
 _OUT = Path("runs/bench")
 _MODE_ROUNDS = {True: 5, False: 10}
@@ -66,6 +67,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
     make_writable(options.out, parser)
     try:
         threads = prepare(options.threads, None)
+        _start_tensorflow(threads)
         from fastseq import runtime
 
         isa = runtime.isa()
@@ -106,6 +108,19 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
         print("Interrupted.", file=sys.stderr)
         return 130
     return int(any(one.refused for one in record.measurements))
+
+
+def _start_tensorflow(threads: int) -> None:
+    """Has TensorFlow set itself up, which the first comparison would do otherwise, without its notes."""
+    if "tensorflow" in sys.modules:  # a program that calls main()
+        return
+    with quiet_start():
+        import tensorflow as tf
+
+        from fastseq.bench.sides._tensorflow import set_threads
+
+        set_threads(threads)
+        tf.constant(0)
 
 
 def _tasks(options: argparse.Namespace, models: Sequence[str]) -> list[Task]:
@@ -161,12 +176,14 @@ def measure(
         progress.show(done, task.name)
         if not budget.left():
             record.skipped[task.name] = "no time was left"
+            progress.finished(f"{task.name}: no time was left")
             continue
         comparison = task.prepare(record.threads)
         share = budget.share(min(1.0, _GENEROUS / (len(tasks) - done)))
         measurement = Measurement(comparison, rounds)
         record.measurements.append(measurement)
         measurement.run([side for side in comparison.sides if side not in left_out], share, progress.detail)
+        progress.finished(row(measurement))
     progress.show(len(tasks), "report")
 
 

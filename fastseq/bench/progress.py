@@ -1,4 +1,4 @@
-"""A line that says how far a run is, where somebody watches."""
+"""How far a run is: a line that changes on a terminal, elsewhere a line for each step that is done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTH = 78
 
 
 class Progress:
-    """Says nothing where the stream is no terminal.
+    """Tells it on a stream.
 
     Args:
         total: How many steps there are.
@@ -37,6 +37,12 @@ class Progress:
     def detail(self, doing: str) -> None:
         """Tells what is done of the step."""
         self._show(self._done, f"{self._name}, {doing}")
+
+    def finished(self, result: str) -> None:
+        """Tells what came of the step, where the stream is no terminal."""
+        if not self._watched:
+            self._stream.write(f"{self._done + 1}/{self._total} {result}\n")
+            self._stream.flush()
 
     def close(self) -> None:
         """Makes the line empty again."""

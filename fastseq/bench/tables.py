@@ -29,6 +29,18 @@ def describe(measurement: Measurement) -> str:
     return "\n".join(lines)
 
 
+def row(one: Measurement) -> str:
+    """A measurement in one line: the time of its first side, and how many times as long the others take."""
+    name = one.comparison.name
+    if not one.samples:
+        return f"{name}: nothing was timed"
+    if one.comparison.kind == "scaling":
+        return _curve(one)
+    base, *others = one.samples
+    ratios = [f"{label_of(one, side)} {times(one.ratio(side).median)} times as long" for side in others]
+    return f"{name}: {', '.join([f'{label_of(one, base)} {milliseconds(one.samples[base].median)} ms', *ratios])}"
+
+
 def glance(record: Record) -> str:
     """All measurements: fastseq's time, its share of the peak, and how many times as long others take.
 

@@ -41,11 +41,13 @@ def frames_to_the_user() -> int:
     level = 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (
         "fastseq",
+        "importlib",
         "keras",
         "tensorflow",
     ):
+        if "importlib._bootstrap" not in frame.f_code.co_filename:  # frames that `warnings` does not count
+            level += 1
         frame = frame.f_back
-        level += 1
     return level
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from fastseq import attention_package
 from fastseq.keras import backend
 from fastseq.keras.native import NativeFallbackWarning, frames_to_the_user
 from fastseq.keras.twins import FAST_LAYERS, STAND_INS, Classes, selected
@@ -68,6 +69,10 @@ def patch(*, only: Classes | None = None, exclude: Classes = ()) -> Patch:
     it has the stock layers' operations, unless `export_native` asks for the fast ones. `isinstance` takes a fast layer
     for a stock one, as ever.
 
+    `from attention import Attention` gives `FastAttention`, with a warning, whether that PyPI package is installed or
+    not: it does not run on Keras 3. This holds whatever `only` and `exclude` say, and for imports from now on. A module
+    `attention` of your own is left alone, and so is a version of the package other than 4 and 5.
+
     These stay stock: layers that exist already; subclasses, whose own methods may rely on how the stock ones work
     (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`). `type(layer) is keras.layers.LSTM` is false of a fast
     layer. What else differs from stock Keras is said of each twin: `FastEmbedding` refuses negative ids.
@@ -90,6 +95,7 @@ def patch(*, only: Classes | None = None, exclude: Classes = ()) -> Patch:
 
     Warns:
         NativeFallbackWarning: Keras runs on a backend that fastseq has no kernels for; all stays stock.
+        UserWarning: Something has imported `Attention` from `attention`.
 
     >>> import keras
     >>> import fastseq.keras
@@ -120,9 +126,11 @@ def unpatch() -> None:
 
 
 def _replace_constructors(classes: frozenset[type]) -> None:
+    attention_package.answer()  # on every backend: FastAttention is plain Keras
+    _restore.callback(attention_package.stop)
     if not backend.is_supported():
         warnings.warn(
-            f"fastseq.keras.patch() changes nothing: {backend.unavailable_because()}",
+            f"fastseq.keras.patch() makes nothing fast: {backend.unavailable_because()}",
             NativeFallbackWarning,
             stacklevel=frames_to_the_user(),
         )
