@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from fastseq.bench.environment import add_options
 from fastseq.bench.machine import cpu_name
 from fastseq.bench.tables import table
 
@@ -124,16 +126,19 @@ def measure(row: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="processes of every row; default: 5")
+    add_options(parser, rounds=5)
     parser.add_argument("--measure", choices=_ROWS, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    chosen = {"OMP_NUM_THREADS": options.threads, "FASTSEQ_ISA": options.isa}
+    environment = {**os.environ, **{name: str(value) for name, value in chosen.items() if value}}
     if options.measure:
         print(json.dumps(measure(options.measure)))
         return
     samples: dict[str, list[dict[str, float]]] = {row: [] for row in _ROWS}
     for _ in range(options.rounds):
         for row, found in samples.items():
-            done = subprocess.run([sys.executable, __file__, "--measure", row], capture_output=True, text=True)
+            command = [sys.executable, __file__, "--measure", row]
+            done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode != 0:
                 sys.exit(done.stderr)
             found.append(json.loads(done.stdout.splitlines()[-1]))

@@ -252,6 +252,7 @@ def test_predictions_from_eight_python_threads() -> None:
     ids = np.random.default_rng(0).integers(0, 12, (64, 50))
     expected = model.predict(ids, verbose=0)
     other = keras.Sequential(everyday_model(True).layers[1:])
+    other(ids)  # Keras builds a model only once, and not in several threads at a time
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         # One model, called and asked to predict, and models of each thread's own.
         for got in pool.map(lambda _: np.asarray(model(ids)), range(24)):
