@@ -8,6 +8,7 @@ import keras
 
 from fastseq.keras import backend
 from fastseq.keras.activations import native_name
+from fastseq.keras.calls import called_for_training
 from fastseq.keras.native import NativeChoice, drop_in_for
 
 
@@ -90,7 +91,8 @@ class FastConv1DMaxPooling1D(FastConv1D):
     """`FastConv1D`, then `FastMaxPooling1D`, in one pass: the convolution itself is never written to memory.
 
     The same results as the two layers one after the other, for any activation that the kernels have; with another one,
-    or where the kernels do not cover the call, it is the two layers one after the other.
+    or where the kernels do not cover the call, it is the two layers one after the other. What the gradient needs is
+    saved in calls with `training=True`, as in `FastMaxPooling1D`.
 
     Args:
         filters: Positive integer, dimensionality of the output space.
@@ -103,7 +105,6 @@ class FastConv1DMaxPooling1D(FastConv1D):
 
     Call arguments:
         inputs: (batch, timesteps, channels), or (batch, channels, timesteps) with `data_format="channels_first"`.
-        training: Only says whether to save what the gradient needs.
 
     Raises:
         ValueError: As `keras.layers.Conv1D` and `keras.layers.MaxPooling1D`.
@@ -135,7 +136,7 @@ class FastConv1DMaxPooling1D(FastConv1D):
         if self._pooling.strides[0] < 1:
             raise ValueError(f"pool_strides must be at least 1, got {pool_strides!r}")
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any) -> Any:
         """Convolves, activates, pools."""
         native = native_name(keras.activations.get(self.activation))
         if native is None or not self._runs_native(_not_a_sequence(inputs)):
@@ -146,7 +147,7 @@ class FastConv1DMaxPooling1D(FastConv1D):
             pool_size=self._pooling.pool_size[0],
             pool_strides=self._pooling.strides[0],
             pool_padding=self._pooling.padding,
-            training=bool(training),
+            training=called_for_training(),
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:

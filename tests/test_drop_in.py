@@ -1,0 +1,152 @@
+"""What works with stock classes works with all of their fast twins, however these are made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import fastseq.keras
+from fastseq.keras import FastConv1DMaxPooling1D
+from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS
+
+TWINS = {**FAST_LAYERS, **FAST_OPTIMIZERS}
+# What a layer's `__init__` must be given.
+ARGUMENTS: dict[type, dict[str, Any]] = {
+    layers.AveragePooling1D: {"pool_size": 2},
+    layers.Conv1D: {"filters": 4, "kernel_size": 3},
+    layers.Dropout: {"rate": 0.5},
+    layers.Embedding: {"input_dim": 10, "output_dim": 4},
+    layers.GRU: {"units": 4},
+    layers.LSTM: {"units": 4},
+    layers.MaxPooling1D: {},
+    layers.RNN: {"cell": layers.GRUCell(4)},
+    layers.SimpleRNN: {"units": 4},
+    layers.SpatialDropout1D: {"rate": 0.5},
+    keras.optimizers.Adam: {},
+}
+WAYS = ("constructed", "patched", "accelerated")
+
+every_twin = pytest.mark.parametrize("stock", TWINS)
+every_layer = pytest.mark.parametrize("stock", FAST_LAYERS)
+every_way = pytest.mark.parametrize("way", WAYS)
+
+
+@pytest.fixture(autouse=True)
+def _unpatched() -> Iterator[None]:
+    yield
+    fastseq.keras.unpatch()
+
+
+def made(way: str, build: Callable[[], Any]) -> Any:
+    """What `build` builds of stock layers, with their fast twins instead: a model if they are accelerated."""
+    if way == "stock":
+        return build()
+    if way == "patched":
+        with fastseq.keras.patch():
+            return build()
+    assert way == "accelerated"
+    return fastseq.keras.accelerate(build(), verbose=False)
+
+
+def twin(way: str, stock: type, **arguments: Any) -> Any:
+    """A fast layer or optimizer."""
+    arguments = {**ARGUMENTS[stock], **arguments}
+    if way == "constructed":
+        return TWINS[stock](**arguments)
+    if way == "patched":
+        return made(way, lambda: stock(**arguments))
+    one = stock(**arguments)
+    model = keras.Sequential([] if stock in FAST_OPTIMIZERS else [one])
+    model.compile(one if stock in FAST_OPTIMIZERS else "sgd")
+    fastseq.keras.accelerate(model, verbose=False)
+    return one
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+
+def _arguments(function: Any) -> list[tuple[str, Any, Any]]:
+    return [(one.name, one.kind, one.default) for one in inspect.signature(function).parameters.values()]
+
+
+@every_way
+@every_twin
+def test_arguments_are_those_of_stock_and_our_own(stock: type, way: str) -> None:
+    fast: Any = type(twin(way, stock))
+    ours = [name for name in fast.own_settings if not name.startswith("_")]
+    assert "use_native" in ours
+    for mine, theirs in ((fast, stock), (fast.__init__, stock.__init__)):
+        arguments = _arguments(mine)
+        assert [one for one in arguments if one[0] not in ours] == _arguments(theirs)
+        added = {name: (kind, default) for name, kind, default in arguments if name in ours}
+        assert added == {name: (inspect.Parameter.KEYWORD_ONLY, getattr(fast, name)) for name in ours}
+    assert inspect.getfullargspec(fast.__init__).args == inspect.getfullargspec(stock.__init__).args
+
+
+@every_way
+@every_layer
+def test_arguments_of_a_call_are_those_of_stock(stock: Any, way: str) -> None:
+    assert _arguments(type(twin(way, stock)).call) == _arguments(stock.call)
+
+
+@every_twin
+def test_a_patched_class_has_the_stock_signature(stock: type) -> None:
+    before = inspect.signature(stock)
+    with fastseq.keras.patch():
+        assert inspect.signature(stock) == before
+
+
+@every_way
+@every_twin
+def test_can_be_made_by_its_signature(stock: type, way: str) -> None:
+    one = twin(way, stock)
+    parameters = inspect.signature(type(one)).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    again = type(one)(**{**defaults, **ARGUMENTS[stock], "name": "again"})
+    assert again.get_config() == {**one.get_config(), "name": "again"}
+
+
+def test_arguments_of_a_layer_that_stock_keras_does_not_have() -> None:
+    own = [("pool_size", 2), ("pool_strides", None), ("pool_padding", "valid")]
+    first, *rest = _arguments(FastConv1DMaxPooling1D)
+    assert [first[0], rest[0][0]] == ["filters", "kernel_size"]
+    assert [(name, default) for name, _, default in rest[1:4]] == own
+    of_convolution = {(name, default) for name, _, default in _arguments(layers.Conv1D)[2:]}
+    assert {(name, default) for name, _, default in rest[4:]} == of_convolution | {("use_native", "auto")}
+    assert {kind for _, kind, _ in rest[4:-1]} == {inspect.Parameter.KEYWORD_ONLY}
+    assert _arguments(FastConv1DMaxPooling1D.call) == _arguments(layers.Conv1D.call)
+
+
+def test_subclasses_have_signatures_of_their_own() -> None:
+    class Mine(fastseq.keras.FastLSTM):
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+
+    assert list(inspect.signature(Mine).parameters) == ["size"]
+
+
+POOLINGS = {
+    "max pooling": lambda: fastseq.keras.FastMaxPooling1D(2),
+    "with a convolution": lambda: FastConv1DMaxPooling1D(4, 3),
+}
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("inside", [False, True])
+def test_only_training_saves_what_the_gradient_of_a_pooling_needs(pooling: str, inside: bool) -> None:
+    """Though `call` has no such argument, as in stock."""
+    layer = POOLINGS[pooling]()
+    called = keras.Sequential([layer]) if inside else layer
+    x = tf.constant(np.random.default_rng(0).standard_normal((2, 8, 3)).astype("float32"))
+    called(x)
+    for arguments, saved in (({}, False), ({"training": False}, False), ({"training": True}, True)):
+        function = tf.function(lambda x, arguments=arguments: called(x, **arguments))
+        operations = function.get_concrete_function(x).graph.get_operations()
+        assert [one.get_attr("save_argmax") for one in operations if one.type.startswith("Fastseq")] == [saved]
