@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,31 +12,33 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from tolerances import STOCK, assert_close
 
 import fastseq.keras
 from fastseq.keras import FastConv1DMaxPooling1D
 from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS
 
 TWINS = {**FAST_LAYERS, **FAST_OPTIMIZERS}
-# What a layer's `__init__` must be given.
-ARGUMENTS: dict[type, dict[str, Any]] = {
-    layers.AveragePooling1D: {"pool_size": 2},
-    layers.Conv1D: {"filters": 4, "kernel_size": 3},
-    layers.Dropout: {"rate": 0.5},
-    layers.Embedding: {"input_dim": 10, "output_dim": 4},
-    layers.GRU: {"units": 4},
-    layers.LSTM: {"units": 4},
-    layers.MaxPooling1D: {},
-    layers.RNN: {"cell": layers.GRUCell(4)},
-    layers.SimpleRNN: {"units": 4},
-    layers.SpatialDropout1D: {"rate": 0.5},
-    keras.optimizers.Adam: {},
-}
 WAYS = ("constructed", "patched", "accelerated")
 
 every_twin = pytest.mark.parametrize("stock", TWINS)
 every_layer = pytest.mark.parametrize("stock", FAST_LAYERS)
 every_way = pytest.mark.parametrize("way", WAYS)
+
+
+def arguments_of(stock: type) -> dict[str, Any]:
+    """What a class's `__init__` must be given."""
+    return {
+        layers.AveragePooling1D: {"pool_size": 2},
+        layers.Conv1D: {"filters": 4, "kernel_size": 3},
+        layers.Dropout: {"rate": 0.5},
+        layers.Embedding: {"input_dim": 10, "output_dim": 4},
+        layers.GRU: {"units": 4},
+        layers.LSTM: {"units": 4},
+        layers.RNN: {"cell": layers.GRUCell(4, name="cell")},
+        layers.SimpleRNN: {"units": 4},
+        layers.SpatialDropout1D: {"rate": 0.5},
+    }.get(stock, {})
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +60,7 @@ def made(way: str, build: Callable[[], Any]) -> Any:
 
 def twin(way: str, stock: type, **arguments: Any) -> Any:
     """A fast layer or optimizer."""
-    arguments = {**ARGUMENTS[stock], **arguments}
+    arguments = {**arguments_of(stock), **arguments}
     if way == "constructed":
         return TWINS[stock](**arguments)
     if way == "patched":
@@ -109,7 +112,7 @@ def test_can_be_made_by_its_signature(stock: type, way: str) -> None:
     one = twin(way, stock)
     parameters = inspect.signature(type(one)).parameters.values()
     defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-    again = type(one)(**{**defaults, **ARGUMENTS[stock], "name": "again"})
+    again = type(one)(**{**defaults, **arguments_of(stock), "name": "again"})
     assert again.get_config() == {**one.get_config(), "name": "again"}
 
 
@@ -150,3 +153,120 @@ def test_only_training_saves_what_the_gradient_of_a_pooling_needs(pooling: str, 
         function = tf.function(lambda x, arguments=arguments: called(x, **arguments))
         operations = function.get_concrete_function(x).graph.get_operations()
         assert [one.get_attr("save_argmax") for one in operations if one.type.startswith("Fastseq")] == [saved]
+
+
+# --- rematerialization ------------------------------------------------------------------------------------------------
+
+IDS = np.random.default_rng(0).integers(0, 10, (6, 8)).astype("int32")
+SIGNAL = np.random.default_rng(0).standard_normal((6, 8, 3)).astype("float32")
+SEEDED = {layers.Dropout: {"seed": 1}, layers.SpatialDropout1D: {"seed": 1}}
+SCOPES: dict[str, dict[str, Any]] = {
+    "full": {},
+    "larger_than": {"output_size_threshold": 1},
+    "list_of_layers": {"layer_names": ["mine"]},
+    "activations": {},
+}
+needs_remat = pytest.mark.skipif(not hasattr(keras, "RematScope"), reason="this Keras has no rematerialization")
+
+
+def _inputs(stock: type) -> Any:
+    return IDS if stock is layers.Embedding else SIGNAL
+
+
+def _of_scope(stock: type, way: str, scope: str) -> Any:
+    """A layer that was made in a scope of rematerialization."""
+    keras.utils.set_random_seed(0)
+    arguments = {
+        "name": "mine",
+        **SEEDED.get(stock, {}),
+    }
+    if stock is layers.Conv1D:
+        arguments["activation"] = "relu"
+    with keras.RematScope(scope, **SCOPES[scope]):
+        if way == "stock":
+            return stock(**{**arguments_of(stock), **arguments})
+        return twin(way, stock, **arguments)
+
+
+def _trained_in_scope(stock: type, way: str, scope: str, run_eagerly: bool) -> list[Any]:
+    layer = _of_scope(stock, way, scope)
+    x = _inputs(stock)
+    model = keras.Sequential([keras.Input(x.shape[1:], dtype=x.dtype.name), layer, layers.Flatten(), layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=run_eagerly)
+    losses = [model.train_on_batch(x, np.ones((6, 1), "float32")) for _ in range(2)]
+    return [*losses, *model.get_weights(), model.predict_on_batch(x)]
+
+
+@functools.cache
+def _stock_in_scope(stock: type, scope: str, run_eagerly: bool) -> list[Any] | Exception:
+    try:
+        return _trained_in_scope(stock, "stock", scope, run_eagerly)
+    except (ValueError, AttributeError) as error:
+        return error
+
+
+@needs_remat
+@pytest.mark.parametrize("run_eagerly", [True, False])
+@pytest.mark.parametrize("scope", SCOPES)
+@every_way
+@every_layer
+def test_trains_in_a_scope_of_rematerialization_as_stock(stock: type, way: str, scope: str, run_eagerly: bool) -> None:
+    """To the same weights, dropout included, or to the same error."""
+    expected = _stock_in_scope(stock, scope, run_eagerly)
+    if isinstance(expected, Exception):
+        with pytest.raises(type(expected), match=r"custom_gradient|has no setter"):
+            _trained_in_scope(stock, way, scope, run_eagerly)
+        return
+    for got, one in zip(_trained_in_scope(stock, way, scope, run_eagerly), expected, strict=True):
+        assert_close(got, one, STOCK["float32"])
+
+
+@needs_remat
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
+@every_way
+@every_layer
+def test_is_rematerialized_as_stock(stock: type, way: str, wrap: Any) -> None:
+    x = tf.constant(_inputs(stock))
+
+    def gradients(layer: Any) -> list[Any]:
+        layer(x)
+        layer.set_weights([np.sin(np.arange(w.size)).reshape(w.shape) for w in layer.get_weights()])
+        call = keras.remat(layer)
+
+        @wrap
+        def compute() -> list[Any]:
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                outputs = call(x)
+                loss = tf.reduce_sum(tf.sin(outputs))
+            sources = [variable.value for variable in layer.trainable_variables]
+            return [outputs, *tape.gradient(loss, sources if x.dtype == tf.int32 else [x, *sources])]
+
+        return list(compute())
+
+    for got, expected in zip(gradients(twin(way, stock)), gradients(stock(**arguments_of(stock))), strict=True):
+        assert_close(tf.convert_to_tensor(got), tf.convert_to_tensor(expected), STOCK["float32"])
+
+
+@needs_remat
+@pytest.mark.parametrize("names", [["convolution"], ["pool"], ["convolution", "pool"]], ids=str)
+@pytest.mark.parametrize("way", ["patched", "accelerated"])
+def test_convolution_and_pooling_rematerialized(way: str, names: list[str]) -> None:
+    """Which otherwise are computed in one pass."""
+
+    def trained(way: str) -> list[Any]:
+        def build() -> Any:
+            keras.utils.set_random_seed(0)
+            with keras.RematScope("list_of_layers", layer_names=names):
+                parts = [
+                    layers.Conv1D(4, 3, activation="relu", name="convolution"),
+                    layers.MaxPooling1D(2, name="pool"),
+                ]
+            return keras.Sequential([keras.Input(SIGNAL.shape[1:]), *parts, layers.Flatten(), layers.Dense(1)])
+
+        model = made(way, build)
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        return [*(model.train_on_batch(SIGNAL, np.ones((6, 1), "float32")) for _ in range(2)), *model.get_weights()]
+
+    for got, expected in zip(trained(way), trained("stock"), strict=True):
+        assert_close(got, expected, STOCK["float32"])
