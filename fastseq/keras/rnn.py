@@ -23,12 +23,12 @@ class NativeRNN(NativeChoice):
         """Keras's seam for whole-sequence kernels: see `keras.layers.RNN.inner_loop`."""
         if isinstance(mask, (list, tuple)):
             mask = mask[0]
-        per_unit = mask is not None and len(mask.shape) == 3 and mask.shape[-1] != 1
-        if not self._runs_native("mask must not differ between units" if per_unit else None):
+        states = self._states(initial_state)
+        if not self._runs_native(_call_reason(states, mask)):
             return super().inner_loop(sequences, initial_state, mask, training=training)  # type: ignore[misc]
         cell, native = self.cell, native_cell(self.cell)
         assert native is not None
-        states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
+        self._check_number(states)
         states = [keras.ops.convert_to_tensor(state) for state in states]
         # The masks that RNN.call has drawn already, so that the random numbers are the stock layer's.
         drops = training and native.drops(cell.dropout)
@@ -51,6 +51,31 @@ class NativeRNN(NativeChoice):
             return_sequences=self.return_sequences,  # type: ignore[attr-defined]
             training=bool(training),
         )
+
+    def _states(self, initial_state: Any) -> list[Any]:
+        """The states of the cell, as the stock layer finds them in `initial_state`."""
+        return list(initial_state) if keras.tree.is_nested(initial_state) else [initial_state]
+
+    def _check_number(self, states: list[Any]) -> None:
+        expected = len(self.state_size)  # type: ignore[attr-defined]
+        nested = any(keras.tree.is_nested(state) for state in states)
+        if nested or len(states) != expected:
+            tensors = "1 tensor" if expected == 1 else f"{expected} tensors"
+            raise ValueError(
+                f"initial_state must have {tensors}, one for each state of layer '{self.name}', "
+                f"got {'nested lists' if nested else len(states)}"
+            )
+
+
+def _call_reason(states: list[Any], mask: Any) -> str | None:
+    """What the kernels do not cover of the states and the mask of a call."""
+    if mask is not None and len(mask.shape) == 3 and mask.shape[-1] != 1:
+        return "mask must not differ between units"
+    for state in states:
+        rank = None if keras.tree.is_nested(state) else getattr(state.shape, "rank", None)
+        if rank not in (None, 2):
+            return f"states must have 2 dimensions, got {rank}"
+    return None
 
 
 @drop_in_for(keras.layers.RNN)
