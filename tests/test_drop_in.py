@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
+import pickle
+import re
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from accelerate_cases import CASES as MODELS
 from keras import layers
 from tolerances import STOCK, assert_close
 
@@ -395,3 +402,163 @@ def test_a_decoder_takes_the_first_state_of_a_bidirectional_encoder(way: str) ->
         return made(way, build).predict(SIGNAL, verbose=0)
 
     assert_close(outputs(way), outputs("stock"), STOCK["float32"])
+
+
+# --- configs and files ------------------------------------------------------------------------------------------------
+
+
+def _named(build: Callable[[], Any]) -> Any:
+    """With names that are counted from one."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    return build()
+
+
+def _with_ids_from_zero(config: str) -> str:
+    """Keras tells objects that are in a config twice by their addresses."""
+    ids: dict[str, int] = {}
+    return re.sub(
+        r'("shared_object_id": )(\d+)', lambda found: f"{found[1]}{ids.setdefault(found[2], len(ids))}", config
+    )
+
+
+def _config(one: Any) -> str:
+    return json.dumps(keras.saving.serialize_keras_object(one))
+
+
+@every_twin
+def test_configs_under_a_patch_are_those_of_stock(stock: Any) -> None:
+    def build() -> Any:
+        one = stock(**arguments_of(stock))
+        if stock in FAST_LAYERS:
+            one(_inputs(stock))
+        return one
+
+    expected = _config(_named(build))
+    assert f'"class_name": "{stock.__name__}"' in expected
+    with fastseq.keras.patch():
+        made = _named(build)
+        assert _config(made) == expected
+    assert _config(made) == expected
+    assert _config(pickle.loads(pickle.dumps(made))) == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*cell must be one of:fastseq.keras.NativeFallbackWarning")
+@pytest.mark.parametrize(("case", "optimizer"), [*((case, "adam") for case in MODELS), ("mixed", "loss scaling")])
+def test_files_under_a_patch_are_those_of_stock(case: str, optimizer: str, tmp_path: Path) -> None:
+    def written(name: str) -> list[Any]:
+        model, x = _named(MODELS[case])
+        adam = keras.optimizers.Adam(0.01)
+        adam = adam if optimizer == "adam" else keras.optimizers.LossScaleOptimizer(adam, initial_scale=4.0)
+        model.compile(adam, "mse")
+        model(x)
+        model.save(tmp_path / f"{name}.keras")
+        with zipfile.ZipFile(tmp_path / f"{name}.keras") as file:
+            return [_config(model), _config(model.optimizer), _with_ids_from_zero(file.read("config.json").decode())]
+
+    expected = written("stock")
+    with fastseq.keras.patch():
+        got = written("patched")
+    assert got == expected
+
+
+def test_custom_objects_are_no_part_of_files_under_a_patch(tmp_path: Path) -> None:
+    """As of stock: an entry by the name of Keras's own class is for files of another class of that name."""
+
+    class Shim(keras.layers.Layer):  # type: ignore[misc]
+        pass
+
+    def build() -> Any:
+        model = keras.Sequential([keras.Input(SIGNAL.shape[1:]), layers.LSTM(4)])
+        model.compile("adam", "mse")
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    for way in ("stock", "patched"):
+        made(way, build).save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras", custom_objects={"LSTM": Shim, "Adam": Shim})
+        assert type(loaded.layers[0]) is layers.LSTM
+        assert type(loaded.optimizer) is keras.optimizers.Adam
+
+
+# --- quantization -----------------------------------------------------------------------------------------------------
+
+
+def _model_to_quantize(way: str, stock: type) -> Any:
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    layer = stock(**arguments_of(stock)) if way == "stock" else twin(way, stock)
+    x = _inputs(stock)
+    parts = [keras.Input(x.shape[1:], dtype=x.dtype.name), layer, layers.Flatten(), layers.Dense(4)]
+    return keras.Sequential(parts, name="model")
+
+
+def _quantized(way: str, stock: type, mode: str, of_model: bool) -> tuple[Any, list[str]]:
+    """The model, and what Keras says."""
+    model = _model_to_quantize(way, stock)
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            (model if of_model else model.layers[0]).quantize(mode)
+    except (NotImplementedError, ValueError) as error:
+        return None, [f"{type(error).__name__}: {error}"]
+    return model, [str(one.message) for one in told]
+
+
+@pytest.mark.filterwarnings("ignore:.*weights must not be quantized:fastseq.keras.NativeFallbackWarning")
+@pytest.mark.parametrize("of_model", [True, False], ids=["model", "layer"])
+@pytest.mark.parametrize(
+    ("stock", "mode"),
+    [*((stock, "int8") for stock in FAST_LAYERS), (layers.Embedding, "int4"), (layers.Embedding, "float8")],
+)
+@every_way
+def test_is_quantized_as_stock(stock: type, way: str, mode: str, of_model: bool) -> None:
+    expected, expected_words = _quantized("stock", stock, mode, of_model)
+    model, words = _quantized(way, stock, mode, of_model)
+    assert words == expected_words
+    if expected is None:
+        return
+    assert [(w.path, w.dtype) for w in model.weights] == [(w.path, w.dtype) for w in expected.weights]
+    assert model.layers[0].quantization_mode == expected.layers[0].quantization_mode
+    for got, one in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, one)
+    if stock is layers.Embedding:
+        assert_close(model(IDS), expected(IDS), STOCK["float32"])
+
+
+@pytest.mark.filterwarnings("ignore:.*weights must not be quantized:fastseq.keras.NativeFallbackWarning")
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
+@every_way
+def test_quantized_after_the_class_has_changed(way: str, tmp_path: Path) -> None:
+    """To stock and back, and as a copy; and quantized ones are in files."""
+    expected, _ = _quantized("stock", layers.Embedding, "int8", True)
+    for change in (
+        fastseq.keras.to_stock,
+        lambda model: fastseq.keras.accelerate(fastseq.keras.to_stock(model), verbose=False),
+        lambda model: keras.Sequential(
+            [keras.Input((8,), dtype="int32"), pickle.loads(pickle.dumps(model.layers[0])), *model.layers[1:]]
+        ),
+    ):
+        model = change(_model_to_quantize(way, layers.Embedding))
+        model.quantize("int8")
+        assert model.layers[0].quantization_mode == "int8"
+        assert_close(model(IDS), expected(IDS), STOCK["float32"])
+        model.save(tmp_path / "model.keras")
+        assert_close(keras.models.load_model(tmp_path / "model.keras")(IDS), expected(IDS), STOCK["float32"])
+
+
+def test_subclasses_decide_how_they_are_quantized() -> None:
+    class Mine(fastseq.keras.FastEmbedding):
+        def quantize(self, mode: str | None = None, **kwargs: Any) -> None:
+            super().quantize(mode, **{**kwargs, "type_check": False})
+
+    class Other(fastseq.keras.FastEmbedding):
+        pass
+
+    mine, other = (kind(10, 4) for kind in (Mine, Other))
+    mine.build()
+    mine.quantize("int8")
+    assert mine.quantization_mode == "int8"
+    other.build()
+    with pytest.raises(NotImplementedError, match="does not have a `quantize` method"):
+        other.quantize("int8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -98,11 +100,26 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
         self._runs_native()  # tells that it does not
         return super().quantized_call(*args, **kwargs)
 
-    def quantize(self, mode: str | None = None, type_check: bool = True, **kwargs: Any) -> None:
-        """See `keras.layers.Embedding.quantize`, which refuses subclasses of that layer, of which this is one."""
-        # Not super(), since the instance keeps this method when to_stock makes it one of that class.
+    @property
+    def quantize(self) -> Callable[..., None]:
+        """See `keras.layers.Embedding.quantize`, which refuses subclasses of that layer, of which this is one.
+
+        A property goes before what Keras keeps under this name in every layer, and so before the method of a layer that
+        was made a stock one.
+        """
         own = type(self).__qualname__ == FastEmbedding.__qualname__
-        keras.layers.Embedding.quantize(self, mode, type_check=type_check and not own, **kwargs)
+        overridden = type(self).quantize is not FastEmbedding.quantize
+        as_stock: Callable[..., None] = (None if overridden else self.__dict__.get("quantize")) or super().quantize
+
+        @functools.wraps(as_stock)
+        def quantize(*args: Any, **kwargs: Any) -> None:
+            as_stock(*args, **{**kwargs, "type_check": False} if own else kwargs)
+
+        return quantize
+
+    @quantize.setter
+    def quantize(self, as_kept: Callable[..., None]) -> None:
+        self.__dict__["quantize"] = as_kept
 
     def get_config(self) -> dict[str, Any]:
         """The stock layer's config, and what of ours is not the default."""
