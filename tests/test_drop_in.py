@@ -562,3 +562,73 @@ def test_subclasses_decide_how_they_are_quantized() -> None:
     other.build()
     with pytest.raises(NotImplementedError, match="does not have a `quantize` method"):
         other.quantize("int8")
+
+
+# --- gradients that broadcast -----------------------------------------------------------------------------------------
+
+
+def _random(*shape: int) -> Any:
+    return np.random.default_rng(3).standard_normal(shape).astype("float32")
+
+
+def _slices(values: Any, indices: list[int], shape: list[int]) -> Any:
+    return tf.IndexedSlices(tf.constant(values), tf.constant(indices), tf.constant(shape))
+
+
+GRADIENTS: dict[str, Any] = {
+    **{str(shape): _random(*shape) for shape in ((3, 4), (), (1,), (4,), (1, 4), (3, 1), (1, 1))},
+    "slices": _slices(_random(2, 4), [0, 2], [3, 4]),
+    "slices of one row": _slices(_random(1, 4), [0], [1, 4]),
+    "slices of one column": _slices(_random(2, 1), [0, 2], [3, 1]),
+}
+NO_GRADIENTS = {str(shape): _random(*shape) for shape in ((1, 3, 4), (2, 4), (3,), (12,), (0,))}
+
+
+def _updated(way: str, gradient: Any, wrap: Any, **arguments: Any) -> list[Any]:
+    adam = keras.optimizers.Adam(**arguments) if way == "stock" else twin(way, keras.optimizers.Adam, **arguments)
+    variable = keras.Variable(_random(3, 4) + 1)
+    adam.build([variable])
+    slices = isinstance(gradient, tf.IndexedSlices)
+    step = wrap(lambda *given: adam.apply([gradient if slices else given[0]], [variable]))
+    for _ in range(2):
+        step(*([] if slices else [tf.constant(gradient)]))
+    return [variable.numpy(), *(one.numpy() for one in adam.variables[2:])]
+
+
+def _of_any_shape(step: Any) -> Any:
+    """In a graph that does not know the gradient's shape."""
+    any_tensor = tf.function(step, input_signature=[tf.TensorSpec(None)])
+    no_tensor = tf.function(step)
+    return lambda *given: (any_tensor if given else no_tensor)(*given)
+
+
+every_wrap = pytest.mark.parametrize(
+    "wrap", [lambda f: f, tf.function, _of_any_shape], ids=["eager", "graph", "of any shape"]
+)
+
+
+@every_wrap
+@pytest.mark.parametrize("arguments", [{}, {"amsgrad": True}, {"clipnorm": 0.5}, {"use_ema": True}], ids=str)
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_gradients_broadcast_as_in_stock(gradient: str, arguments: dict[str, Any], wrap: Any) -> None:
+    expected = _updated("stock", GRADIENTS[gradient], wrap, **arguments)
+    for way in WAYS:
+        for got, one in zip(_updated(way, GRADIENTS[gradient], wrap, **arguments), expected, strict=True):
+            np.testing.assert_array_equal(got, one)
+
+
+@every_wrap
+@pytest.mark.parametrize("gradient", NO_GRADIENTS)
+def test_gradients_that_do_not_broadcast_are_errors_as_in_stock(gradient: str, wrap: Any) -> None:
+    for way in ("stock", *WAYS):
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="shape"):
+            _updated(way, NO_GRADIENTS[gradient], wrap)
+
+
+def test_slices_of_another_shape_that_is_not_known_before() -> None:
+    adam, variable = fastseq.keras.FastAdam(), keras.Variable(_random(3, 4))
+    adam.build([variable])
+    step = tf.function(lambda gradient: adam.apply([gradient], [variable]))
+    step(GRADIENTS["slices"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="gradient must be slices of a tensor of the var"):
+        step(GRADIENTS["slices of one row"])
