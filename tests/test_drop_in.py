@@ -632,3 +632,25 @@ def test_slices_of_another_shape_that_is_not_known_before() -> None:
     step(GRADIENTS["slices"])
     with pytest.raises(tf.errors.InvalidArgumentError, match="gradient must be slices of a tensor of the var"):
         step(GRADIENTS["slices of one row"])
+
+
+# --- negative ids -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* was given negative ids:UserWarning")
+@pytest.mark.parametrize("run_eagerly", [True, False])
+def test_trains_with_negative_ids_as_stock(run_eagerly: bool) -> None:
+    def trained(way: str) -> list[Any]:
+        embedding = layers.Embedding(10, 4) if way == "stock" else twin(way, layers.Embedding)
+        keras.utils.set_random_seed(0)
+        embedding.build()
+        embedding.set_weights([_random(10, 4)])
+        model = keras.Sequential([keras.Input((8,), dtype="int32"), embedding, layers.Flatten(), layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(0.1), "mse", run_eagerly=run_eagerly)
+        losses = [model.train_on_batch(IDS - 5, np.ones((6, 1), "float32")) for _ in range(2)]
+        return [*losses, *model.get_weights(), model.predict_on_batch(-1 - IDS)]
+
+    expected = trained("stock")
+    for way in WAYS:
+        for got, one in zip(trained(way), expected, strict=True):
+            assert_close(got, one, STOCK["float32"])

@@ -51,10 +51,10 @@ def accelerate(
     traced already go on as before. So does a bound method that has been taken already (`call = layer.call`): it goes on
     on stock Keras.
 
-    An accelerated model differs in this: an id out of range is an error in FastEmbedding, a model compiled anew with
-    `jit_compile=True` is not compiled by XLA, which Keras says in a warning, and a file that it is saved to opens only
-    where `fastseq.keras` has been imported. For a file that opens anywhere, save what `to_stock` returns. What
-    `model.export` writes needs no fastseq: see `export_native`.
+    An accelerated model differs in this: a model compiled anew with `jit_compile=True` is not compiled by XLA, which
+    Keras says in a warning, and a file that it is saved to opens only where `fastseq.keras` has been imported. For a
+    file that opens anywhere, save what `to_stock` returns. What `model.export` writes needs no fastseq: see
+    `export_native`.
 
     Args:
         model: A `keras.Model`, sequential, functional or subclassed, built or not, compiled or not.
