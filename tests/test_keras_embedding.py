@@ -121,16 +121,70 @@ def test_symbolic_shapes() -> None:
 @every_wrap
 def test_ids_out_of_range(wrap: Wrap) -> None:
     call = wrap(_fast())
-    for value in (-1, INPUT_DIM, -(2**31)):
+    for value in (-INPUT_DIM - 1, INPUT_DIM, -(2**31), 2**31 - 1):
         ids = _ids()
         ids[2, 7] = value
         with pytest.raises(tf.errors.InvalidArgumentError, match=rf"ids must be in \[0, 11\), got {value} at \(2, 7\)"):
             call(tf.constant(ids))
 
 
-def test_stock_takes_negative_ids_from_the_end() -> None:
-    """What the documentation of FastEmbedding says of the stock layer."""
-    np.testing.assert_array_equal(_stock()(np.array([-1])), _table()[[-1]])
+negative_ids = pytest.mark.filterwarnings("ignore:Layer .* was given negative ids:UserWarning")
+
+
+@negative_ids
+@every_wrap
+@pytest.mark.parametrize("dtype", ["int32", "int64", "int8", "float32", "uint32"])
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 1, 2, 1, 2, 1, 2, 2)])
+def test_negative_ids_count_from_the_end_as_in_stock(shape: tuple[int, ...], dtype: str, wrap: Wrap) -> None:
+    ids = np.random.default_rng(0).integers(-INPUT_DIM, INPUT_DIM, shape).astype(dtype)
+    ids.flat[:3] = np.array([-1, -INPUT_DIM, INPUT_DIM - 1]).astype(dtype)
+    _assert_same(*_pair(), ids, wrap)
+
+
+@negative_ids
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_ids_out_of_range_at_both_ends(dtype: str) -> None:
+    """In a graph that knows neither shape nor rank, too."""
+    fast = _fast()
+    call = tf.function(fast, input_signature=[tf.TensorSpec(None, dtype)])
+    for value in (np.iinfo(dtype).min, np.iinfo(dtype).max, -INPUT_DIM - 1):
+        for one in (fast, call):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=rf"got {value} at \(1"):
+                one(tf.constant([-1, value], dtype))
+
+
+def test_negative_ids_are_told_of_once() -> None:
+    fast = _fast(name="words")
+    with pytest.warns(UserWarning, match=r"Layer 'words' was given negative ids.* -1 stands for 10\.") as told:
+        fast(np.array([[3, -1]]))
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fast(np.array([-1]))  # told once, not again
+        tf.function(_fast())(np.array([-1]))
+        _fast()(np.array([1, 0]))
+        _fast(use_native=False)(np.array([-1]))  # stock Keras does not tell
+
+
+@negative_ids
+@every_wrap
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("dense_gradient", [False, True])
+def test_trains_with_negative_ids_as_stock(dense_gradient: bool, optimizer: str, wrap: Wrap) -> None:
+    def negative(layer: Any) -> Any:
+        """A layer that is given ids from the end of its table."""
+
+        class Negative:
+            embeddings, trainable_weights = layer.embeddings, layer.trainable_weights
+
+            def __call__(self, ids: Any) -> Any:
+                return layer(ids - INPUT_DIM)
+
+        return Negative()
+
+    expected = _trained(_Dense(_stock()) if dense_gradient else _stock(), OPTIMIZERS[optimizer](), wrap)
+    got = _trained(negative(_fast(dense_gradient=dense_gradient)), OPTIMIZERS[optimizer](), wrap)
+    assert_close(got, expected, STOCK["float32"])
 
 
 def test_mask_zero() -> None:

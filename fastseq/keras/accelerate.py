@@ -7,7 +7,6 @@ model, an optimizer or the user, goes on holding it.
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ import keras
 
 from fastseq.keras.acceleration_report import AccelerationReport, ReportRow
 from fastseq.keras.activations import describe
+from fastseq.keras.classes import change_class
 from fastseq.keras.fusion import convolution_before
 from fastseq.keras.native import NativeChoice
 from fastseq.keras.pooling import FastMaxPooling1D
@@ -51,10 +51,10 @@ def accelerate(
     traced already go on as before. So does a bound method that has been taken already (`call = layer.call`): it goes on
     on stock Keras.
 
-    An accelerated model differs in this: an id out of range is an error in FastEmbedding, a model compiled anew with
-    `jit_compile=True` is not compiled by XLA, which Keras says in a warning, and a file that it is saved to opens only
-    where `fastseq.keras` has been imported. For a file that opens anywhere, save what `to_stock` returns. What
-    `model.export` writes needs no fastseq: see `export_native`.
+    An accelerated model differs in this: a model compiled anew with `jit_compile=True` is not compiled by XLA, which
+    Keras says in a warning, and a file that it is saved to opens only where `fastseq.keras` has been imported. For a
+    file that opens anywhere, save what `to_stock` returns. What `model.export` writes needs no fastseq: see
+    `export_native`.
 
     Args:
         model: A `keras.Model`, sequential, functional or subclassed, built or not, compiled or not.
@@ -143,10 +143,10 @@ def _make_fast(part: Any, xla: bool, *, classes: frozenset[type]) -> str | None:
             return "excluded"
         if xla:
             return "jit_compile=True, and XLA compiles no custom operations"
-        _change_class(part, _FAST[stock])
+        change_class(part, _FAST[stock])
         reason: str | None = part.reason_against()
         if reason:
-            _change_class(part, stock)
+            change_class(part, stock)
         return reason or ""
     if isinstance(part, NativeChoice):
         return "is fast already" if part.use_native else "has use_native=False"
@@ -162,7 +162,7 @@ def _make_stock(part: Any, xla: bool) -> str | None:
     del xla
     fast = type(part)
     if fast in _STOCK:
-        _change_class(part, _STOCK[fast])
+        change_class(part, _STOCK[fast])
         for name in fast.own_settings:
             vars(part).pop(name, None)
         return ""
@@ -171,25 +171,6 @@ def _make_stock(part: Any, xla: bool) -> str | None:
     if isinstance(part, NativeChoice):
         return "is a subclass of a fast one, and may compute something else"
     return None
-
-
-def _change_class(part: Any, cls: type) -> None:
-    object.__setattr__(part, "__class__", cls)
-    if isinstance(part, keras.layers.Layer):
-        vars(part).update(copy.deepcopy(_notes_on_call(cls)))
-        # Newer versions of Keras have these, which are the object's own and not its class's.
-        for name in vars(part).get("_call_context_args", ()):
-            part._call_has_context_arg[name] = name in part.call_signature_parameters
-
-
-@functools.cache
-def _notes_on_call(layer_class: Any) -> dict[str, Any]:
-    """What an instance has noted about its method `call`: the attributes that follow from the class."""
-    newborn = keras.layers.Layer.__new__(layer_class)  # which no patch changes
-    keras.layers.Layer.__init__(newborn, name="newborn")
-    notes = {name: value for name, value in vars(newborn).items() if name.startswith(("_call_", "call_"))}
-    notes.pop("_call_context_args", None)  # what the user registers
-    return notes
 
 
 def _convert(

@@ -8,6 +8,7 @@ import keras
 
 from fastseq.keras import backend
 from fastseq.keras.activations import native_name
+from fastseq.keras.calls import called_for_training
 from fastseq.keras.native import DATA_FORMATS, NativeChoice, drop_in_for, only_number
 from fastseq.keras.stock_methods import StockMethods
 
@@ -116,7 +117,8 @@ class FastConv1DMaxPooling1D(FastConv1D):
     """`FastConv1D`, then `FastMaxPooling1D`, in one pass: the convolution itself is never written to memory.
 
     The same results as the two layers one after the other, for any activation that the kernels have; with another one,
-    or where the kernels do not cover the call, it is the two layers one after the other.
+    or where the kernels do not cover the call, it is the two layers one after the other. What the gradient needs is
+    saved in calls with `training=True`, as in `FastMaxPooling1D`.
 
     Args:
         filters: Positive integer, dimensionality of the output space.
@@ -129,7 +131,6 @@ class FastConv1DMaxPooling1D(FastConv1D):
 
     Call arguments:
         inputs: (batch, timesteps, channels), or (batch, channels, timesteps) with `data_format="channels_first"`.
-        training: Only says whether to save what the gradient needs.
 
     Raises:
         ValueError: As `keras.layers.Conv1D` and `keras.layers.MaxPooling1D`.
@@ -166,7 +167,7 @@ class FastConv1DMaxPooling1D(FastConv1D):
     def _not_native_because(self) -> str | None:
         return super()._not_native_because() or _POOLING_METHODS.replaced(self._pooling)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any) -> Any:
         """Convolves, activates, pools."""
         native = native_name(keras.activations.get(self.activation))
         if native is None or not self._runs_native(self._call_reason(inputs)):
@@ -177,7 +178,7 @@ class FastConv1DMaxPooling1D(FastConv1D):
             pool_size=self._pooling.pool_size[0],
             pool_strides=self._pooling.strides[0],
             pool_padding=self._pooling.padding,
-            training=bool(training),
+            training=called_for_training(),
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:

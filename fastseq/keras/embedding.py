@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from fastseq.keras import backend
-from fastseq.keras.native import NativeChoice, drop_in_for, fast_class
+from fastseq.keras.native import NativeChoice, drop_in_for, fast_class, frames_to_the_user
 from fastseq.keras.stock_methods import StockMethods
 
 
@@ -19,8 +22,10 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
     and gradients: every optimizer trains it to the weights that it trains the stock layer to. Weights and weight files
     go from either to the other.
 
-    An id that is negative or not less than `input_dim` is an error that names it. The stock layer takes a negative id
-    for one that counts from the table's end.
+    A negative id counts from the end of the table, as in the stock layer: -1 stands for the last row. The first call
+    with negative ids warns of that, if it is an eager one. In what TensorFlow traces, such as `fit`, nobody sees ids
+    before they are computed, and there is no warning. An id that is less than `-input_dim`, or not less than
+    `input_dim`, is an error that names it.
 
     The kernels take dense inputs, on the TensorFlow backend on a CPU. Sparse and ragged inputs, LoRA and quantized
     weights are computed by stock Keras.
@@ -46,6 +51,9 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
         ValueError: As `keras.layers.Embedding`, or as said under `use_native` of `FastLSTM`.
         tensorflow.errors.InvalidArgumentError: In a call, if an id is out of range.
 
+    Warns:
+        UserWarning: In an eager call, if ids are negative, once for each layer.
+
     References:
         Bengio, Ducharme, Vincent and Jauvin 2003, "A Neural Probabilistic Language Model"; the exact definition is
         `fastseq.reference.embedding_forward`.
@@ -59,7 +67,8 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
 
     stock_methods = StockMethods(keras.layers.Embedding, overridden=["call"])
     dense_gradient = False
-    own_settings = (*NativeChoice.own_settings, "dense_gradient")
+    _negative_ids_told = False
+    own_settings = (*NativeChoice.own_settings, "dense_gradient", "_negative_ids_told")
 
     def __init__(
         self,
@@ -91,20 +100,47 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
         if keras.backend.standardize_dtype(inputs.dtype) not in ("int32", "int64"):
             inputs = keras.ops.cast(inputs, "int32")
         outputs = backend.load().embedding(
-            inputs, keras.ops.convert_to_tensor(self.embeddings), dense_gradient=self.dense_gradient
+            inputs,
+            keras.ops.convert_to_tensor(self.embeddings),
+            dense_gradient=self.dense_gradient,
+            on_negative=self._tell_of_negative_ids,
         )
         return keras.ops.cast(outputs, self.compute_dtype)
+
+    def _tell_of_negative_ids(self) -> None:
+        if not self._negative_ids_told:
+            self._negative_ids_told = True
+            warnings.warn(
+                f"Layer '{self.name}' was given negative ids. They count from the end of its table, as in stock Keras: "
+                f"-1 stands for {self.input_dim - 1}. To pad with an id of its own, use 0 and mask_zero=True.",
+                stacklevel=frames_to_the_user(),
+            )
 
     def quantized_call(self, *args: Any, **kwargs: Any) -> Any:
         """See `keras.layers.Layer`."""
         self._runs_native()  # tells that it does not
         return super().quantized_call(*args, **kwargs)
 
-    def quantize(self, mode: str | None = None, type_check: bool = True, **kwargs: Any) -> None:
-        """See `keras.layers.Embedding.quantize`, which refuses subclasses of that layer, of which this is one."""
-        # Not super(), since the instance keeps this method when to_stock makes it one of that class.
+    @property
+    def quantize(self) -> Callable[..., None]:
+        """See `keras.layers.Embedding.quantize`, which refuses subclasses of that layer, of which this is one.
+
+        A property goes before what Keras keeps under this name in every layer, and so before the method of a layer that
+        was made a stock one.
+        """
         own = fast_class(self) is FastEmbedding
-        keras.layers.Embedding.quantize(self, mode, type_check=type_check and not own, **kwargs)
+        overridden = type(self).quantize is not FastEmbedding.quantize
+        as_stock: Callable[..., None] = (None if overridden else self.__dict__.get("quantize")) or super().quantize
+
+        @functools.wraps(as_stock)
+        def quantize(*args: Any, **kwargs: Any) -> None:
+            as_stock(*args, **{**kwargs, "type_check": False} if own else kwargs)
+
+        return quantize
+
+    @quantize.setter
+    def quantize(self, as_kept: Callable[..., None]) -> None:
+        self.__dict__["quantize"] = as_kept
 
     def get_config(self) -> dict[str, Any]:
         """The stock layer's config, and what of ours is not the default."""

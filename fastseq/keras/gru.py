@@ -30,7 +30,7 @@ class FastGRU(NativeRNN, keras.layers.GRU):  # type: ignore[misc]
         inputs: (batch, timesteps, features).
         mask: (batch, timesteps), bool: true where a step counts. A masked step costs no time and is never read.
         training: Whether `dropout` and `recurrent_dropout` apply.
-        initial_state: A list of h, (batch, units).
+        initial_state: A list of h, (batch, units). As in the stock layer, further states are not looked at.
 
     Raises:
         ValueError: As `keras.layers.GRU`, or as said under `use_native` of `FastLSTM`.
@@ -51,3 +51,7 @@ class FastGRU(NativeRNN, keras.layers.GRU):  # type: ignore[misc]
     def __init__(self, units: int, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(units, *args, **kwargs)
         self._set_use_native(use_native)
+
+    def _states(self, initial_state: Any) -> list[Any]:
+        """The first of those given, as in the stock layer: all, of a `Bidirectional` encoder, are two."""
+        return super()._states(initial_state[0] if keras.tree.is_nested(initial_state) else initial_state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import sys
 import warnings
@@ -25,14 +26,32 @@ def drop_in_for(stock: type) -> Callable[[_Class], _Class]:
     Keras names layers, variables and the groups of a weights file after the class. With the stock name, all of these
     are the stock layer's, so that weights files fit either way. What identifies the class in a saved model is the
     registered name, `fastseq>FastLSTM` for example; Python and `repr` know it by its own name too.
+
+    `inspect.signature` shows the stock twin's arguments, and what the fast layer adds to them.
     """
 
     def decorate(fast: _Class) -> _Class:
         keras.saving.register_keras_serializable("fastseq", fast.__name__)(fast)
         fast.__name__ = stock.__name__
+        inherited: Any = super(fast, fast)
+        init = vars(fast)["__init__"]
+        vars(init)["__signature__"] = _with_inherited_arguments(init, inherited.__init__)
         return fast
 
     return decorate
+
+
+def _with_inherited_arguments(own: Callable[..., Any], inherited: Callable[..., Any]) -> inspect.Signature:
+    """The signature of `own`, with the arguments of `inherited` in the place of `*args` and `**kwargs`."""
+    kind = inspect.Parameter
+    mine, theirs = (inspect.signature(method).parameters for method in (own, inherited))
+    named = [
+        theirs.get(name, one) for name, one in mine.items() if one.kind not in (kind.VAR_POSITIONAL, kind.VAR_KEYWORD)
+    ]
+    rest = [one for name, one in theirs.items() if name not in mine or one.kind is kind.VAR_KEYWORD]
+    if not any(one.kind is kind.VAR_POSITIONAL for one in mine.values()):
+        rest = [one if one.kind is kind.VAR_KEYWORD else one.replace(kind=kind.KEYWORD_ONLY) for one in rest]
+    return inspect.Signature(sorted([*named, *rest], key=lambda one: one.kind))
 
 
 def frames_to_the_user() -> int:

@@ -75,7 +75,7 @@ def patch(*, only: Classes | None = None, exclude: Classes = ()) -> Patch:
 
     These stay stock: layers that exist already; subclasses, whose own methods may rely on how the stock ones work
     (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`). `type(layer) is keras.layers.LSTM` is false of a fast
-    layer. What else differs from stock Keras is said of each twin: `FastEmbedding` refuses negative ids.
+    layer.
 
     Patches nest: a class is patched as long as any patch in force asks for it, and Keras is stock again when all of
     them are taken back, but for what others have changed meanwhile. So `exclude` does not stop a patch around it. Not

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from fastseq.keras import backend
+from fastseq.keras.calls import called_for_training
 from fastseq.keras.fusion import in_one_pass
 from fastseq.keras.native import DATA_FORMATS, NativeChoice, drop_in_for, only_number
 from fastseq.keras.stock_methods import StockMethods
@@ -34,8 +35,8 @@ class NativePooling(NativeChoice):
         """The backend's further options."""
         return {}
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """As the stock layer's; `training` only says whether to save what the gradient needs."""
+    def call(self, inputs: Any) -> Any:
+        """As the stock layer's; in training, it saves what the gradient needs."""
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         floating = keras.backend.is_float_dtype(dtype)
         if not self._runs_native(None if floating else f"inputs must have a floating dtype, got {dtype}"):
@@ -47,7 +48,7 @@ class NativePooling(NativeChoice):
             strides=only_number(self.strides),
             padding=self.padding.lower(),
             data_format=self.data_format,
-            training=bool(training),
+            training=called_for_training(),
             **self._options(),
         )
 
@@ -58,7 +59,8 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
 
     Takes every argument of the stock layer and computes the same results, to the bit; gradients go to the first of
     equal values, as with the stock layer. For the gradient it keeps one byte for every output, where `pool_size` is 256
-    at most, and neither inputs nor outputs.
+    at most, and neither inputs nor outputs. It keeps that in calls with `training=True`, as those of `fit` are. After
+    other calls, the gradient takes more time.
 
     The kernels cover all of the stock layer's options on the TensorFlow backend on a CPU, for floating dtypes. They
     compute in float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
@@ -78,8 +80,6 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
 
     Call arguments:
         inputs: (batch, timesteps, channels), or (batch, channels, timesteps) with `data_format="channels_first"`.
-        training: Whether a gradient is likely to be asked for. It can be either way; it takes less time if this is
-            true. `fit` sets it.
 
     Raises:
         ValueError: As `keras.layers.MaxPooling1D`, or as said under `use_native` of `FastLSTM`.
@@ -122,7 +122,6 @@ class FastAveragePooling1D(NativePooling, keras.layers.AveragePooling1D):  # typ
 
     Call arguments:
         inputs: (batch, timesteps, channels), or (batch, channels, timesteps) with `data_format="channels_first"`.
-        training: Changes nothing.
 
     Raises:
         ValueError: As `keras.layers.AveragePooling1D`, or as said under `use_native` of `FastLSTM`.

@@ -17,9 +17,17 @@ def _call_reason(states: Sequence[Any], mask: Any | None) -> str | None:
     """What the kernels do not cover of a call, or None."""
     if mask is not None and len(mask.shape) == 3 and mask.shape[-1] != 1:
         return "mask must not differ between units"
-    if any(len(getattr(state, "shape", ())) != 2 for state in states):  # those of stacked cells are lists
-        return "initial_state must have 2 dimensions"
+    for state in states:
+        rank = _rank(state)
+        if rank not in (None, 2):
+            return f"initial_state must have 2 dimensions, got {rank}"
     return None
+
+
+def _rank(state: Any) -> int | None:
+    """How many dimensions a state has, if that is known: those of stacked cells are lists."""
+    shape = getattr(state, "shape", None)
+    return None if shape is None or getattr(shape, "rank", 0) is None else len(shape)
 
 
 class NativeRNN(NativeChoice):
@@ -42,11 +50,12 @@ class NativeRNN(NativeChoice):
         """Keras's seam for whole-sequence kernels: see `keras.layers.RNN.inner_loop`."""
         if isinstance(mask, (list, tuple)):
             mask = mask[0]
-        states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
+        states = self._states(initial_state)
         if not self._runs_native(_call_reason(states, mask)):
             return super().inner_loop(sequences, initial_state, mask, training=training)  # type: ignore[misc]
         cell, native = self.cell, native_cell(self.cell)
         assert native is not None
+        self._check_number(states)
         bias = native.bias(cell)
         states = [keras.ops.convert_to_tensor(state) for state in states]
         # The masks that RNN.call has drawn already, so that the random numbers are the stock layer's.
@@ -70,6 +79,20 @@ class NativeRNN(NativeChoice):
             return_sequences=self.return_sequences,
             training=bool(training),
         )
+
+    def _states(self, initial_state: Any) -> list[Any]:
+        """The states of the cell, as the stock layer finds them in `initial_state`."""
+        return list(initial_state) if keras.tree.is_nested(initial_state) else [initial_state]
+
+    def _check_number(self, states: list[Any]) -> None:
+        expected = len(self.state_size)  # type: ignore[attr-defined]
+        nested = any(keras.tree.is_nested(state) for state in states)
+        if nested or len(states) != expected:
+            tensors = "1 tensor" if expected == 1 else f"{expected} tensors"
+            raise ValueError(
+                f"initial_state must have {tensors}, one for each state of layer '{self.name}', "
+                f"got {'nested lists' if nested else len(states)}"
+            )
 
 
 @drop_in_for(keras.layers.RNN)

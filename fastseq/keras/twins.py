@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
+from keras.src import api_export
 
 from fastseq.keras.activations import describe
 from fastseq.keras.adam import FastAdam
+from fastseq.keras.classes import change_class
 from fastseq.keras.conv1d import FastConv1D
 from fastseq.keras.dropout import FastDropout, FastSpatialDropout1D
 from fastseq.keras.embedding import FastEmbedding
@@ -105,8 +107,10 @@ def _reduce_class(cls: type) -> Any:
 
 def _read_stand_in(stock: type, read: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """What `read` makes of a pickled stand-in: one, whether Keras is patched or not."""
-    with keras.saving.custom_object_scope({stock.__name__: STAND_INS[stock]}):
-        return read(*arguments)
+    made = read(*arguments)
+    if type(made) is stock:
+        change_class(made, STAND_INS[stock])
+    return made
 
 
 # A stock class, and the fast one under the stock one's full name. Keras writes that name into files and configs, which
@@ -116,4 +120,7 @@ STAND_INS: dict[type, type] = {
     **{stock: _stand_in(stock, fast, "keras.optimizers") for stock, fast in FAST_OPTIMIZERS.items()},
 }
 _STOCK = {stand_in: stock for stock, stand_in in STAND_INS.items()}
+# By these names Keras tells its own classes. What it writes of others has a `registered_name`.
+for _stock, _fast in STAND_INS.items():
+    api_export.REGISTERED_OBJS_TO_NAMES[_fast] = api_export.get_name_from_symbol(_stock)
 copyreg.pickle(StandInClass, _reduce_class)  # whose names do not lead to them

@@ -24,7 +24,7 @@ def adam(
 
     Args:
         state: Values of the variable, its momentum, its velocity and, for AMSGrad, the greatest velocity so far.
-        gradient: A tensor like the variable, or `tf.IndexedSlices` of it.
+        gradient: A tensor that broadcasts to the variable, or `tf.IndexedSlices` of it.
         iterations: How many updates have been, an integer.
         learning_rate: A number.
         beta_1: What the running mean of gradients keeps of itself.
@@ -37,7 +37,9 @@ def adam(
     state = [tf.convert_to_tensor(array) for array in state]
     dtype = state[0].dtype
     gradient = tf.cast(gradient, dtype)
-    slices = isinstance(gradient, tf.IndexedSlices)
+    slices = isinstance(gradient, tf.IndexedSlices) and _are_slices_of(gradient, state[0].shape)
+    if not slices:
+        gradient = _broadcast(tf.convert_to_tensor(gradient), state[0])
     # In the variable's dtype, operation by operation as in stock Keras, and so with the same bits. That includes
     # tf.cast, which makes a float32 of a Python number whatever it is to become.
     step = tf.cast(iterations + 1, dtype)
@@ -52,6 +54,33 @@ def adam(
     for new, old in zip(updated, state, strict=True):
         new.set_shape(old.shape)  # shape inference knows that of the first three
     return updated
+
+
+def _are_slices_of(gradient: tf.IndexedSlices, shape: tf.TensorShape) -> bool:
+    """Whether slices are of a tensor of this shape; others may be of one that broadcasts to it."""
+    if not gradient.values.shape[1:].is_compatible_with(shape[1:]):
+        return False
+    if gradient.dense_shape is None:
+        return True
+    whole = tf.get_static_value(gradient.dense_shape)
+    if whole is not None:
+        return tuple(whole) == tuple(shape)
+    message = "gradient must be slices of a tensor of the variable's shape"
+    tf.debugging.assert_equal(tf.cast(gradient.dense_shape, tf.int64), tf.constant(tuple(shape), tf.int64), message)
+    return True
+
+
+def _broadcast(gradient: Any, variable: Any) -> Any:
+    """A gradient as large as its variable: stock Keras's operations broadcast as they go."""
+    if gradient.shape == variable.shape:
+        return gradient
+    if gradient.shape.is_fully_defined():
+        try:
+            if tf.broadcast_static_shape(gradient.shape, variable.shape) != variable.shape:
+                return gradient  # which the operation refuses
+        except ValueError:
+            return gradient
+    return tf.broadcast_to(gradient, tf.shape(variable))
 
 
 def _as_double(number: Any) -> Any:

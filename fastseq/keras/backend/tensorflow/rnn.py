@@ -39,12 +39,14 @@ def _for_every_row(tensor: Any, x: Any) -> Any:
     return tf.broadcast_to(tensor, [tf.shape(x)[0], tf.shape(tensor)[1]])
 
 
-def _factors(mask: Any | None, dtype: tf.DType) -> Any:
+def _factors(mask: Any | None, x: Any, dtype: tf.DType) -> Any:
     """Keras's dropout mask, one tensor for all gates or a list with one for each, as (gates, batch, width)."""
     if mask is None:
         return or_absent(None, 3, dtype)
-    stacked = tf.stack(mask) if isinstance(mask, (list, tuple)) else tf.expand_dims(mask, 0)
-    return tf.cast(stacked, dtype)
+    masks = mask if isinstance(mask, (list, tuple)) else [mask]
+    # Of a nested list of states, Keras makes masks with a dimension more.
+    masks = [tf.squeeze(one, 0) if one.shape.rank == 3 else one for one in masks]
+    return tf.cast(tf.stack([_for_every_row(one, x) for one in masks]), dtype)
 
 
 def rnn(
@@ -73,7 +75,7 @@ def rnn(
         bias: As the cell's weight, or None.
         mask: (batch or 1, timesteps) or (batch or 1, timesteps, 1), or None.
         dropout_mask: (batch, inputs), a list of one of these for each gate, or None.
-        recurrent_dropout_mask: (batch, units), a list of one of these for each gate, or None.
+        recurrent_dropout_mask: (batch or 1, units), a list of one of these for each gate, or None.
         options: The keyword options of the cell's forward function in `fastseq.functional`, all of them: activations,
             `go_backwards`, `zero_output_for_mask`, `reset_after` of a GRU.
         return_sequences: Whether `outputs` is (batch, timesteps, units); else it is (batch, 1, units).
@@ -98,8 +100,8 @@ def rnn(
         or_absent(None if bias is None else native(bias), 1, dtype),
         *(native(_for_every_row(state, x)) for state in initial_state),
         or_absent(mask, 2, tf.bool),
-        _factors(dropout_mask, dtype),
-        _factors(recurrent_dropout_mask, dtype),
+        _factors(dropout_mask, x, dtype),
+        _factors(recurrent_dropout_mask, x, dtype),
         **attributes(**options, return_sequences=return_sequences, save_workspace=training),
     )
     if return_sequences:
