@@ -29,13 +29,13 @@ from fastseq.bench.tables import table
 # What is imported, in this order, and what is measured then.
 _ROWS = {
     "torch alone": (["torch"], ["torch-lstm", "torch-gru"]),
-    "torch, fastseq": (["torch", "fastseq"], ["torch-lstm", "torch-gru", "functional-lstm"]),
-    "fastseq, torch": (["fastseq", "torch"], ["torch-lstm", "torch-gru", "functional-lstm"]),
-    "fastseq alone": (["fastseq"], ["functional-lstm"]),
+    "torch, fastseq": (["torch", "fastseq.functional"], ["torch-lstm", "torch-gru", "functional-lstm"]),
+    "fastseq, torch": (["fastseq.functional", "torch"], ["torch-lstm", "torch-gru", "functional-lstm"]),
+    "fastseq alone": (["fastseq.functional"], ["functional-lstm"]),
     "tensorflow alone": (["tensorflow"], ["keras-stock"]),
     "tensorflow, fastseq": (["tensorflow", "fastseq.keras"], ["keras-stock", "keras-fast"]),
-    "fastseq, tensorflow": (["fastseq", "tensorflow"], ["keras-stock", "keras-fast"]),
-    "torch, fastseq, tensorflow": (["torch", "fastseq", "tensorflow"], ["keras-stock", "keras-fast"]),
+    "fastseq, tensorflow": (["fastseq.functional", "tensorflow"], ["keras-stock", "keras-fast"]),
+    "torch, fastseq, tensorflow": (["torch", "fastseq.functional", "tensorflow"], ["keras-stock", "keras-fast"]),
 }
 
 

@@ -8,24 +8,55 @@
 namespace fastseq::tensorflow {
 namespace {
 
-// ids (...), embeddings (V, D) -> outputs (..., D)
+// The ids as the core takes them, which is the context's next output: in Keras on TensorFlow, negative ids count from
+// the table's end. Where there are none, they are the input itself.
+template <class Id>
+Array next_rows(Context& context, const Array& ids, int64_t input_dim) {
+  const Id* begin = ids.as<Id>();
+  int64_t count = 1;
+  for (int i = 0; i < ids.rank; ++i) count *= ids.shape[i];
+  Id least = 0;
+  for (int64_t i = 0; i < count; ++i) least = std::min(least, begin[i]);
+  if (least == 0) {
+    context.pass_on(0);
+    return ids;
+  }
+  const Array rows = context.next_output(ids.dtype, ids.shape, ids.rank);
+  if (context.ok())
+    std::transform(begin, begin + count, rows.as<Id>(), [&](Id id) {
+      // One that is below that, too, stays as it is, and the plan refuses it.
+      return id < 0 && id >= -input_dim ? static_cast<Id>(id + input_dim) : id;
+    });
+  return rows;
+}
+
+// ids (...), embeddings (V, D) -> rows (...), the ids with the negative ones replaced, and outputs (..., D)
 struct EmbeddingForward {
   explicit EmbeddingForward(Attributes&) {}
 
   static void infer_shapes(Shapes& shapes) {
-    shapes.set_output(0, {shapes.input(0), shapes.dim(shapes.input(1, 2), 1)});
+    TF_ShapeHandle* ids = shapes.input(0);
+    shapes.set_output_like(0, ids);
+    shapes.set_output(1, {ids, shapes.dim(shapes.input(1, 2), 1)});
   }
 
   void compute(Context& context) const {
     const Array ids = context.next_input();
     const Array embeddings = context.next_input();
+    if (context.ok() && embeddings.rank != 2)
+      context.fail(TF_INVALID_ARGUMENT, "embeddings must have shape (input_dim, output_dim)");
+    if (context.ok() && ids.rank >= Array::kMaxRank)
+      context.fail(TF_INVALID_ARGUMENT, "ids must have at most 7 dimensions");
+    if (!context.ok()) return;
+    const Array rows = ids.dtype == DType::kInt32 ? next_rows<int32_t>(context, ids, embeddings.shape[0])
+                                                  : next_rows<int64_t>(context, ids, embeddings.shape[0]);
     EmbeddingPlan plan;
-    if (context.ok()) context.check(embedding_plan_forward(ids, embeddings, &plan));
+    if (context.ok()) context.check(embedding_plan_forward(rows, embeddings, &plan));
     if (!context.ok()) return;
     int64_t shape[Array::kMaxRank];
     *std::copy(ids.shape, ids.shape + ids.rank, shape) = plan.output_dim;
     const Array outputs = context.next_output(plan.dtype, shape, ids.rank + 1);
-    if (context.ok()) context.check(embedding_forward(plan, ids, embeddings, outputs));
+    if (context.ok()) context.check(embedding_forward(plan, rows, embeddings, outputs));
   }
 };
 
@@ -58,7 +89,7 @@ class EmbeddingBackward {
 const bool kRegistered = register_op<EmbeddingForward>({
                              "FastseqEmbeddingForward",
                              {"ids: Tids", "embeddings: T"},
-                             {"outputs: T"},
+                             {"rows: Tids", "outputs: T"},
                              // What the gradient is to be: for the function that is registered for it in Python.
                              {"Tids: {int32, int64}", "dense_gradient: bool"},
                          }) &&

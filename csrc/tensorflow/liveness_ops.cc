@@ -32,8 +32,9 @@ struct Tokens {
 struct Live {
   explicit Live(Attributes& attributes) : count(attributes.integer("count")) {}
 
+  static constexpr int kFirstValue = 2;
+
   static void infer_shapes(Shapes& shapes) {
-    constexpr int kFirstValue = 2;
     for (int i = kFirstValue; i < shapes.inputs(); ++i) shapes.set_output_like(i - kFirstValue, shapes.input(i));
   }
 
@@ -42,7 +43,8 @@ struct Live {
     const Array computed = context.next_input();
     if (context.ok() && *computed.as<const uint8_t>() == 0)
       context.fail(TF_INTERNAL, "fastseq: a gradient that is needed was taken for one that is not");
-    for (int64_t i = 0; i < count; ++i) context.pass_on();
+    for (int64_t i = 0; i < count; ++i) context.next_input();
+    for (int i = 0; i < count; ++i) context.pass_on(kFirstValue + i);
   }
 
   int64_t count;

@@ -36,11 +36,13 @@ TF_DataType from_dtype(DType dtype) {
       return TF_BOOL;
     case DType::kUInt8:
       return TF_UINT8;
+    case DType::kInt32:
+      return TF_INT32;
+    case DType::kInt64:
+      return TF_INT64;
     case DType::kFloat16:
     case DType::kBFloat16:
     case DType::kUInt16:
-    case DType::kInt32:
-    case DType::kInt64:
     case DType::kOther:
       break;
   }
@@ -142,9 +144,8 @@ bool Context::next_live() {
   return held;
 }
 
-void Context::pass_on() {
-  next_input();
-  if (ok()) TF_SetOutput(context_, outputs_++, tensors_.back().get(), status_);
+void Context::pass_on(int index) {
+  if (ok()) TF_SetOutput(context_, outputs_++, tensors_[static_cast<size_t>(index)].get(), status_);
 }
 
 void* Context::scratch(size_t bytes) {

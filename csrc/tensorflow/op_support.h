@@ -82,8 +82,8 @@ class Context : public Outcome {
   // The next input is a token, and the next output says what is returned: whether the token is held by another node
   // that has yet to run (liveness_ops.cc).
   bool next_live();
-  // The next output is the next input, in its memory.
-  void pass_on();
+  // The next output is input `index`, which has been taken before any output, in its memory.
+  void pass_on(int index);
   void* scratch(size_t bytes);
 
  private:
