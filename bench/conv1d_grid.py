@@ -33,6 +33,7 @@ _GRID = {
     "strides": (1, 2, 3, 4),
 }
 _MOST_OPERATIONS = 4e10  # of a shape: a second's work, at most
+_TRIES = 30
 _CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -88,10 +89,19 @@ def make_steps(shape: Shape, padding: str) -> dict[str, Callable[[], Any]]:
         return lambda: traced(x, doutputs)
 
     steps = {name: step_of(layer) for name, layer in layers.items()}
-    for fast, stock in zip(*(tf.nest.flatten(step()) for step in steps.values()), strict=True):
-        scale = float(tf.reduce_max(tf.abs(stock)))
-        np.testing.assert_allclose(fast, stock, rtol=0, atol=1e-5 * max(1.0, scale))
-    return steps
+    fast = tf.nest.flatten(steps["fast"]())
+    # TensorFlow's gradient by x is wrong now and then, at (64, 16, 16) to 1,024 filters of width 9 and strides 3 more
+    # often than not: two threads seem to write to one place.
+    for _ in range(_TRIES):
+        stock = tf.nest.flatten(steps["stock"]())
+        if all(map(_are_close, fast, stock)):
+            return steps
+    raise AssertionError(f"{shape}: in {_TRIES} tries, stock Keras has never given what FastConv1D gives")
+
+
+def _are_close(one: Any, other: Any) -> bool:
+    one, other = np.asarray(one), np.asarray(other)
+    return bool(np.allclose(one, other, rtol=0, atol=1e-5 * max(1.0, np.abs(other).max())))
 
 
 def measure(steps: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
