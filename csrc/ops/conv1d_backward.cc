@@ -255,15 +255,21 @@ class Backward : Conv1dOperands<T> {
     }
   }
 
-  // The member's share of them: steps that belong to no phase.
+  // The member's share of the steps that belong to no phase.
   void clear_steps_without_taps(Range run, const SectionShare& share) const {
-    const Range steps = share.of((run.end - run.begin) * timesteps);
-    for (int64_t i = steps.begin; i < steps.end; ++i) {
-      const int64_t remainder = (i % timesteps + plan.dims.padding_before) % plan.options.strides;
+    const int64_t strides = plan.options.strides;
+    for (int64_t first = 0; first < std::min(strides, timesteps); ++first) {
+      const int64_t remainder = (first + plan.dims.padding_before) % strides;
       bool has_taps = false;
       for (int number = 0; number < phases_; ++number)
         has_taps |= Phase(plan.dims, plan.options, number).remainder == remainder;
-      if (!has_taps) std::fill_n(dx_ + (run.begin * timesteps + i) * channels, channels, T(0));
+      if (has_taps) continue;
+      const int64_t in_sequence = (timesteps - 1 - first) / strides + 1;
+      const Range steps = share.of((run.end - run.begin) * in_sequence);
+      for (int64_t i = steps.begin; i < steps.end; ++i) {
+        const int64_t b = run.begin + i / in_sequence;
+        std::fill_n(dx_ + (b * timesteps + first + i % in_sequence * strides) * channels, channels, T(0));
+      }
     }
   }
 
