@@ -30,8 +30,8 @@ def run(model):
     data = tf.data.Dataset.from_generator(
         lambda: ((one[:-1], one[1:]) for one in series), output_signature=(tf.TensorSpec((None, 1)),) * 2
     ).padded_batch(8)
-    history = model.fit(data, epochs=3, shuffle=False, verbose=0)
-    return history.history["loss"] + model.predict(series[0][None], verbose=0).ravel().tolist()
+    losses = [float(model.train_on_batch(x, y)) for _ in range(3) for x, y in data]
+    return losses + model.predict(series[0][None], verbose=0).ravel().tolist()
 
 
 if __name__ == "__main__":
