@@ -44,8 +44,15 @@ SIZES = [
 ]
 # Large enough that every thread of five gets work: rows and steps; the steps of one sequence; more weights than are
 # summed in two parts of the batch.
-# The last two: a small and a large kernel over many short sequences.
-LARGE = [(17, 101, 37, 83, 5), (1, 1700, 37, 83, 5), (6, 20, 128, 420, 5), (37, 7, 24, 40, 4), (67, 9, 64, 1030, 4)]
+# The last three: kernels of few filters, of more, and a large one, over many short sequences.
+LARGE = [
+    (17, 101, 37, 83, 5),
+    (1, 1700, 37, 83, 5),
+    (6, 20, 128, 420, 5),
+    (37, 7, 24, 40, 4),
+    (37, 7, 24, 136, 4),
+    (67, 9, 64, 1030, 4),
+]
 SOME_OPTIONS: list[dict[str, Any]] = [
     {},
     {"padding": "same", "activation": "tanh"},

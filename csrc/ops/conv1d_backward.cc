@@ -158,7 +158,7 @@ class Backward : Conv1dOperands<T> {
       add(NoWeights());
     else if (conv1d_sparse(plan))
       add(SparseWeights<T>(*this, share, own.nonzeros, section.sparse, argmax_, dkernel));
-    else if (conv1d_sequences(plan) > 1)
+    else if (conv1d_gathers(plan))
       add(GatheredWeights<T>(*this, share, own.gathered_weights, dkernel));
     else
       add(DenseWeights<T>(*this, share, own.dense, dkernel));

@@ -70,6 +70,13 @@ inline int64_t conv1d_scratch_timesteps(const Conv1dPlan& plan) {
   return plan.dims.batch > 0 ? plan.dims.convolved : 0;
 }
 
+// Whether the weight gradients of several sequences at once are products of gathered patches. To gather a patch costs
+// as much as a few filters of the product.
+inline bool conv1d_gathers(const Conv1dPlan& plan) {
+  constexpr int64_t kLeastFilters = 64;
+  return conv1d_sequences(plan) > 1 && plan.dims.filters / plan.options.groups >= kLeastFilters;
+}
+
 // Patches of a sequence: `taps` of its rows, `step` rows apart, of each `width` elements.
 template <class T>
 struct Patches {

@@ -26,7 +26,7 @@ struct NoWeights {
   void finish() const {}
 };
 
-// Products of columns of x with dz, where they lie: of runs of one sequence. Members divide the kernel's rows.
+// Products of columns of x with dz, where they lie, sequence by sequence. Members divide the kernel's rows.
 template <class T>
 class DenseWeights {
  public:
@@ -36,7 +36,7 @@ class DenseWeights {
     T** results;         // (M)
 
     Member(const Conv1dPlan& plan, Scratch& scratch) {
-      const bool used = !conv1d_sparse(plan) && conv1d_sequences(plan) == 1;
+      const bool used = !conv1d_sparse(plan) && !conv1d_gathers(plan);
       const int64_t rows = used ? conv1d_tap_channels(plan) : 0;
       operands = scratch.take<const T*>(rows);
       results = scratch.take<T*>(rows);
@@ -57,9 +57,10 @@ class DenseWeights {
   }
   void bring_near(int64_t, int64_t) const {}
   void add(Range run, int64_t, const T* dz) const {
-    const int64_t b = run.begin;
-    fetch(o_.x + b * o_.timesteps * o_.channels, o_.timesteps * o_.channels);
-    for_rows([&](int64_t k, int64_t g, Range c) { add_tap(b, k, g, c, dz); });
+    for (int64_t b = run.begin; b < run.end; ++b, dz += o_.convolved * o_.filters) {
+      fetch(o_.x + b * o_.timesteps * o_.channels, o_.timesteps * o_.channels);
+      for_rows([&](int64_t k, int64_t g, Range c) { add_tap(b, k, g, c, dz); });
+    }
   }
   void finish() const {}
 
@@ -120,7 +121,7 @@ class DenseWeights {
 };
 
 // Products of patches of x, packed, with dz: of runs of several short sequences, whose steps make one sum, so that the
-// sums are read and written once for many steps. Members divide the kernel's rows.
+// sums are read and written once for many steps (conv1d_gathers). Members divide the kernel's rows.
 template <class T>
 class GatheredWeights {
  public:
@@ -134,7 +135,7 @@ class GatheredWeights {
     T** results;            // (kBlockRows)
 
     Member(const Conv1dPlan& plan, Scratch& scratch) {
-      const bool used = conv1d_sequences(plan) > 1;
+      const bool used = conv1d_gathers(plan);
       const int64_t rows = used ? kBlockRows : 0;
       const int64_t tile = kernels_of<T>(*plan.isa).tile_rows;
       patch = scratch.take<T>(used ? conv1d_patch_elements(plan) : 0);
