@@ -30,7 +30,7 @@ def train(model, train_input, val_input, name):
     history = model.fit(
         train_input,
         train_target,
-        epochs=2,
+        epochs=4,
         batch_size=64,
         validation_data=(val_input, val_target),
         callbacks=[checkpoint, stopping],
