@@ -345,7 +345,7 @@ TAKEN = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:.*states must have 2 dimensions:fastseq.keras.NativeFallbackWarning")
+@pytest.mark.filterwarnings("ignore:.*initial_state must have 2 dimensions:fastseq.keras.NativeFallbackWarning")
 @pytest.mark.parametrize("dropout", [0.0, 0.4], ids=["", "dropout"])
 @pytest.mark.parametrize(("kind", "given"), TAKEN)
 def test_initial_states_that_stock_takes(kind: str, given: str, dropout: float) -> None:
