@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from fastseq.bench.environment import add_options, prepare
 from fastseq.bench.machine import header
 from fastseq.bench.sides import packages
 from fastseq.bench.tables import table
+from fastseq.bench.timing import CLOCKS, interleave, ratios, time_runs
 
 _GRID = {
     "batch": (1, 2, 8, 32, 64, 128),
@@ -34,7 +34,6 @@ _GRID = {
 }
 _MOST_OPERATIONS = 4e10  # of a shape: a second's work, at most
 _TRIES = 30
-_CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Shape(NamedTuple):
@@ -104,20 +103,6 @@ def _are_close(one: Any, other: Any) -> bool:
     return bool(np.allclose(one, other, rtol=0, atol=1e-5 * max(1.0, np.abs(other).max())))
 
 
-def measure(steps: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Milliseconds of a step, by side and round; a turn lasts 20 ms at least."""
-    samples: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            step()
-            runs, began, wall = 0, clock(), time.perf_counter()
-            while runs == 0 or time.perf_counter() - wall < 0.02:
-                step()
-                runs += 1
-            samples[name].append(1e3 * (clock() - began) / runs)
-    return samples
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", type=int, default=40, metavar="N", help="how many to draw; default: 40")
@@ -129,7 +114,7 @@ def main() -> None:
         help="batch, timesteps, channels, filters, width, strides: these in place of drawn ones",
     )
     parser.add_argument("--padding", choices=("valid", "same", "causal"), default="same")
-    parser.add_argument("--clock", choices=_CLOCKS, default="wall", help="cpu counts the time of all threads")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu counts the time of all threads")
     add_options(parser, rounds=9)
     options = parser.parse_args()
     try:
@@ -140,9 +125,11 @@ def main() -> None:
     print(header(packages(["fast", "stock"])))
     rows = []
     for shape in given or draw(options.shapes, options.seed):
-        samples = measure(make_steps(shape, options.padding), options.rounds, _CLOCKS[options.clock])
-        ratio = statistics.median(fast / stock for fast, stock in zip(*samples.values(), strict=True))
-        medians = [statistics.median(values) for values in samples.values()]
+        steps = make_steps(shape, options.padding)
+        turns = {name: partial(time_runs, step, clock=CLOCKS[options.clock]) for name, step in steps.items()}
+        samples = interleave(turns, options.rounds)
+        ratio = ratios(samples["fast"], samples["stock"]).median
+        medians = [1e3 * one.median for one in samples.values()]
         rows.append((ratio, ",".join(map(str, shape)), *medians))
         print(f"{rows[-1][1]:28}{medians[0]:10.3f}{medians[1]:10.3f}{ratio:8.2f}", flush=True)
     rows.sort()

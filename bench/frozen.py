@@ -11,9 +11,8 @@ medians of milliseconds.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from fastseq.bench.environment import add_options, prepare
 from fastseq.bench.machine import header
 from fastseq.bench.sides import packages
 from fastseq.bench.tables import table
+from fastseq.bench.timing import CLOCKS, interleave, time_runs
 
-_CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 _LAYERS = {
     "lstm": ("LSTM", {"units": 100}, (20, 100)),
     "gru": ("GRU", {"units": 100}, (20, 100)),
@@ -68,7 +67,7 @@ def make_step(kind: str, frozen: str, *, native: bool) -> Callable[[], Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layer", nargs="+", choices=_LAYERS, default=list(_LAYERS))
-    parser.add_argument("--clock", choices=_CLOCKS, default="wall", help="cpu counts the time of all threads")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu counts the time of all threads")
     add_options(parser, rounds=30)
     options = parser.parse_args()
     try:
@@ -76,21 +75,13 @@ def main() -> None:
     except ValueError as wrong:
         parser.error(str(wrong))
     print(header(packages(["fast", "stock"])))
-    clock = _CLOCKS[options.clock]
     rows = []
     for kind in options.layer:
         for frozen in _FROZEN:
             steps = {"fast": make_step(kind, frozen, native=True), "stock": make_step(kind, frozen, native=False)}
             np.testing.assert_allclose(*(step().numpy() for step in steps.values()), rtol=1e-4)
-            samples: dict[str, list[float]] = {side: [] for side in steps}
-            for _ in range(options.rounds):
-                for side, step in steps.items():
-                    step()
-                    began = clock()
-                    for _ in range(4):
-                        step()
-                    samples[side].append(1e3 * (clock() - began) / 4)
-            fast, stock = (statistics.median(values) for values in samples.values())
+            turns = {side: partial(time_runs, step, clock=CLOCKS[options.clock]) for side, step in steps.items()}
+            fast, stock = (1e3 * one.median for one in interleave(turns, options.rounds).values())
             rows.append((kind, frozen, f"{fast:.2f}", f"{stock:.2f}", f"{stock / fast:.2f}"))
     print(table(("layer", "frozen", "fast, ms", "stock, ms", "stock / fast"), rows))
 

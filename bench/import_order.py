@@ -18,13 +18,13 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 from fastseq.bench.environment import add_options
 from fastseq.bench.machine import cpu_name
 from fastseq.bench.tables import table
+from fastseq.bench.timing import time_runs
 
 # What is imported, in this order, and what is measured then.
 _ROWS = {
@@ -112,15 +112,7 @@ def measure(row: str) -> dict[str, float]:
         importlib.import_module(name)
     found = {}
     for name in measured:
-        run = _MEASURED[name]()
-        for _ in range(5):
-            run()
-        times = []
-        for _ in range(30):
-            began = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - began)
-        found[name] = 1e3 * statistics.median(times)
+        found[name] = 1e3 * statistics.median(time_runs(_MEASURED[name](), 30))
     return found
 
 
