@@ -43,13 +43,12 @@ struct EmbeddingForward {
   void compute(Context& context) const {
     const Array ids = context.next_input();
     const Array embeddings = context.next_input();
-    if (context.ok() && embeddings.rank != 2)
-      context.fail(TF_INVALID_ARGUMENT, "embeddings must have shape (input_dim, output_dim)");
-    if (context.ok() && ids.rank >= Array::kMaxRank)
-      context.fail(TF_INVALID_ARGUMENT, "ids must have at most 7 dimensions");
     if (!context.ok()) return;
-    const Array rows = ids.dtype == DType::kInt32 ? next_rows<int32_t>(context, ids, embeddings.shape[0])
-                                                  : next_rows<int64_t>(context, ids, embeddings.shape[0]);
+    Array rows = ids;
+    // Of other shapes the plan says what is wrong with them.
+    if (embeddings.rank == 2 && ids.rank < Array::kMaxRank)
+      rows = ids.dtype == DType::kInt32 ? next_rows<int32_t>(context, ids, embeddings.shape[0])
+                                        : next_rows<int64_t>(context, ids, embeddings.shape[0]);
     EmbeddingPlan plan;
     if (context.ok()) context.check(embedding_plan_forward(rows, embeddings, &plan));
     if (!context.ok()) return;

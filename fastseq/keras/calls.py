@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras.src.backend.common import global_state
 
-__all__ = ["called_for_training"]
+__all__ = ["called_for_training", "current_call"]
+
+
+def current_call() -> Any | None:
+    """Keras's notes on the outermost layer call under way; None outside of calls."""
+    return global_state.get_global_attribute("current_call_ctx")
 
 
 def called_for_training() -> bool:
@@ -12,5 +19,5 @@ def called_for_training() -> bool:
 
     Keras resolves that argument for every layer, and keeps it for the layers that are called within.
     """
-    training = getattr(global_state.get_global_attribute("current_call_ctx"), "training", None)
+    training = getattr(current_call(), "training", None)
     return isinstance(training, int) and bool(training)  # a tensor says nothing before it is computed

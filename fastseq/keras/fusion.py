@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
 
 from fastseq.keras.activations import native_name
+from fastseq.keras.calls import current_call
 from fastseq.keras.conv1d import FastConv1D
 from fastseq.keras.native import fast_class
 from fastseq.keras.stock_methods import StockMethods
@@ -48,8 +48,7 @@ def in_one_pass(pooling: Any) -> bool:
     convolution = convolution_before(pooling)
     if convolution is None:
         return False
-    context = global_state.get_global_attribute("current_call_ctx")
-    models = list(_models_called_by(getattr(context, "entry_layer", None)))
+    models = list(_models_called_by(getattr(current_call(), "entry_layer", None)))
     outputs = [tensor._keras_history.operation for model in models for tensor in keras.tree.flatten(model.outputs)]
     hidden = not any(operation in (convolution, _only_source(pooling)) for operation in outputs)
     return hidden and any(pooling in model.layers and convolution in model.layers for model in models)

@@ -113,7 +113,7 @@ def _live_gradient(op: Any, *gradients: Any) -> list[Any]:
 
 
 def or_none(tensor: Any) -> Any | None:
-    """The other way: None in the place of what stands for an optional tensor that is not there."""
+    """A tensor, or None in the place of what `or_absent` gives for one that is not there."""
     return None if tensor.shape.rank and all(size == 0 for size in tensor.shape) else tensor
 
 
