@@ -10,24 +10,27 @@ from pathlib import Path
 
 
 def run_python(code: str, *, remove: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs code with the variables `remove` taken out of the environment and others put in.
-
-    Not in the current folder: Python would find the source tree there before the installed package.
-    """
+    """Runs code with the variables `remove` taken out of the environment and others put in."""
     kept = {name: value for name, value in os.environ.items() if name not in remove}
-    return _run("-c", code, environment={**kept, **environment})
+    return run("-c", code, environment={**kept, **environment})
 
 
 def run_long(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a script of tests/long, in short: as many cases as the arguments say."""
-    return _run(str(Path(__file__).parent / "long" / script), *arguments, environment=dict(os.environ))
+    return run(str(Path(__file__).parent / "long" / script), *arguments)
 
 
-def _run(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    with tempfile.TemporaryDirectory() as folder:
+def run(
+    *arguments: str, folder: Path | None = None, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python with arguments in a folder, by default an empty one.
+
+    Not in the current folder: Python would find the source tree there before the installed package.
+    """
+    with tempfile.TemporaryDirectory() as empty:
         return subprocess.run(
             [sys.executable, *arguments],
-            cwd=folder,
+            cwd=folder or empty,
             env=environment,
             capture_output=True,
             text=True,

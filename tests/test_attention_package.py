@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import run
 
 import fastseq.keras
 from fastseq.keras import FastAttention, NativeFallbackWarning, backend
@@ -158,8 +159,7 @@ print(np.isfinite(loss), model.layers[2], model.layers[3].get_config()["units"])
 
 
 def run_script(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fastseq", "script.py"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    return run("-m", "fastseq", "script.py", folder=folder)
 
 
 def test_script(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +16,7 @@ from typing import Any
 
 import keras
 import pytest
+from processes import run
 from tolerances import assert_close
 
 import fastseq.keras
@@ -58,8 +57,8 @@ def _accelerated(program: Path) -> list[float]:
 
 
 def _script(program: Path) -> list[float]:
-    command = [sys.executable, "-W", "error::UserWarning:fastseq", "-m", "fastseq", str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    command = ["-W", "error::UserWarning:fastseq", "-m", "fastseq", str(program)]
+    done = run(*command, environment={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     assert done.returncode == 0, done.stderr[-3000:]
     numbers: list[float] = json.loads(done.stdout.splitlines()[-1])
     return numbers

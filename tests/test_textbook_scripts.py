@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run
 
 SCRIPTS = Path(__file__).parent / "textbook_scripts"
 # Of losses: to 4 digits in the first 60 steps or fewer, none of which is chaotic yet.
 TOLERANCE = 5e-5
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run_well(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     folder.mkdir()
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = run(*command, folder=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -47,7 +45,7 @@ def test_losses_and_files_are_those_of_stock_keras(
     name: str, layers: list[str], said: list[str], tmp_path: Path
 ) -> None:
     script = str(SCRIPTS / f"{name}.py")
-    stock, fast = run(tmp_path / "stock", script), run(tmp_path / "fast", "-m", "fastseq", script)
+    stock, fast = run_well(tmp_path / "stock", script), run_well(tmp_path / "fast", "-m", "fastseq", script)
     assert "Fast" not in stock.stdout
     *shown, last = fast.stdout.splitlines()
     assert [made.split()[0].lstrip("[<") for made in shown[-1].split(", <")] == layers
