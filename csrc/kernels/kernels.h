@@ -237,8 +237,10 @@ struct KernelTable {
   int64_t (*packed_size)(const PackedShape&);
   // Writes row k of B (columns contiguous elements) into its place in `packed`.
   void (*pack_row)(int64_t k, const PackedShape&, const T* row, T* packed);
-  // Writes columns [begin, end) of B where B[k][n] = src[n * ld + k]: the transpose of a row-major matrix.
-  void (*pack_transposed)(int64_t begin, int64_t end, const PackedShape&, const T* src, int64_t ld, T* packed);
+  // Writes columns [begin, end) of `rows` rows of B from `first` on, where B[first + k][n] = src[n * ld + k]: the
+  // transpose of a row-major matrix.
+  void (*pack_transposed)(int64_t begin, int64_t end, int64_t first, int64_t rows, const PackedShape&, const T* src,
+                          int64_t ld, T* packed);
   // Writes `count` elements, in the order of a product's rows, as column k < kDepthBlock of its first operand, which
   // has tile_rows rows side by side: row m begins at m / tile_rows * column_tile_stride + m % tile_rows, and its
   // a_stride is tile_rows.

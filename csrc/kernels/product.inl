@@ -77,8 +77,8 @@ void pack_row(int64_t k, const PackedShape& shape, const typename S::T* row, typ
 }
 
 template <class S>
-void pack_transposed(int64_t begin, int64_t end, const PackedShape& shape, const typename S::T* src, int64_t ld,
-                     typename S::T* packed) {
+void pack_transposed(int64_t begin, int64_t end, int64_t first_row, int64_t rows, const PackedShape& shape,
+                     const typename S::T* src, int64_t ld, typename S::T* packed) {
   using T = typename S::T;
   const int64_t depth = shape.depth;
   const int64_t tail = shape.tail;
@@ -92,9 +92,9 @@ void pack_transposed(int64_t begin, int64_t end, const PackedShape& shape, const
     const int64_t last = first + width < body ? first + width : body;
     const int64_t from = first > begin ? first : begin;
     const int64_t to = last < end ? last : end;
-    T* panel = packed + first * depth;
-    for (int64_t k0 = 0; k0 < depth; k0 += kBlock) {
-      const int64_t k1 = k0 + kBlock < depth ? k0 + kBlock : depth;
+    T* panel = packed + first * depth + first_row * width;
+    for (int64_t k0 = 0; k0 < rows; k0 += kBlock) {
+      const int64_t k1 = k0 + kBlock < rows ? k0 + kBlock : rows;
       for (int64_t n = from; n < to; ++n)
         for (int64_t k = k0; k < k1; ++k) panel[k * width + (n - first)] = src[n * ld + k];
       // Whoever packs the last column of the body also clears the padding behind it.
@@ -105,7 +105,7 @@ void pack_transposed(int64_t begin, int64_t end, const PackedShape& shape, const
   }
   T* tail_begin = packed + body_size<S>(shape);
   for (int64_t n = begin > body ? begin : body; n < end; ++n)
-    for (int64_t k = 0; k < depth; ++k) tail_begin[tail_offset(k, n - body, tail)] = src[n * ld + k];
+    for (int64_t k = 0; k < rows; ++k) tail_begin[tail_offset(first_row + k, n - body, tail)] = src[n * ld + k];
 }
 
 template <class S>

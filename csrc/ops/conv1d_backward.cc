@@ -6,6 +6,7 @@
 // pooled at the timesteps that the outputs are from, then dx, whose steps its members divide, and the sums of the
 // weight gradients (conv1d_weights.h). dz has two buffers, so that the members meet once a run.
 #include "conv1d_checks.h"
+#include "conv1d_dx.h"
 #include "conv1d_layout.h"
 #include "conv1d_weights.h"
 
@@ -15,6 +16,9 @@ namespace {
 int64_t dx_patch_elements(const Conv1dPlan& plan) {
   return plan.dims.width * (plan.dims.filters / plan.options.groups);
 }
+
+// Phases whose taps are packed for dx.
+int packed_phases(const Conv1dPlan& plan) { return conv1d_dx_way(plan) == DxWay::kPhases ? Phase::count(plan) : 0; }
 
 // Steps of dx that are multiplied at once.
 int64_t dx_block_rows(const Conv1dPlan& plan) {
@@ -37,8 +41,11 @@ struct BackwardScratch {
   struct Section {
     T* dz[2];  // (sequences of a run, T', F), and a vector behind it that may be read
     typename SparseWeights<T>::Section sparse;
+    typename TransposedWeights<T>::Section transposed;
+    typename FewRowsDx<T>::Section few_rows;
 
-    Section(const Conv1dPlan& plan, int, Scratch& scratch) : sparse(plan, scratch) {
+    Section(const Conv1dPlan& plan, int, Scratch& scratch)
+        : sparse(plan, scratch), transposed(plan, scratch), few_rows(plan, scratch) {
       constexpr int64_t kVector = 16;
       const int64_t rows = conv1d_sequences(plan) * conv1d_scratch_timesteps(plan);
       for (T*& buffer : dz) buffer = scratch.take<T>(rows * plan.dims.filters + kVector);
@@ -48,36 +55,41 @@ struct BackwardScratch {
   // Of one member of the team, with R rows in a block.
   struct Member {
     T* gathered;         // (R, taps F/G)
-    T* transposed;       // (kTransposedRows, C/G)
     const T** operands;  // (R)
     T** results;         // (R)
     T* dpooled;          // (F), where pooled
     typename DenseWeights<T>::Member dense;
+    typename TransposedWeights<T>::Member transposed_weights;
     typename GatheredWeights<T>::Member gathered_weights;
+    typename FewRowsDx<T>::Member few_rows;
+    typename AllTapsDx<T>::Member all_taps;
     Nonzeros<T> nonzeros;
 
     Member(const Conv1dPlan& plan, int, Scratch& scratch)
-        : dense(plan, scratch), gathered_weights(plan, scratch), nonzeros(plan, scratch) {
+        : dense(plan, scratch),
+          transposed_weights(plan, scratch),
+          gathered_weights(plan, scratch),
+          few_rows(plan, scratch),
+          all_taps(plan, scratch),
+          nonzeros(plan, scratch) {
       const int64_t rows = dx_block_rows(plan);
-      const int64_t group_channels = plan.dims.channels / plan.options.groups;
       gathered = scratch.take<T>(rows * dx_patch_elements(plan));
-      transposed = scratch.take<T>(kTransposedRows * group_channels);
       operands = scratch.take<const T*>(rows);
       results = scratch.take<T*>(rows);
       dpooled = scratch.take<T>(plan.options.pooled ? plan.dims.filters : 0);
     }
   };
 
-  static constexpr int64_t kTransposedRows = 16;  // a cache line of the kernel's rows
-
   Repeated<Conv1dPlan, Transposed> phases;
+  typename AllTapsDx<T>::Packed all_taps;
   Repeated<Conv1dPlan, Section> sections;
   Repeated<Conv1dPlan, Member> members;
   T* second_kernel;  // (K, C/G, F), of the second part; null without
   T* second_bias;    // (F)
 
   BackwardScratch(const Conv1dPlan& plan, Scratch& scratch)
-      : phases(plan, Phase::count(plan), scratch),
+      : phases(plan, packed_phases(plan), scratch),
+        all_taps(plan, scratch),
         sections(plan, conv1d_sections(plan), scratch),
         members(plan, plan.threads, scratch) {
     const bool two = conv1d_parts(plan) == 2;  // whether or not weight gradients are wanted, which a plan does not say
@@ -104,13 +116,15 @@ class Backward : Conv1dOperands<T> {
         with_weights_(gradients.dkernel.present),
         dkernel_(gradients.dkernel.as<T>()),
         dbias_(gradients.dbias.as<T>()),
-        phases_(Phase::count(plan)),
+        phases_(packed_phases(plan)),
         carve_(memory),
         scratch_(plan, carve_) {}
 
   void run(const Team& team) const {
     const Member own = scratch_.members.at(team.rank);
-    for (int number = 0; dx_ && number < phases_; ++number) pack(team, own, scratch_.phases.at(number));
+    for (int number = 0; dx_ && number < phases_; ++number) pack(team, scratch_.phases.at(number));
+    if (dx_ && conv1d_dx_way(plan) == DxWay::kAllTaps)
+      AllTapsDx<T>::pack(*this, scratch_.all_taps, team.share(scratch_.all_taps.shape.columns));
     team.wait();
     const int parts = conv1d_parts(plan);
     for (int index = team.section(); index < parts; index += conv1d_sections(plan)) {
@@ -130,22 +144,17 @@ class Backward : Conv1dOperands<T> {
   using Transposed = typename BackwardScratch<T>::Transposed;
 
   // The member's share of a phase's matrix: rows (tap, f) of C/G elements, the last tap first, as dz has it.
-  void pack(const Team& team, const Member& own, const Transposed& to) const {
-    constexpr int64_t kRows = BackwardScratch<T>::kTransposedRows;
-    const int64_t blocks = (group_filters + kRows - 1) / kRows;
+  void pack(const Team& team, const Transposed& to) const {
+    constexpr int64_t kColumns = 64;
+    const int64_t blocks = (group_channels + kColumns - 1) / kColumns;
     const Range share = team.share(to.phase.taps * groups * blocks);
     for (int64_t i = share.begin; i < share.end; ++i) {
       const int64_t tap = i / (groups * blocks);
       const int64_t g = i / blocks % groups;
-      const Range rows = part(group_filters, blocks, i % blocks);
+      const Range columns = part(group_channels, blocks, i % blocks);
       const int64_t k = to.phase.last_tap() - tap * to.phase.tap_step;
-      for (int64_t c = 0; c < group_channels; ++c) {
-        const T* row = Base::kernel_row(k, c) + g * group_filters;
-        for (int64_t f = rows.begin; f < rows.end; ++f) own.transposed[(f - rows.begin) * group_channels + c] = row[f];
-      }
-      for (int64_t f = rows.begin; f < rows.end; ++f)
-        kernels.pack_row(tap * group_filters + f, to.kernel.shape, own.transposed + (f - rows.begin) * group_channels,
-                         to.kernel.group(g));
+      kernels.pack_transposed(columns.begin, columns.end, tap * group_filters, group_filters, to.kernel.shape,
+                              Base::kernel_row(k, 0) + g * group_filters, filters, to.kernel.group(g));
     }
   }
 
@@ -154,14 +163,17 @@ class Backward : Conv1dOperands<T> {
     const SectionShare share{team.section_size(), team.rank_in_section()};
     const auto section = scratch_.sections.at(team.section());
     const auto add = [&](const auto& weights) { add_sequences(team, own, section, share, sequences, weights, dbias); };
-    if (!with_weights_)
-      add(NoWeights());
-    else if (conv1d_sparse(plan))
-      add(SparseWeights<T>(*this, share, own.nonzeros, section.sparse, argmax_, dkernel));
-    else if (conv1d_gathers(plan))
-      add(GatheredWeights<T>(*this, share, own.gathered_weights, dkernel));
-    else
-      add(DenseWeights<T>(*this, share, own.dense, dkernel));
+    if (!with_weights_) return add(NoWeights());
+    switch (conv1d_weights_way(plan)) {
+      case WeightsWay::kDense:
+        return add(DenseWeights<T>(*this, share, own.dense, dkernel));
+      case WeightsWay::kTransposed:
+        return add(TransposedWeights<T>(*this, share, own.transposed_weights, section.transposed, dkernel));
+      case WeightsWay::kGathered:
+        return add(GatheredWeights<T>(*this, share, own.gathered_weights, dkernel));
+      case WeightsWay::kSparse:
+        return add(SparseWeights<T>(*this, share, own.nonzeros, section.sparse, argmax_, dkernel));
+    }
   }
 
   template <class Weights>
@@ -180,7 +192,7 @@ class Backward : Conv1dOperands<T> {
       find_dz(own, run, share, dz);
       weights.bring_near(run.begin, index & 1);
       team.wait_for_section();
-      if (dx_) find_dx(own, run, share, dz);
+      if (dx_) find_dx(team, own, section, share, run, dz);
       weights.add(run, index & 1, dz);
       add_bias(bias_columns, run, dz, dbias);
     }
@@ -215,8 +227,24 @@ class Backward : Conv1dOperands<T> {
     });
   }
 
+  void find_dx(const Team& team, const Member& own, const Section& section, const SectionShare& share, Range run,
+               const T* dz) const {
+    switch (conv1d_dx_way(plan)) {
+      case DxWay::kPhases:
+        return find_dx_in_phases(own, run, share, dz);
+      case DxWay::kFewRows: {
+        const FewRowsDx<T> few_rows(*this, share, own.few_rows, section.few_rows, dx_);
+        few_rows.pack(run, dz);
+        team.wait_for_section();
+        return few_rows.find(run);
+      }
+      case DxWay::kAllTaps:
+        return AllTapsDx<T>(*this, scratch_.all_taps, own.all_taps, dx_).find(run, share, dz);
+    }
+  }
+
   // The member's share of the steps of a run, phase by phase.
-  void find_dx(const Member& own, Range run, const SectionShare& share, const T* dz) const {
+  void find_dx_in_phases(const Member& own, Range run, const SectionShare& share, const T* dz) const {
     if (phases_ < plan.options.strides) clear_steps_without_taps(run, share);
     for (int number = 0; number < phases_; ++number) {
       const Transposed of = scratch_.phases.at(number);
@@ -235,22 +263,20 @@ class Backward : Conv1dOperands<T> {
     const int64_t strides = plan.options.strides;
     const int64_t last_tap = of.phase.last_tap() * plan.options.dilation_rate;
     const int64_t first = of.phase.first_step(plan);
+    const int64_t first_row = (first + plan.dims.padding_before - last_tap) / strides;  // of dz
     const int64_t in_sequence = of.phase.steps(plan);
     const int64_t rows = steps.end - steps.begin;
     for (int64_t g = 0; g < groups; ++g) {
-      for (int64_t m = 0; m < rows; ++m) {
-        const int64_t sequence = (steps.begin + m) / in_sequence;
-        const int64_t step = first + (steps.begin + m) % in_sequence * strides;
+      for_rows(steps, in_sequence, [&](int64_t m, int64_t sequence, int64_t index) {
         const Patches<T> patches{dz + sequence * convolved * filters + g * group_filters,
                                  convolved,
                                  filters,
                                  group_filters,
                                  of.phase.taps,
                                  of.phase.row_step};
-        own.operands[m] =
-            patches.at((step + plan.dims.padding_before - last_tap) / strides, own.gathered + m * patches.size());
-        own.results[m] = dx_ + ((b + sequence) * timesteps + step) * channels + g * group_channels;
-      }
+        own.operands[m] = patches.at(first_row + index, own.gathered + m * patches.size());
+        own.results[m] = dx_ + ((b + sequence) * timesteps + first + index * strides) * channels + g * group_channels;
+      });
       kernels.product({rows, of.kernel.shape, own.operands, 1, of.kernel.group(g), 0, nullptr, own.results});
     }
   }

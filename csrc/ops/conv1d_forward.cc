@@ -2,16 +2,26 @@
 //
 // The threads divide the rows of all sequences, one after the other, in blocks. A block is a product of patches and the
 // packed kernel, then the activation while its rows are in the first-level cache. Where pooled, a block is what some
-// windows of a sequence, or all of several, have of the convolution, which exists in scratch only.
+// windows of a sequence, or all of several, have of the convolution, which exists in scratch only. Where rows are few,
+// the threads divide the filters, and each packs what it needs of the kernel a block at a time.
 #include "conv1d_checks.h"
 #include "conv1d_layout.h"
 
 namespace fastseq {
 namespace {
 
+// Whether the threads divide the filters: with the bits of the other way, so that pooled convolutions, which do
+// without, are equal. A tail is summed in an order of its own.
+bool divides_filters(const Conv1dPlan& plan) {
+  const int64_t filters = plan.dims.filters;
+  return conv1d_few_rows(plan) && !plan.options.pooled &&
+         tail_columns(conv1d_patch_elements(plan), filters, filters) == 0;
+}
+
 // Rows of the convolution that are multiplied at once.
 int64_t block_rows(const Conv1dPlan& plan) {
-  return conv1d_block_rows(plan, conv1d_patch_elements(plan), plan.dims.batch * plan.dims.convolved);
+  const int64_t rows = plan.dims.batch * plan.dims.convolved;
+  return divides_filters(plan) ? rows : conv1d_block_rows(plan, conv1d_patch_elements(plan), rows);
 }
 
 // Where pooled, how many outputs of how many sequences make a block, and what they have of the convolution at most.
@@ -43,6 +53,7 @@ struct ForwardScratch {
     const T** initial;
     T** results;
     T* convolved;  // of a block (PooledBlock::convolved, F), where pooled; else null
+    T* packed;     // (kDepthBlock, kColumns) of the kernel, where the threads divide the filters
 
     Member(const Conv1dPlan& plan, int, Scratch& scratch) {
       const int64_t rows = block_rows(plan);
@@ -51,15 +62,20 @@ struct ForwardScratch {
       initial = scratch.take<const T*>(rows);
       results = scratch.take<T*>(rows);
       convolved = plan.options.pooled ? scratch.take<T>(PooledBlock(plan).convolved * plan.dims.filters) : nullptr;
+      const PackedShape block{kDepthBlock, kColumns, 0};
+      packed = scratch.take<T>(divides_filters(plan) ? kernels_of<T>(*plan.isa).packed_size(block) : 0);
     }
   };
+
+  // Columns of the kernel that are packed at a time: with kDepthBlock rows, a part of the second-level cache.
+  static constexpr int64_t kColumns = 512;
 
   PackedGroups<T> kernel;
   Repeated<Conv1dPlan, Member> members;
 
   ForwardScratch(const Conv1dPlan& plan, Scratch& scratch)
       : kernel(kernels_of<T>(*plan.isa), plan.options.groups, conv1d_patch_elements(plan),
-               plan.dims.filters / plan.options.groups, scratch),
+               divides_filters(plan) ? 0 : plan.dims.filters / plan.options.groups, scratch),
         members(plan, plan.threads, scratch) {}
 };
 
@@ -79,6 +95,11 @@ class Forward : Conv1dOperands<T> {
         scratch_(plan, carve_) {}
 
   void run(const Team& team) const {
+    if (divides_filters(plan)) {
+      const Range vectors = team.share(whole_vectors(filters));
+      const Range columns{vectors.begin * kLanes, std::min(filters, vectors.end * kLanes)};
+      return convolve_columns(columns, scratch_.members.at(team.rank));
+    }
     pack(team.share(width * group_channels));
     team.wait();
     const Member own = scratch_.members.at(team.rank);
@@ -90,11 +111,11 @@ class Forward : Conv1dOperands<T> {
       for (int64_t i = share.begin; i < share.end; ++i)
         convolve_and_pool(part(batch, groups_of_sequences, i / blocks), part(outputs, blocks, i % blocks), own);
     } else {
-      const int64_t rows = batch * convolved;
-      const int64_t blocks = (rows + block_rows(plan) - 1) / block_rows(plan);
-      const Range share = team.share(blocks);
-      for (int64_t i = share.begin; i < share.end; ++i) {
-        const Range block = part(rows, blocks, i);
+      const Range rows = team.share(batch * convolved);
+      const int64_t blocks = (rows.end - rows.begin + block_rows(plan) - 1) / block_rows(plan);
+      for (int64_t i = 0; i < blocks; ++i) {
+        const Range within = part(rows.end - rows.begin, blocks, i);
+        const Range block{rows.begin + within.begin, rows.begin + within.end};
         convolve(block, own, outputs_ + block.begin * filters);
       }
     }
@@ -133,19 +154,44 @@ class Forward : Conv1dOperands<T> {
   void convolve(Range rows, const Member& own, T* out) const {
     const int64_t count = rows.end - rows.begin;
     for (int64_t g = 0; g < groups; ++g) {
-      for (int64_t m = 0; m < count; ++m) {
-        const int64_t b = (rows.begin + m) / convolved;
-        const int64_t t = (rows.begin + m) % convolved;
-        const Patches<T> patches = Base::patches_of(b, g);
-        own.patches[m] =
-            patches.at(t * plan.options.strides - plan.dims.padding_before, own.gathered + m * patches.size());
-        own.results[m] = out + m * filters + g * group_filters;
-      }
-      if (bias) std::fill_n(own.initial, count, bias + g * group_filters);
-      kernels.product({count, scratch_.kernel.shape, own.patches, 1, scratch_.kernel.group(g), 0,
-                       bias ? own.initial : nullptr, own.results});
+      const T* const* init = find_operands(rows, g, g * group_filters, own, out);
+      kernels.product({count, scratch_.kernel.shape, own.patches, 1, scratch_.kernel.group(g), 0, init, own.results});
     }
     kernels.activate(plan.options.activation, count * filters, out);
+  }
+
+  // Some filters of all rows of the convolution, activated.
+  void convolve_columns(Range columns, const Member& own) const {
+    constexpr int64_t kColumns = ForwardScratch<T>::kColumns;
+    const int64_t rows = batch * convolved;
+    const DepthBlocks blocks(conv1d_patch_elements(plan));
+    for (int64_t column = columns.begin; column < columns.end; column += kColumns) {
+      const int64_t count = std::min(kColumns, columns.end - column);
+      const T* const* init = find_operands({0, rows}, 0, column, own, outputs_);
+      const T* first = kernel + column;
+      for (int64_t block = 0; block < blocks.count; ++block) {
+        const PackedShape shape{blocks.size(block), count, 0};
+        for (int64_t k = 0; k < shape.depth; ++k, first += filters) kernels.pack_row(k, shape, first, own.packed);
+        kernels.product({rows, shape, own.patches, 1, own.packed, 0, init, own.results});
+        for (int64_t m = 0; m < rows; ++m) own.patches[m] += shape.depth;
+        init = own.results;
+      }
+      for (int64_t m = 0; m < rows; ++m) kernels.activate(plan.options.activation, count, own.results[m]);
+    }
+  }
+
+  // The member's patches of a group for rows of the convolution, and where their results go, from a filter on. Returns
+  // what the sums begin with.
+  const T* const* find_operands(Range rows, int64_t g, int64_t filter, const Member& own, T* out) const {
+    for_rows(rows, convolved, [&](int64_t m, int64_t b, int64_t t) {
+      const Patches<T> patches = Base::patches_of(b, g);
+      own.patches[m] =
+          patches.at(t * plan.options.strides - plan.dims.padding_before, own.gathered + m * patches.size());
+      own.results[m] = out + m * filters + filter;
+    });
+    if (!bias) return nullptr;
+    std::fill_n(own.initial, rows.end - rows.begin, bias + filter);
+    return own.initial;
   }
 
   T* outputs_;

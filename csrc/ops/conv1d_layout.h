@@ -18,6 +18,11 @@
 
 namespace fastseq {
 
+constexpr int64_t kLanes = 16;  // of the longest vectors
+
+// Vectors that so many columns of a product take.
+inline int64_t whole_vectors(int64_t columns) { return (columns + kLanes - 1) / kLanes; }
+
 inline int64_t conv1d_patch_elements(const Conv1dPlan& plan) {
   return plan.dims.width * (plan.dims.channels / plan.options.groups);
 }
@@ -70,11 +75,55 @@ inline int64_t conv1d_scratch_timesteps(const Conv1dPlan& plan) {
   return plan.dims.batch > 0 ? plan.dims.convolved : 0;
 }
 
-// Whether the weight gradients of several sequences at once are products of gathered patches. To gather a patch costs
-// as much as a few filters of the product.
-inline bool conv1d_gathers(const Conv1dPlan& plan) {
+// Whether the convolution has so few rows, for its kernel's size, that a packed copy of the whole kernel, written and
+// read again, would cost more than it saves.
+inline bool conv1d_few_rows(const Conv1dPlan& plan) {
+  constexpr int64_t kMostRows = 240;
+  constexpr int64_t kLeastElements = 64 * 1024;
+  const Conv1dDims& d = plan.dims;
+  return plan.options.groups == 1 && d.batch * d.convolved <= kMostRows &&
+         conv1d_patch_elements(plan) * d.filters >= kLeastElements;
+}
+
+// How backward sums the weight gradients (conv1d_weights.h). It follows from dimensions alone.
+enum class WeightsWay { kDense, kTransposed, kGathered, kSparse };
+
+inline WeightsWay conv1d_weights_way(const Conv1dPlan& plan) {
+  // What is not zero of dz: where that is faster, in windows of 3 timesteps or more, of patches long enough to make up
+  // for finding it, and of sequences that are taken one by one. Windows that overlap may give an element twice, whose
+  // sum is a rounding of its own.
+  constexpr int64_t kLeastStrides = 3;
+  constexpr int64_t kLeastPatch = 96;
+  const PoolOptions& pool = plan.options.pool;
+  if (plan.options.pooled && pool.strides >= std::max(pool.pool_size, kLeastStrides) &&
+      conv1d_patch_elements(plan) >= kLeastPatch && plan.options.dilation_rate == 1 && conv1d_all_within(plan) &&
+      conv1d_sequences(plan) == 1 && plan.dims.timesteps <= INT32_MAX)
+    return WeightsWay::kSparse;
+  // To gather a patch costs as much as a few filters of the product.
   constexpr int64_t kLeastFilters = 64;
-  return conv1d_sequences(plan) > 1 && plan.dims.filters / plan.options.groups >= kLeastFilters;
+  const int64_t filters = plan.dims.filters / plan.options.groups;
+  if (conv1d_sequences(plan) > 1 && filters >= kLeastFilters) return WeightsWay::kGathered;
+  // The way of a product that has fewer vectors for each step. Of 2 and more for each row, there are sums enough.
+  const int64_t channels = conv1d_tap_channels(plan);
+  const bool fewer = filters * whole_vectors(channels) <= channels * whole_vectors(filters);
+  return filters < 2 * kLanes && fewer ? WeightsWay::kTransposed : WeightsWay::kDense;
+}
+
+// Calls body(index, sequence, step) for rows [rows.begin, rows.end) of sequences of `steps` each, counted from their
+// first row; the index counts from rows.begin. Without a division for each: with few channels, that would be the most
+// of a row's work.
+template <class Body>
+void for_rows(Range rows, int64_t steps, const Body& body) {
+  if (rows.begin >= rows.end) return;
+  int64_t sequence = rows.begin / steps;
+  int64_t step = rows.begin % steps;
+  for (int64_t index = 0; index < rows.end - rows.begin; ++index, ++step) {
+    if (step == steps) {
+      step = 0;
+      ++sequence;
+    }
+    body(index, sequence, step);
+  }
 }
 
 // Patches of a sequence: `taps` of its rows, `step` rows apart, of each `width` elements.
@@ -138,6 +187,19 @@ struct Phase {
     return static_cast<int>(std::min(plan.dims.width, first.tap_step));
   }
 };
+
+// How backward computes dx: in phases, or in one of the ways of conv1d_dx.h. It follows from dimensions alone.
+enum class DxWay { kPhases, kFewRows, kAllTaps };
+
+inline DxWay conv1d_dx_way(const Conv1dPlan& plan) {
+  if (conv1d_few_rows(plan)) return DxWay::kFewRows;
+  // With all taps in one, fewer vectors, as long as a phase's product is not one of a tail alone, which wastes none.
+  const int64_t channels = plan.dims.channels;
+  const int64_t depth = Phase(plan.dims, plan.options, 0).taps * plan.dims.filters;
+  const bool fewer = 2 * whole_vectors(plan.dims.width * channels) <= plan.dims.width * whole_vectors(channels);
+  const bool alone = plan.options.groups == 1 && plan.options.dilation_rate == 1;
+  return alone && fewer && tail_columns(depth, channels, channels) != channels ? DxWay::kAllTaps : DxWay::kPhases;
+}
 
 // One packed matrix for each group of channels, each `shape`.
 template <class T>

@@ -5,24 +5,12 @@
 
 namespace fastseq {
 
-// Whether backward takes the weight gradients from what is not zero alone: where that is faster, in windows of 3
-// timesteps or more, of patches long enough to make up for finding it, and of sequences that are taken one by one.
-// Windows that overlap may give an element twice, whose sum is a rounding of its own.
-inline bool conv1d_sparse(const Conv1dPlan& plan) {
-  constexpr int64_t kLeastStrides = 3;
-  constexpr int64_t kLeastPatch = 96;
-  const PoolOptions& pool = plan.options.pool;
-  return plan.options.pooled && pool.strides >= std::max(pool.pool_size, kLeastStrides) &&
-         conv1d_patch_elements(plan) >= kLeastPatch && plan.options.dilation_rate == 1 && conv1d_all_within(plan) &&
-         conv1d_sequences(plan) == 1 && plan.dims.timesteps <= INT32_MAX;
-}
-
 // The elements of one sequence's dz that are not zero, of some of its filters, filter by filter and in order.
 template <class T>
 class Nonzeros {
  public:
   Nonzeros(const Conv1dPlan& plan, Scratch& scratch) : blocks_(plan.dims.convolved) {
-    const int64_t filters = conv1d_sparse(plan) ? plan.dims.filters : 0;
+    const int64_t filters = conv1d_weights_way(plan) == WeightsWay::kSparse ? plan.dims.filters : 0;
     most_ = plan.dims.outputs;
     counts_ = scratch.take<int64_t>(filters);
     ends_ = scratch.take<int64_t>(filters * blocks_.count);

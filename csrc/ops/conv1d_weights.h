@@ -26,48 +26,28 @@ struct NoWeights {
   void finish() const {}
 };
 
-// Products of columns of x with dz, where they lie, sequence by sequence. Members divide the kernel's rows.
+// The kernel's rows of one member, and of every sequence the steps at which their taps are within x: what the sums that
+// take x where it lies, sequence by sequence, have in common. Members divide the kernel's rows.
 template <class T>
-class DenseWeights {
+class TapsWhereTheyLie {
  public:
-  // Of one member, with at most M rows.
-  struct Member {
-    const T** operands;  // (M)
-    T** results;         // (M)
+  void bring_near(int64_t, int64_t) const {}
 
-    Member(const Conv1dPlan& plan, Scratch& scratch) {
-      const bool used = !conv1d_sparse(plan) && !conv1d_gathers(plan);
-      const int64_t rows = used ? conv1d_tap_channels(plan) : 0;
-      operands = scratch.take<const T*>(rows);
-      results = scratch.take<T*>(rows);
-    }
+ protected:
+  // Of the steps at which tap k is within x.
+  struct Tap {
+    int64_t k;
+    int64_t g;
+    Range c;      // channels of the group
+    const T* x;   // the group's first channel at the first step
+    const T* dz;  // the group's first filter at the first step
+    int64_t steps;
   };
 
-  DenseWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Member& own, T* dkernel)
+  TapsWhereTheyLie(const Conv1dOperands<T>& operands, const SectionShare& share)
       : o_(operands),
         tap_channels_(conv1d_tap_channels(o_.plan)),
-        rows_(share.of(o_.width * o_.groups * o_.group_channels)),
-        own_(own),
-        dkernel_(dkernel) {}
-
-  void start() const {
-    for_rows([&](int64_t k, int64_t g, Range c) {
-      for (int64_t row = c.begin; row < c.end; ++row) std::fill_n(result(k, g, row), o_.group_filters, T(0));
-    });
-  }
-  void bring_near(int64_t, int64_t) const {}
-  void add(Range run, int64_t, const T* dz) const {
-    for (int64_t b = run.begin; b < run.end; ++b, dz += o_.convolved * o_.filters) {
-      fetch(o_.x + b * o_.timesteps * o_.channels, o_.timesteps * o_.channels);
-      for_rows([&](int64_t k, int64_t g, Range c) { add_tap(b, k, g, c, dz); });
-    }
-  }
-  void finish() const {}
-
- private:
-  T* result(int64_t k, int64_t g, int64_t row) const {
-    return dkernel_ + (k * tap_channels_ + row) * o_.filters + g * o_.group_filters;
-  }
+        rows_(share.of(o_.width * o_.groups * o_.group_channels)) {}
 
   // Calls body(k, group, channels of the group) for the member's rows of the kernel, counted group by group. Taps that
   // follow each other in memory are one.
@@ -81,29 +61,31 @@ class DenseWeights {
     }
   }
 
-  // Of the steps at which tap k is within x.
-  void add_tap(int64_t b, int64_t k, int64_t g, Range c, const T* dz) const {
+  // Calls body(Tap) for every sequence of a run, whose dz is the first.
+  template <class Body>
+  void for_taps(Range run, const T* dz, const Body& body) const {
     const int64_t strides = o_.plan.options.strides;
-    const int64_t offset = k * o_.plan.options.dilation_rate - o_.plan.dims.padding_before;
-    const int64_t begin = offset < 0 ? (-offset + strides - 1) / strides : 0;
-    const int64_t last = o_.timesteps - 1 - offset;
-    const int64_t end = last < 0 ? 0 : std::min(o_.convolved, last / strides + 1);
-    if (begin >= end) return;
-    const T* first = o_.x + (b * o_.timesteps + begin * strides + offset) * o_.channels + g * o_.group_channels;
-    for (int64_t row = c.begin; row < c.end; ++row) {
-      own_.operands[row - c.begin] = first + row;
-      own_.results[row - c.begin] = result(k, g, row);
+    for (int64_t b = run.begin; b < run.end; ++b, dz += o_.convolved * o_.filters) {
+      const T* x = o_.x + b * o_.timesteps * o_.channels;
+      fetch(x, o_.timesteps * o_.channels);
+      for_rows([&](int64_t k, int64_t g, Range c) {
+        const int64_t offset = k * o_.plan.options.dilation_rate - o_.plan.dims.padding_before;
+        const int64_t begin = offset < 0 ? (-offset + strides - 1) / strides : 0;
+        const int64_t last = o_.timesteps - 1 - offset;
+        const int64_t end = last < 0 ? 0 : std::min(o_.convolved, last / strides + 1);
+        if (begin >= end) return;
+        body(Tap{k, g, c, x + (begin * strides + offset) * o_.channels + g * o_.group_channels,
+                 dz + begin * o_.filters + g * o_.group_filters, end - begin});
+      });
     }
-    o_.kernels.product({c.end - c.begin,
-                        {end - begin, o_.group_filters, 0},
-                        own_.operands,
-                        strides * o_.channels,
-                        dz + begin * o_.filters + g * o_.group_filters,
-                        o_.filters,
-                        own_.results,
-                        own_.results});
   }
 
+  // The kernel's row of a tap's channel, within the group.
+  int64_t kernel_row(int64_t k, int64_t channel) const { return k * tap_channels_ + channel; }
+
+  const Conv1dOperands<T>& o_;
+
+ private:
   // Has a sequence brought near, in order: the sums walk through it in steps too wide for the CPU to see ahead. At 500
   // channels that takes a tenth off the whole of backward.
   static void fetch(const T* sequence, int64_t count) {
@@ -113,15 +95,158 @@ class DenseWeights {
     for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(sequence + i);
   }
 
-  const Conv1dOperands<T>& o_;
   const int64_t tap_channels_;
   const Range rows_;
+};
+
+// Products of columns of x with dz: x^T dz.
+template <class T>
+class DenseWeights : public TapsWhereTheyLie<T> {
+ public:
+  // Of one member, with at most M rows.
+  struct Member {
+    const T** operands;  // (M)
+    T** results;         // (M)
+
+    Member(const Conv1dPlan& plan, Scratch& scratch) {
+      const int64_t rows = conv1d_weights_way(plan) == WeightsWay::kDense ? conv1d_tap_channels(plan) : 0;
+      operands = scratch.take<const T*>(rows);
+      results = scratch.take<T*>(rows);
+    }
+  };
+
+  DenseWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Member& own, T* dkernel)
+      : TapsWhereTheyLie<T>(operands, share), own_(own), dkernel_(dkernel) {}
+
+  void start() const {
+    this->for_rows([&](int64_t k, int64_t g, Range c) {
+      for (int64_t channel = c.begin; channel < c.end; ++channel)
+        std::fill_n(result(k, g, channel), o_.group_filters, T(0));
+    });
+  }
+  void add(Range run, int64_t, const T* dz) const {
+    this->for_taps(run, dz, [&](const auto& tap) {
+      for (int64_t channel = tap.c.begin; channel < tap.c.end; ++channel) {
+        own_.operands[channel - tap.c.begin] = tap.x + channel;
+        own_.results[channel - tap.c.begin] = result(tap.k, tap.g, channel);
+      }
+      o_.kernels.product({tap.c.end - tap.c.begin,
+                          {tap.steps, o_.group_filters, 0},
+                          own_.operands,
+                          o_.plan.options.strides * o_.channels,
+                          tap.dz,
+                          o_.filters,
+                          own_.results,
+                          own_.results});
+    });
+  }
+  void finish() const {}
+
+ private:
+  using TapsWhereTheyLie<T>::o_;
+
+  T* result(int64_t k, int64_t g, int64_t channel) const {
+    return dkernel_ + this->kernel_row(k, channel) * o_.filters + g * o_.group_filters;
+  }
+
   const Member own_;
   T* const dkernel_;
 };
 
+// Products of columns of dz with x: dz^T x, the transpose of DenseWeights' sums and with its bits, where filters are
+// too few to fill the vectors of a product.
+template <class T>
+class TransposedWeights : public TapsWhereTheyLie<T> {
+ public:
+  // Of a section.
+  struct Section {
+    T* sums;  // (F, K C/G)
+
+    Section(const Conv1dPlan& plan, Scratch& scratch) {
+      const bool used = conv1d_weights_way(plan) == WeightsWay::kTransposed;
+      sums = scratch.take<T>(used ? plan.dims.filters * conv1d_patch_elements(plan) : 0);
+    }
+  };
+
+  // Of one member.
+  struct Member {
+    const T** operands;  // (F/G)
+    T** results;         // (F/G)
+    T* last_columns;     // (T', kLanes)
+
+    Member(const Conv1dPlan& plan, Scratch& scratch) {
+      const bool used = conv1d_weights_way(plan) == WeightsWay::kTransposed;
+      const int64_t rows = used ? plan.dims.filters / plan.options.groups : 0;
+      operands = scratch.take<const T*>(rows);
+      results = scratch.take<T*>(rows);
+      last_columns = scratch.take<T>(used ? conv1d_scratch_timesteps(plan) * kLanes : 0);
+    }
+  };
+
+  TransposedWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Member& own,
+                    const Section& section, T* dkernel)
+      : TapsWhereTheyLie<T>(operands, share), own_(own), section_(section), dkernel_(dkernel) {}
+
+  void start() const {
+    this->for_rows([&](int64_t k, int64_t g, Range c) {
+      for (int64_t f = 0; f < o_.group_filters; ++f) std::fill_n(result(k, g, f, c.begin), c.end - c.begin, T(0));
+    });
+  }
+
+  void add(Range run, int64_t, const T* dz) const {
+    const int64_t stride = o_.plan.options.strides * o_.channels;
+    const T* const end_of_x = o_.x + o_.batch * o_.timesteps * o_.channels;
+    this->for_taps(run, dz, [&](const auto& tap) {
+      const int64_t columns = tap.c.end - tap.c.begin;
+      const int64_t beyond = columns % kLanes;
+      const T* x = tap.x + tap.c.begin;
+      // A product reads whole vectors of x. Those that would reach over its end come from a copy.
+      const bool fits = beyond == 0 || end_of_x - (x + (tap.steps - 1) * stride) >= columns - beyond + kLanes;
+      const int64_t in_place = fits ? columns : columns - beyond;
+      multiply(tap, tap.c.begin, in_place, x, stride);
+      if (fits) return;
+      for (int64_t step = 0; step < tap.steps; ++step)
+        std::copy_n(x + in_place + step * stride, beyond, own_.last_columns + step * kLanes);
+      multiply(tap, tap.c.begin + in_place, beyond, own_.last_columns, kLanes);
+    });
+  }
+
+  void finish() const {
+    this->for_rows([&](int64_t k, int64_t g, Range c) {
+      for (int64_t channel = c.begin; channel < c.end; ++channel) {
+        T* row = dkernel_ + this->kernel_row(k, channel) * o_.filters + g * o_.group_filters;
+        for (int64_t f = 0; f < o_.group_filters; ++f) row[f] = *result(k, g, f, channel);
+      }
+    });
+  }
+
+ private:
+  using TapsWhereTheyLie<T>::o_;
+  using typename TapsWhereTheyLie<T>::Tap;
+
+  T* result(int64_t k, int64_t g, int64_t f, int64_t channel) const {
+    const int64_t row = g * o_.group_filters + f;
+    return section_.sums + row * o_.width * o_.group_channels + this->kernel_row(k, channel);
+  }
+
+  // The sums of `columns` channels from `first` on, whose x is a matrix with rows `stride` apart.
+  void multiply(const Tap& tap, int64_t first, int64_t columns, const T* x, int64_t stride) const {
+    if (columns == 0) return;
+    for (int64_t f = 0; f < o_.group_filters; ++f) {
+      own_.operands[f] = tap.dz + f;
+      own_.results[f] = result(tap.k, tap.g, f, first);
+    }
+    o_.kernels.product(
+        {o_.group_filters, {tap.steps, columns, 0}, own_.operands, o_.filters, x, stride, own_.results, own_.results});
+  }
+
+  const Member own_;
+  const Section section_;
+  T* const dkernel_;
+};
+
 // Products of patches of x, packed, with dz: of runs of several short sequences, whose steps make one sum, so that the
-// sums are read and written once for many steps (conv1d_gathers). Members divide the kernel's rows.
+// sums are read and written once for many steps. Members divide the kernel's rows.
 template <class T>
 class GatheredWeights {
  public:
@@ -135,7 +260,7 @@ class GatheredWeights {
     T** results;            // (kBlockRows)
 
     Member(const Conv1dPlan& plan, Scratch& scratch) {
-      const bool used = conv1d_gathers(plan);
+      const bool used = conv1d_weights_way(plan) == WeightsWay::kGathered;
       const int64_t rows = used ? kBlockRows : 0;
       const int64_t tile = kernels_of<T>(*plan.isa).tile_rows;
       patch = scratch.take<T>(used ? conv1d_patch_elements(plan) : 0);
@@ -220,10 +345,7 @@ class GatheredWeights {
 // multiply-adds need some ten of them to be busy, and its rows of a block of the sums the first-level cache.
 class ChannelPanels {
  public:
-  static constexpr int64_t kLanes = 16;
-
-  explicit ChannelPanels(const Conv1dPlan& plan)
-      : vectors_((plan.dims.channels / plan.options.groups + kLanes - 1) / kLanes) {
+  explicit ChannelPanels(const Conv1dPlan& plan) : vectors_(whole_vectors(plan.dims.channels / plan.options.groups)) {
     constexpr int64_t kRegisters = 16;
     constexpr int64_t kMostVectors = 3;
     const int64_t most = std::clamp<int64_t>(kRegisters / plan.dims.width, 1, kMostVectors);
@@ -253,7 +375,7 @@ class SparseWeights {
     T* sums;       // (panels, F, K, channels)
 
     Section(const Conv1dPlan& plan, Scratch& scratch) {
-      const int64_t channels = conv1d_sparse(plan) ? ChannelPanels(plan).channels() : 0;
+      const int64_t channels = conv1d_weights_way(plan) == WeightsWay::kSparse ? ChannelPanels(plan).channels() : 0;
       const int64_t steps = plan.dims.batch > 0 ? plan.dims.timesteps : 0;
       for (T*& buffer : packed) buffer = scratch.take<T>(plan.options.groups * steps * channels);
       sums = scratch.take<T>(plan.dims.filters * plan.dims.width * channels);

@@ -56,7 +56,8 @@ class PackedWeights {
       if (transposed_) {
         const Range share = fastseq::part(width(), sharers_, index);
         if (share.begin == share.end) continue;  // a matrix without rows may have no memory
-        kernels_.pack_transposed(share.begin, share.end, shape(group), matrix + part_.begin * ld + first, ld, to);
+        kernels_.pack_transposed(share.begin, share.end, 0, shape(group).depth, shape(group),
+                                 matrix + part_.begin * ld + first, ld, to);
         continue;
       }
       const Range share = fastseq::part(rows_, sharers_, index);

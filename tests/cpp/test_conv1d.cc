@@ -155,6 +155,22 @@ TEST(convolution_is_its_definition) {
     check_conv1d<float>(problem_of(2, 3, 0, 3, 2, Padding::kSame));
     check_conv1d<float>(problem_of(3, 130, 20, 33, 5, Padding::kSame));
     check_conv1d<float>(problem_of(45, 7, 12, 33, 5, Padding::kSame));  // several sequences at once, in two parts
+    // Few filters for the channels, whose vectors reach over the end of x; few channels for the taps; few rows for the
+    // kernel, whose filters leave a tail or none.
+    check_conv1d<float>(problem_of(3, 9, 37, 3, 2, Padding::kSame));
+    check_conv1d<double>(problem_of(3, 9, 37, 3, 2, Padding::kSame));
+    check_conv1d<float>(problem_of(3, 140, 37, 3, 2, Padding::kValid));
+    check_conv1d<float>(problem_of(3, 70, 3, 7, 5, Padding::kSame));
+    check_conv1d<float>(problem_of(2, 5, 200, 113, 3, Padding::kCausal));
+    check_conv1d<float>(problem_of(2, 12, 130, 272, 2, Padding::kSame));
+    for (const int64_t strides : {2, 3, 7}) {
+      for (Problem problem :
+           {problem_of(2, 40, 4, 9, 5, Padding::kSame), problem_of(3, 11, 130, 272, 2, Padding::kSame),
+            problem_of(2, 30, 33, 2, 3, Padding::kSame)}) {
+        problem.options.strides = strides;
+        check_conv1d<float>(problem);
+      }
+    }
     // A kernel wider than the sequence, taps far beyond it and strides past its end.
     check_conv1d<float>(problem_of(1, 3, 2, 5, 9, Padding::kCausal));
     Problem far = problem_of(1, 4, 2, 5, 3, Padding::kSame);

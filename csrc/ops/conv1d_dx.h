@@ -1,0 +1,178 @@
+// The ways to the input's gradient dx that are not phases (conv1d_layout.h): products with the kernel tap by tap, whose
+// results are added to the rows of dx that the taps belong to.
+#pragma once
+
+#include "conv1d_layout.h"
+#include "conv1d_weights.h"
+
+namespace fastseq {
+
+// Of few rows with a large kernel. The kernel is read once, where it lies: its rows times dz transposed. Members divide
+// the channels. Phases, with the kernel's taps transposed and packed, would read and write the kernel more often than
+// there are rows to make up for it.
+template <class T>
+class FewRowsDx {
+ public:
+  static constexpr int64_t kBlockRows = 48;  // of the kernel
+
+  // Of a section.
+  struct Section {
+    T* packed;  // dz of a run, transposed: (F, R)
+
+    Section(const Conv1dPlan& plan, Scratch& scratch) {
+      const auto shape = shape_of(plan, most_rows(plan));
+      packed =
+          scratch.take<T>(conv1d_dx_way(plan) == DxWay::kFewRows ? kernels_of<T>(*plan.isa).packed_size(shape) : 0);
+    }
+  };
+
+  // Of one member.
+  struct Member {
+    T* products;         // (kBlockRows, R)
+    const T** operands;  // (kBlockRows)
+    T** results;         // (kBlockRows)
+
+    Member(const Conv1dPlan& plan, Scratch& scratch) {
+      const int64_t rows = conv1d_dx_way(plan) == DxWay::kFewRows ? kBlockRows : 0;
+      products = scratch.take<T>(rows * most_rows(plan));
+      operands = scratch.take<const T*>(rows);
+      results = scratch.take<T*>(rows);
+    }
+  };
+
+  FewRowsDx(const Conv1dOperands<T>& operands, const SectionShare& share, const Member& own, const Section& section,
+            T* dx)
+      : o_(operands), share_(share), channels_(share.of(o_.channels)), own_(own), section_(section), dx_(dx) {}
+
+  // Before the section meets.
+  void pack(Range run, const T* dz) const {
+    const int64_t rows = (run.end - run.begin) * o_.convolved;
+    const Range columns = share_.of(rows);
+    if (columns.begin == columns.end) return;
+    const PackedShape shape = shape_of(o_.plan, rows);
+    o_.kernels.pack_transposed(columns.begin, columns.end, 0, shape.depth, shape, dz, o_.filters, section_.packed);
+  }
+
+  // After it.
+  void find(Range run) const {
+    for (int64_t row = run.begin * o_.timesteps; row < run.end * o_.timesteps; ++row)
+      std::fill(dx_ + row * o_.channels + channels_.begin, dx_ + row * o_.channels + channels_.end, T(0));
+    for (int64_t c = channels_.begin; c < channels_.end; c += kBlockRows)
+      for (int64_t k = 0; k < o_.width; ++k) add_tap(run, k, {c, std::min(c + kBlockRows, channels_.end)});
+  }
+
+ private:
+  static int64_t most_rows(const Conv1dPlan& plan) { return conv1d_sequences(plan) * conv1d_scratch_timesteps(plan); }
+  static PackedShape shape_of(const Conv1dPlan& plan, int64_t rows) {
+    return {plan.dims.filters, rows, tail_columns(plan.dims.filters, rows, rows)};
+  }
+
+  void add_tap(Range run, int64_t k, Range c) const {
+    const int64_t rows = (run.end - run.begin) * o_.convolved;
+    const int64_t count = c.end - c.begin;
+    for (int64_t i = 0; i < count; ++i) {
+      own_.operands[i] = o_.kernel_row(k, c.begin + i);
+      own_.results[i] = own_.products + i * rows;
+    }
+    o_.kernels.product({count, shape_of(o_.plan, rows), own_.operands, 1, section_.packed, 0, nullptr, own_.results});
+    const int64_t offset = k * o_.plan.options.dilation_rate - o_.plan.dims.padding_before;
+    for_rows({0, rows}, o_.convolved, [&](int64_t row, int64_t sequence, int64_t step) {
+      const int64_t t = step * o_.plan.options.strides + offset;
+      if (t < 0 || t >= o_.timesteps) return;
+      T* to = dx_ + ((run.begin + sequence) * o_.timesteps + t) * o_.channels + c.begin;
+      for (int64_t i = 0; i < count; ++i) to[i] += own_.products[i * rows + row];
+    });
+  }
+
+  const Conv1dOperands<T>& o_;
+  const SectionShare share_;
+  const Range channels_;
+  const Member own_;
+  const Section section_;
+  T* const dx_;
+};
+
+// Of few channels: dz times the kernel transposed, all taps in one, so that they fill vectors. Members divide the
+// steps, and compute what reaches over an end of their share on either side.
+template <class T>
+class AllTapsDx {
+ public:
+  static constexpr int64_t kBlockRows = 48;  // of dz
+
+  // Of the call.
+  struct Packed {
+    PackedShape shape;  // the kernel, transposed: (F, K C)
+    T* data;
+
+    Packed(const Conv1dPlan& plan, Scratch& scratch) : shape{plan.dims.filters, conv1d_patch_elements(plan), 0} {
+      shape.tail = tail_columns(shape.depth, shape.columns, shape.columns);
+      const bool used = conv1d_dx_way(plan) == DxWay::kAllTaps;
+      data = scratch.take<T>(used ? kernels_of<T>(*plan.isa).packed_size(shape) : 0);
+    }
+  };
+
+  // Of one member.
+  struct Member {
+    T* products;         // (kBlockRows, K C)
+    const T** operands;  // (kBlockRows)
+    T** results;         // (kBlockRows)
+
+    Member(const Conv1dPlan& plan, Scratch& scratch) {
+      const int64_t rows = conv1d_dx_way(plan) == DxWay::kAllTaps ? kBlockRows : 0;
+      products = scratch.take<T>(rows * conv1d_patch_elements(plan));
+      operands = scratch.take<const T*>(rows);
+      results = scratch.take<T*>(rows);
+    }
+  };
+
+  AllTapsDx(const Conv1dOperands<T>& operands, const Packed& packed, const Member& own, T* dx)
+      : o_(operands), packed_(packed), own_(own), dx_(dx) {}
+
+  // A member's share of the whole team's.
+  static void pack(const Conv1dOperands<T>& o, const Packed& packed, Range columns) {
+    o.kernels.pack_transposed(columns.begin, columns.end, 0, packed.shape.depth, packed.shape, o.kernel, o.filters,
+                              packed.data);
+  }
+
+  // The member's share of the steps of a run, whose dz is the first.
+  void find(Range run, const SectionShare& share, const T* dz) const {
+    const Range steps = share.of((run.end - run.begin) * o_.timesteps);
+    for (int64_t b = run.begin; b < run.end; ++b, dz += o_.convolved * o_.filters) {
+      const int64_t first = (b - run.begin) * o_.timesteps;
+      const Range t{std::max<int64_t>(0, steps.begin - first), std::min(o_.timesteps, steps.end - first)};
+      if (t.begin < t.end) find_steps(t, dz, dx_ + b * o_.timesteps * o_.channels);
+    }
+  }
+
+ private:
+  // Steps of one sequence.
+  void find_steps(Range t, const T* dz, T* dx) const {
+    const int64_t strides = o_.plan.options.strides;
+    const int64_t padding = o_.plan.dims.padding_before;
+    std::fill(dx + t.begin * o_.channels, dx + t.end * o_.channels, T(0));
+    // Rows of dz with a tap at one of the steps.
+    const int64_t begin = std::max<int64_t>(0, t.begin + padding - o_.width + strides) / strides;
+    const int64_t end = std::min(o_.convolved, (t.end - 1 + padding) / strides + 1);
+    for (int64_t row = begin; row < end; row += kBlockRows) {
+      const int64_t count = std::min(kBlockRows, end - row);
+      for (int64_t m = 0; m < count; ++m) {
+        own_.operands[m] = dz + (row + m) * o_.filters;
+        own_.results[m] = own_.products + m * packed_.shape.columns;
+      }
+      o_.kernels.product({count, packed_.shape, own_.operands, 1, packed_.data, 0, nullptr, own_.results});
+      for (int64_t m = 0; m < count; ++m) {
+        const int64_t first = (row + m) * strides - padding;  // the step of the first tap
+        const Range taps{std::max(first, t.begin), std::min(first + o_.width, t.end)};
+        add_to((taps.end - taps.begin) * o_.channels, own_.results[m] + (taps.begin - first) * o_.channels,
+               dx + taps.begin * o_.channels);
+      }
+    }
+  }
+
+  const Conv1dOperands<T>& o_;
+  const Packed packed_;
+  const Member own_;
+  T* const dx_;
+};
+
+}  // namespace fastseq
