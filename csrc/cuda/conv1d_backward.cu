@@ -7,12 +7,12 @@
 #include <numeric>
 
 #include "activations.cuh"
-#include "conv1d_checks.h"
+#include "common/conv1d_checks.h"
 #include "conv1d_patches.cuh"
 #include "float_types.h"
 #include "max_pool.cuh"
 #include "rows.h"
-#include "scratch.h"
+#include "common/scratch.h"
 
 namespace fastseq::cuda {
 namespace {

@@ -1,7 +1,7 @@
 // Conv1D forward: patches of x times the kernel, then bias and activation while the sums are in registers. Where
 // pooled, the convolution is in scratch, and pooling follows.
 #include "activations.cuh"
-#include "conv1d_checks.h"
+#include "common/conv1d_checks.h"
 #include "conv1d_patches.cuh"
 #include "float_types.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "checks.h"
+#include "common/checks.h"
 #include "fastseq/cuda.h"
 
 namespace fastseq::cuda {

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <string>
 
-#include "checks.h"
+#include "common/checks.h"
 #include "fastseq/cuda.h"
 #include "fastseq/memory.h"
 #include "launch.h"

@@ -1,7 +1,7 @@
 // Max pooling: plans and launches.
 #include "float_types.h"
 #include "max_pool.cuh"
-#include "pool_checks.h"
+#include "common/pool_checks.h"
 
 namespace fastseq::cuda {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "checks.h"
+#include "common/checks.h"
 #include "launch.h"
 
 namespace fastseq::cuda {

@@ -2,10 +2,10 @@
 // products of it for all steps at once.
 #include <cuda_runtime.h>
 
-#include "cell.h"
+#include "common/cell.h"
 #include "launch.h"
 #include "products.h"
-#include "rnn_checks.h"
+#include "common/rnn_checks.h"
 #include "rnn_loop.h"
 #include "rnn_scratch.h"
 #include "rows.h"

@@ -1,7 +1,7 @@
 // A recurrent op forward: the products of x for all steps at once, then the time loop.
-#include "cell.h"
+#include "common/cell.h"
 #include "products.h"
-#include "rnn_checks.h"
+#include "common/rnn_checks.h"
 #include "rnn_loop.h"
 #include "rnn_scratch.h"
 #include "rows.h"

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "checks.h"
+#include "common/checks.h"
 #include "launch.h"
 #include "rnn_persistent_launch.h"
 

@@ -1,6 +1,6 @@
 // The plan of a recurrent op's call.
-#include "cell.h"
-#include "rnn_checks.h"
+#include "common/cell.h"
+#include "common/rnn_checks.h"
 #include "rnn_loop.h"
 #include "rnn_scratch.h"
 

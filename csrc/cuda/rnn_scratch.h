@@ -1,11 +1,11 @@
 // What the drivers of the recurrent ops share: float32 copies of arrays of half types, and where scratch has what.
 #pragma once
 
-#include "checks.h"
+#include "common/checks.h"
 #include "convert.cuh"
 #include "fastseq/cuda.h"
 #include "rnn_loop.h"
-#include "scratch.h"
+#include "common/scratch.h"
 
 namespace fastseq::cuda {
 

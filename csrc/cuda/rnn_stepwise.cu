@@ -1,7 +1,7 @@
 // The time loops step by step: a product of cuBLAS's and an elementwise kernel a step; two of each of GRU without
 // reset_after, whose candidate needs r before its product.
-#include "cell.h"
-#include "checks.h"
+#include "common/cell.h"
+#include "common/checks.h"
 #include "each.cuh"
 #include "rnn_cells.cuh"
 #include "rnn_loop.h"

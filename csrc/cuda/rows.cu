@@ -1,6 +1,6 @@
 #include "rows.h"
 
-#include "checks.h"
+#include "common/checks.h"
 #include "device.cuh"
 #include "each.cuh"
 #include "float_types.h"

@@ -6,11 +6,12 @@
 
 #include <algorithm>
 
-#include "checks.h"
-#include "parallel.h"
+#include "common/checks.h"
+#include "common/scratch.h"
+#include "dtypes.h"
 #include "row_shares.h"
-#include "scratch.h"
-#include "settings.h"
+#include "runtime/settings.h"
+#include "runtime/team.h"
 
 namespace fastseq {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 constexpr int64_t kRowWork = 8;
 
 template <class T>
-struct Piece {
+struct Item {
   alignas(64) T sums[1024];
   T squares[1024];
 };
@@ -86,8 +87,8 @@ class Driver {
 
   void run_slices(const Sorted& sorted, const Team& team) const {
     const Range work = team.share(sorted.begins[plan_.rows]);
-    const Place begin = place_after(work.begin, plan_.rows, plan_.columns, sorted.begins);
-    const Place end = place_after(work.end, plan_.rows, plan_.columns, sorted.begins);
+    const TableElement begin = element_after(work.begin, plan_.rows, plan_.columns, sorted.begins);
+    const TableElement end = element_after(work.end, plan_.rows, plan_.columns, sorted.begins);
     for (int64_t row = begin.row; row < std::min(end.row + 1, plan_.rows); ++row) {
       const int64_t first = row == begin.row ? begin.column : 0;
       const int64_t last = row == end.row ? end.column : plan_.columns;
@@ -97,7 +98,7 @@ class Driver {
 
  private:
   void update_row(const Sorted& sorted, int64_t row, int64_t first, int64_t last) const {
-    Piece<T> piece;
+    Item<T> piece;
     constexpr int64_t kPiece = sizeof(piece.sums) / sizeof(T);
     const int64_t* begin = sorted.positions + sorted.begins[row] - row * kRowWork;
     const int64_t* end = sorted.positions + sorted.ends[row];
@@ -175,10 +176,7 @@ Status adam(const AdamPlan& plan, const AdamState& state, const AdamGradient& gr
             void* scratch) {
   FASTSEQ_RETURN_IF_ERROR(check_state(updated, state.variable));
   if (plan.rows == 0 || plan.columns == 0) return {};
-  if (plan.dtype == DType::kFloat64)
-    run<double>(plan, state, gradient, updated, scratch);
-  else
-    run<float>(plan, state, gradient, updated, scratch);
+  with_float_type(plan.dtype, [&](auto zero) { run<decltype(zero)>(plan, state, gradient, updated, scratch); });
   return {};
 }
 

@@ -1,11 +1,11 @@
 // Conv1D backward: the driver.
 //
-// The batch falls into parts with sums of their own for the weight gradients; the team into sections, each on parts of
-// its own (conv1d_layout.h). A section goes through the sequences of a part in runs: one by one, so that a sequence's x
-// and dz stay in the second-level cache, or several short ones at once. Of a run it computes dz = doutputs a'(z), where
-// pooled at the timesteps that the outputs are from, then dx, whose steps its members divide, and the sums of the
-// weight gradients (conv1d_weights.h). dz has two buffers, so that the members meet once a run.
-#include "conv1d_checks.h"
+// The batch is split into shards with sums of their own for the weight gradients, the team into subteams, each with
+// shards of its own (batch_shards.h). A subteam goes through the sequences of a shard in runs: one by one, so that a
+// sequence's x and dz stay in the second-level cache, or several short ones at once. Of a run it computes dz = doutputs
+// a'(z), where pooled at the timesteps that the outputs are from, then dx, whose steps its members divide, and the sums
+// of the weight gradients (conv1d_weights.h). dz has two buffers, so that the members meet once a run.
+#include "common/conv1d_checks.h"
 #include "conv1d_dx.h"
 #include "conv1d_layout.h"
 #include "conv1d_weights.h"
@@ -38,13 +38,13 @@ struct BackwardScratch {
                  plan.dims.channels / plan.options.groups, scratch) {}
   };
 
-  struct Section {
+  struct SubteamScratch {
     T* dz[2];  // (sequences of a run, T', F), and a vector behind it that may be read
-    typename SparseWeights<T>::Section sparse;
-    typename TransposedWeights<T>::Section transposed;
-    typename FewRowsDx<T>::Section few_rows;
+    typename SparseWeights<T>::SubteamScratch sparse;
+    typename TransposedWeights<T>::SubteamScratch transposed;
+    typename FewRowsDx<T>::SubteamScratch few_rows;
 
-    Section(const Conv1dPlan& plan, int, Scratch& scratch)
+    SubteamScratch(const Conv1dPlan& plan, int, Scratch& scratch)
         : sparse(plan, scratch), transposed(plan, scratch), few_rows(plan, scratch) {
       constexpr int64_t kVector = 16;
       const int64_t rows = conv1d_sequences(plan) * conv1d_scratch_timesteps(plan);
@@ -53,19 +53,19 @@ struct BackwardScratch {
   };
 
   // Of one member of the team, with R rows in a block.
-  struct Member {
+  struct ThreadScratch {
     T* gathered;         // (R, taps F/G)
     const T** operands;  // (R)
     T** results;         // (R)
     T* dpooled;          // (F), where pooled
-    typename DenseWeights<T>::Member dense;
-    typename TransposedWeights<T>::Member transposed_weights;
-    typename GatheredWeights<T>::Member gathered_weights;
-    typename FewRowsDx<T>::Member few_rows;
-    typename AllTapsDx<T>::Member all_taps;
+    typename DenseWeights<T>::ThreadScratch dense;
+    typename TransposedWeights<T>::ThreadScratch transposed_weights;
+    typename GatheredWeights<T>::ThreadScratch gathered_weights;
+    typename FewRowsDx<T>::ThreadScratch few_rows;
+    typename AllTapsDx<T>::ThreadScratch all_taps;
     Nonzeros<T> nonzeros;
 
-    Member(const Conv1dPlan& plan, int, Scratch& scratch)
+    ThreadScratch(const Conv1dPlan& plan, int, Scratch& scratch)
         : dense(plan, scratch),
           transposed_weights(plan, scratch),
           gathered_weights(plan, scratch),
@@ -82,17 +82,18 @@ struct BackwardScratch {
 
   Repeated<Conv1dPlan, Transposed> phases;
   typename AllTapsDx<T>::Packed all_taps;
-  Repeated<Conv1dPlan, Section> sections;
-  Repeated<Conv1dPlan, Member> members;
-  T* second_kernel;  // (K, C/G, F), of the second part; null without
+  Repeated<Conv1dPlan, SubteamScratch> subteams;
+  Repeated<Conv1dPlan, ThreadScratch> members;
+  T* second_kernel;  // (K, C/G, F), of the second shard; null without
   T* second_bias;    // (F)
 
   BackwardScratch(const Conv1dPlan& plan, Scratch& scratch)
       : phases(plan, packed_phases(plan), scratch),
         all_taps(plan, scratch),
-        sections(plan, conv1d_sections(plan), scratch),
+        subteams(plan, conv1d_subteams(plan), scratch),
         members(plan, plan.threads, scratch) {
-    const bool two = conv1d_parts(plan) == 2;  // whether or not weight gradients are wanted, which a plan does not say
+    const bool two =
+        conv1d_batch_shards(plan) == 2;  // whether or not weight gradients are wanted, which a plan does not say
     second_kernel = two ? scratch.take<T>(conv1d_patch_elements(plan) * plan.dims.filters) : nullptr;
     second_bias = two ? scratch.take<T>(plan.dims.filters) : nullptr;
   }
@@ -121,26 +122,26 @@ class Backward : Conv1dOperands<T> {
         scratch_(plan, carve_) {}
 
   void run(const Team& team) const {
-    const Member own = scratch_.members.at(team.rank);
+    const ThreadScratch local = scratch_.members.at(team.rank);
     for (int number = 0; dx_ && number < phases_; ++number) pack(team, scratch_.phases.at(number));
     if (dx_ && conv1d_dx_way(plan) == DxWay::kAllTaps)
       AllTapsDx<T>::pack(*this, scratch_.all_taps, team.share(scratch_.all_taps.shape.columns));
     team.wait();
-    const int parts = conv1d_parts(plan);
-    for (int index = team.section(); index < parts; index += conv1d_sections(plan)) {
-      add_part(team, own, part(batch, parts, index), index == 0 ? dkernel_ : scratch_.second_kernel,
-               index == 0 ? dbias_ : scratch_.second_bias);
-      team.wait_for_section();  // before the next part writes over dz
+    const int shards = conv1d_batch_shards(plan);
+    for (int index = team.subteam(); index < shards; index += conv1d_subteams(plan)) {
+      run_shard(team, local, split(batch, shards, index), index == 0 ? dkernel_ : scratch_.second_kernel,
+                index == 0 ? dbias_ : scratch_.second_bias);
+      team.wait_for_subteam();  // before the next shard writes over dz
     }
     team.wait();
-    if (parts == 1 || !with_weights_) return;
-    add_share(team, conv1d_patch_elements(plan) * filters, scratch_.second_kernel, dkernel_);
-    if (dbias_) add_share(team, filters, scratch_.second_bias, dbias_);
+    if (shards == 1 || !with_weights_) return;
+    add_sums(team, conv1d_patch_elements(plan) * filters, scratch_.second_kernel, dkernel_);
+    if (dbias_) add_sums(team, filters, scratch_.second_bias, dbias_);
   }
 
  private:
-  using Member = typename BackwardScratch<T>::Member;
-  using Section = typename BackwardScratch<T>::Section;
+  using ThreadScratch = typename BackwardScratch<T>::ThreadScratch;
+  using SubteamScratch = typename BackwardScratch<T>::SubteamScratch;
   using Transposed = typename BackwardScratch<T>::Transposed;
 
   // The member's share of a phase's matrix: rows (tap, f) of C/G elements, the last tap first, as dz has it.
@@ -151,34 +152,36 @@ class Backward : Conv1dOperands<T> {
     for (int64_t i = share.begin; i < share.end; ++i) {
       const int64_t tap = i / (groups * blocks);
       const int64_t g = i / blocks % groups;
-      const Range columns = part(group_channels, blocks, i % blocks);
+      const Range columns = split(group_channels, blocks, i % blocks);
       const int64_t k = to.phase.last_tap() - tap * to.phase.tap_step;
       kernels.pack_transposed(columns.begin, columns.end, tap * group_filters, group_filters, to.kernel.shape,
                               Base::kernel_row(k, 0) + g * group_filters, filters, to.kernel.group(g));
     }
   }
 
-  // The sequences of one part: their dx, and their sums for the weights.
-  void add_part(const Team& team, const Member& own, Range sequences, T* dkernel, T* dbias) const {
-    const SectionShare share{team.section_size(), team.rank_in_section()};
-    const auto section = scratch_.sections.at(team.section());
-    const auto add = [&](const auto& weights) { add_sequences(team, own, section, share, sequences, weights, dbias); };
+  // The sequences of one shard: their dx, and their sums for the weights.
+  void run_shard(const Team& team, const ThreadScratch& local, Range sequences, T* dkernel, T* dbias) const {
+    const SubteamShare share{team.subteam_size(), team.rank_in_subteam()};
+    const auto subteam = scratch_.subteams.at(team.subteam());
+    const auto add = [&](const auto& weights) {
+      add_sequences(team, local, subteam, share, sequences, weights, dbias);
+    };
     if (!with_weights_) return add(NoWeights());
     switch (conv1d_weights_way(plan)) {
       case WeightsWay::kDense:
-        return add(DenseWeights<T>(*this, share, own.dense, dkernel));
+        return add(DenseWeights<T>(*this, share, local.dense, dkernel));
       case WeightsWay::kTransposed:
-        return add(TransposedWeights<T>(*this, share, own.transposed_weights, section.transposed, dkernel));
+        return add(TransposedWeights<T>(*this, share, local.transposed_weights, subteam.transposed, dkernel));
       case WeightsWay::kGathered:
-        return add(GatheredWeights<T>(*this, share, own.gathered_weights, dkernel));
+        return add(GatheredWeights<T>(*this, share, local.gathered_weights, dkernel));
       case WeightsWay::kSparse:
-        return add(SparseWeights<T>(*this, share, own.nonzeros, section.sparse, argmax_, dkernel));
+        return add(SparseWeights<T>(*this, share, local.nonzeros, subteam.sparse, argmax_, dkernel));
     }
   }
 
   template <class Weights>
-  void add_sequences(const Team& team, const Member& own, const Section& section, const SectionShare& share,
-                     Range sequences, const Weights& weights, T* dbias) const {
+  void add_sequences(const Team& team, const ThreadScratch& local, const SubteamScratch& subteam,
+                     const SubteamShare& share, Range sequences, const Weights& weights, T* dbias) const {
     weights.start();
     const Range bias_columns = dbias ? share.of(filters) : Range{0, 0};
     std::fill(dbias + bias_columns.begin, dbias + bias_columns.end, T(0));
@@ -186,13 +189,13 @@ class Backward : Conv1dOperands<T> {
     const int64_t most = conv1d_sequences(plan);
     const int64_t runs = (sequences.end - sequences.begin + most - 1) / most;
     for (int64_t index = 0; index < runs; ++index) {
-      const Range within = part(sequences.end - sequences.begin, runs, index);
+      const Range within = split(sequences.end - sequences.begin, runs, index);
       const Range run{sequences.begin + within.begin, sequences.begin + within.end};
-      T* dz = section.dz[index & 1];
-      find_dz(own, run, share, dz);
+      T* dz = subteam.dz[index & 1];
+      find_dz(local, run, share, dz);
       weights.bring_near(run.begin, index & 1);
-      team.wait_for_section();
-      if (dx_) find_dx(team, own, section, share, run, dz);
+      team.wait_for_subteam();
+      if (dx_) find_dx(team, local, subteam, share, run, dz);
       weights.add(run, index & 1, dz);
       add_bias(bias_columns, run, dz, dbias);
     }
@@ -200,17 +203,17 @@ class Backward : Conv1dOperands<T> {
   }
 
   // The member's share of the rows of a run: the timesteps of all its sequences.
-  void find_dz(const Member& own, Range run, const SectionShare& share, T* dz) const {
+  void find_dz(const ThreadScratch& local, Range run, const SubteamShare& share, T* dz) const {
     const Range rows = share.of((run.end - run.begin) * convolved);
     for (int64_t b = run.begin; b < run.end; ++b) {
       const int64_t first = (b - run.begin) * convolved;
       const Range t{std::max<int64_t>(0, rows.begin - first), std::min(convolved, rows.end - first)};
-      if (t.begin < t.end) find_dz_of(own, b, t, dz + first * filters);
+      if (t.begin < t.end) find_dz_of(local, b, t, dz + first * filters);
     }
   }
 
   // Timesteps [t.begin, t.end) of sequence b.
-  void find_dz_of(const Member& own, int64_t b, Range t, T* dz) const {
+  void find_dz_of(const ThreadScratch& local, int64_t b, Range t, T* dz) const {
     const auto activation_gradient = [&](int64_t row, int64_t rows, T* to) {
       const int64_t at = (b * outputs + row) * filters;
       kernels.activation_gradient(plan.options.activation, rows * filters, outputs_ + at, doutputs_ + at, to);
@@ -220,31 +223,31 @@ class Backward : Conv1dOperands<T> {
       std::fill(dz + range.begin * filters, dz + range.end * filters, T(0));
     };
     windows.for_each_of(t, zero, [&](int64_t p, const Range& mine, int64_t position, int64_t) {
-      activation_gradient(p, 1, own.dpooled);
+      activation_gradient(p, 1, local.dpooled);
       kernels.max_pool_backward({mine.end - mine.begin, filters, filters, dz + mine.begin * filters, position,
-                                 own.dpooled, argmax_ + (b * outputs + p) * filters * index_bytes, index_bytes,
+                                 local.dpooled, argmax_ + (b * outputs + p) * filters * index_bytes, index_bytes,
                                  windows.overlap()});
     });
   }
 
-  void find_dx(const Team& team, const Member& own, const Section& section, const SectionShare& share, Range run,
-               const T* dz) const {
+  void find_dx(const Team& team, const ThreadScratch& local, const SubteamScratch& subteam, const SubteamShare& share,
+               Range run, const T* dz) const {
     switch (conv1d_dx_way(plan)) {
       case DxWay::kPhases:
-        return find_dx_in_phases(own, run, share, dz);
+        return find_dx_in_phases(local, run, share, dz);
       case DxWay::kFewRows: {
-        const FewRowsDx<T> few_rows(*this, share, own.few_rows, section.few_rows, dx_);
+        const FewRowsDx<T> few_rows(*this, share, local.few_rows, subteam.few_rows, dx_);
         few_rows.pack(run, dz);
-        team.wait_for_section();
+        team.wait_for_subteam();
         return few_rows.find(run);
       }
       case DxWay::kAllTaps:
-        return AllTapsDx<T>(*this, scratch_.all_taps, own.all_taps, dx_).find(run, share, dz);
+        return AllTapsDx<T>(*this, scratch_.all_taps, local.all_taps, dx_).find(run, share, dz);
     }
   }
 
   // The member's share of the steps of a run, phase by phase.
-  void find_dx_in_phases(const Member& own, Range run, const SectionShare& share, const T* dz) const {
+  void find_dx_in_phases(const ThreadScratch& local, Range run, const SubteamShare& share, const T* dz) const {
     if (phases_ < plan.options.strides) clear_steps_without_taps(run, share);
     for (int number = 0; number < phases_; ++number) {
       const Transposed of = scratch_.phases.at(number);
@@ -252,14 +255,14 @@ class Backward : Conv1dOperands<T> {
       const int64_t most = dx_block_rows(plan);
       const int64_t blocks = (steps.end - steps.begin + most - 1) / most;
       for (int64_t block = 0; block < blocks; ++block) {
-        const Range rows = part(steps.end - steps.begin, blocks, block);
-        find_dx_block(own, run.begin, of, {steps.begin + rows.begin, steps.begin + rows.end}, dz);
+        const Range rows = split(steps.end - steps.begin, blocks, block);
+        find_dx_block(local, run.begin, of, {steps.begin + rows.begin, steps.begin + rows.end}, dz);
       }
     }
   }
 
   // Steps of one phase, counted from sequence b on, whose dz is the first.
-  void find_dx_block(const Member& own, int64_t b, const Transposed& of, Range steps, const T* dz) const {
+  void find_dx_block(const ThreadScratch& local, int64_t b, const Transposed& of, Range steps, const T* dz) const {
     const int64_t strides = plan.options.strides;
     const int64_t last_tap = of.phase.last_tap() * plan.options.dilation_rate;
     const int64_t first = of.phase.first_step(plan);
@@ -274,15 +277,15 @@ class Backward : Conv1dOperands<T> {
                                  group_filters,
                                  of.phase.taps,
                                  of.phase.row_step};
-        own.operands[m] = patches.at(first_row + index, own.gathered + m * patches.size());
-        own.results[m] = dx_ + ((b + sequence) * timesteps + first + index * strides) * channels + g * group_channels;
+        local.operands[m] = patches.at(first_row + index, local.gathered + m * patches.size());
+        local.results[m] = dx_ + ((b + sequence) * timesteps + first + index * strides) * channels + g * group_channels;
       });
-      kernels.product({rows, of.kernel.shape, own.operands, 1, of.kernel.group(g), 0, nullptr, own.results});
+      kernels.product({rows, of.kernel.shape, local.operands, 1, of.kernel.group(g), 0, nullptr, local.results});
     }
   }
 
   // The member's share of the steps that belong to no phase.
-  void clear_steps_without_taps(Range run, const SectionShare& share) const {
+  void clear_steps_without_taps(Range run, const SubteamShare& share) const {
     const int64_t strides = plan.options.strides;
     for (int64_t first = 0; first < std::min(strides, timesteps); ++first) {
       const int64_t remainder = (first + plan.dims.padding_before) % strides;
@@ -313,11 +316,6 @@ class Backward : Conv1dOperands<T> {
                      filters,
                      &sums,
                      &sums});
-  }
-
-  static void add_share(const Team& team, int64_t count, const T* from, T* to) {
-    const Range share = team.share(count);
-    add_to(share.end - share.begin, from + share.begin, to + share.begin);
   }
 
   const T* outputs_;

@@ -15,11 +15,11 @@ class FewRowsDx {
  public:
   static constexpr int64_t kBlockRows = 48;  // of the kernel
 
-  // Of a section.
-  struct Section {
+  // Of a subteam.
+  struct SubteamScratch {
     T* packed;  // dz of a run, transposed: (F, R)
 
-    Section(const Conv1dPlan& plan, Scratch& scratch) {
+    SubteamScratch(const Conv1dPlan& plan, Scratch& scratch) {
       const auto shape = shape_of(plan, most_rows(plan));
       packed =
           scratch.take<T>(conv1d_dx_way(plan) == DxWay::kFewRows ? kernels_of<T>(*plan.isa).packed_size(shape) : 0);
@@ -27,12 +27,12 @@ class FewRowsDx {
   };
 
   // Of one member.
-  struct Member {
+  struct ThreadScratch {
     T* products;         // (kBlockRows, R)
     const T** operands;  // (kBlockRows)
     T** results;         // (kBlockRows)
 
-    Member(const Conv1dPlan& plan, Scratch& scratch) {
+    ThreadScratch(const Conv1dPlan& plan, Scratch& scratch) {
       const int64_t rows = conv1d_dx_way(plan) == DxWay::kFewRows ? kBlockRows : 0;
       products = scratch.take<T>(rows * most_rows(plan));
       operands = scratch.take<const T*>(rows);
@@ -40,11 +40,11 @@ class FewRowsDx {
     }
   };
 
-  FewRowsDx(const Conv1dOperands<T>& operands, const SectionShare& share, const Member& own, const Section& section,
-            T* dx)
-      : o_(operands), share_(share), channels_(share.of(o_.channels)), own_(own), section_(section), dx_(dx) {}
+  FewRowsDx(const Conv1dOperands<T>& operands, const SubteamShare& share, const ThreadScratch& local,
+            const SubteamScratch& subteam, T* dx)
+      : o_(operands), share_(share), channels_(share.of(o_.channels)), own_(local), section_(subteam), dx_(dx) {}
 
-  // Before the section meets.
+  // Before the subteam meets.
   void pack(Range run, const T* dz) const {
     const int64_t rows = (run.end - run.begin) * o_.convolved;
     const Range columns = share_.of(rows);
@@ -85,10 +85,10 @@ class FewRowsDx {
   }
 
   const Conv1dOperands<T>& o_;
-  const SectionShare share_;
+  const SubteamShare share_;
   const Range channels_;
-  const Member own_;
-  const Section section_;
+  const ThreadScratch own_;
+  const SubteamScratch section_;
   T* const dx_;
 };
 
@@ -112,12 +112,12 @@ class AllTapsDx {
   };
 
   // Of one member.
-  struct Member {
+  struct ThreadScratch {
     T* products;         // (kBlockRows, K C)
     const T** operands;  // (kBlockRows)
     T** results;         // (kBlockRows)
 
-    Member(const Conv1dPlan& plan, Scratch& scratch) {
+    ThreadScratch(const Conv1dPlan& plan, Scratch& scratch) {
       const int64_t rows = conv1d_dx_way(plan) == DxWay::kAllTaps ? kBlockRows : 0;
       products = scratch.take<T>(rows * conv1d_patch_elements(plan));
       operands = scratch.take<const T*>(rows);
@@ -125,8 +125,8 @@ class AllTapsDx {
     }
   };
 
-  AllTapsDx(const Conv1dOperands<T>& operands, const Packed& packed, const Member& own, T* dx)
-      : o_(operands), packed_(packed), own_(own), dx_(dx) {}
+  AllTapsDx(const Conv1dOperands<T>& operands, const Packed& packed, const ThreadScratch& local, T* dx)
+      : o_(operands), packed_(packed), own_(local), dx_(dx) {}
 
   // A member's share of the whole team's.
   static void pack(const Conv1dOperands<T>& o, const Packed& packed, Range columns) {
@@ -135,7 +135,7 @@ class AllTapsDx {
   }
 
   // The member's share of the steps of a run, whose dz is the first.
-  void find(Range run, const SectionShare& share, const T* dz) const {
+  void find(Range run, const SubteamShare& share, const T* dz) const {
     const Range steps = share.of((run.end - run.begin) * o_.timesteps);
     for (int64_t b = run.begin; b < run.end; ++b, dz += o_.convolved * o_.filters) {
       const int64_t first = (b - run.begin) * o_.timesteps;
@@ -171,7 +171,7 @@ class AllTapsDx {
 
   const Conv1dOperands<T>& o_;
   const Packed packed_;
-  const Member own_;
+  const ThreadScratch own_;
   T* const dx_;
 };
 

@@ -4,7 +4,7 @@
 // packed kernel, then the activation while its rows are in the first-level cache. Where pooled, a block is what some
 // windows of a sequence, or all of several, have of the convolution, which exists in scratch only. Where rows are few,
 // the threads divide the filters, and each packs what it needs of the kernel a block at a time.
-#include "conv1d_checks.h"
+#include "common/conv1d_checks.h"
 #include "conv1d_layout.h"
 
 namespace fastseq {
@@ -47,7 +47,7 @@ struct PooledBlock {
 template <class T>
 struct ForwardScratch {
   // Of one member of the team, with R rows in a product.
-  struct Member {
+  struct ThreadScratch {
     T* gathered;        // (R, K C/G)
     const T** patches;  // (R), as the next two
     const T** initial;
@@ -55,7 +55,7 @@ struct ForwardScratch {
     T* convolved;  // of a block (PooledBlock::convolved, F), where pooled; else null
     T* packed;     // (kDepthBlock, kColumns) of the kernel, where the threads divide the filters
 
-    Member(const Conv1dPlan& plan, int, Scratch& scratch) {
+    ThreadScratch(const Conv1dPlan& plan, int, Scratch& scratch) {
       const int64_t rows = block_rows(plan);
       gathered = scratch.take<T>(rows * conv1d_patch_elements(plan));
       patches = scratch.take<const T*>(rows);
@@ -71,7 +71,7 @@ struct ForwardScratch {
   static constexpr int64_t kColumns = 512;
 
   PackedGroups<T> kernel;
-  Repeated<Conv1dPlan, Member> members;
+  Repeated<Conv1dPlan, ThreadScratch> members;
 
   ForwardScratch(const Conv1dPlan& plan, Scratch& scratch)
       : kernel(kernels_of<T>(*plan.isa), plan.options.groups, conv1d_patch_elements(plan),
@@ -102,27 +102,27 @@ class Forward : Conv1dOperands<T> {
     }
     pack(team.share(width * group_channels));
     team.wait();
-    const Member own = scratch_.members.at(team.rank);
+    const ThreadScratch local = scratch_.members.at(team.rank);
     if (plan.options.pooled) {
       const PooledBlock block(plan);
       const int64_t groups_of_sequences = (batch + block.sequences - 1) / block.sequences;
       const int64_t blocks = (outputs + block.outputs - 1) / block.outputs;
       const Range share = team.share(groups_of_sequences * blocks);
       for (int64_t i = share.begin; i < share.end; ++i)
-        convolve_and_pool(part(batch, groups_of_sequences, i / blocks), part(outputs, blocks, i % blocks), own);
+        convolve_and_pool(split(batch, groups_of_sequences, i / blocks), split(outputs, blocks, i % blocks), local);
     } else {
       const Range rows = team.share(batch * convolved);
       const int64_t blocks = (rows.end - rows.begin + block_rows(plan) - 1) / block_rows(plan);
       for (int64_t i = 0; i < blocks; ++i) {
-        const Range within = part(rows.end - rows.begin, blocks, i);
+        const Range within = split(rows.end - rows.begin, blocks, i);
         const Range block{rows.begin + within.begin, rows.begin + within.end};
-        convolve(block, own, outputs_ + block.begin * filters);
+        convolve(block, local, outputs_ + block.begin * filters);
       }
     }
   }
 
  private:
-  using Member = typename ForwardScratch<T>::Member;
+  using ThreadScratch = typename ForwardScratch<T>::ThreadScratch;
 
   // Rows of the kernel, for all groups.
   void pack(Range rows) const {
@@ -132,14 +132,14 @@ class Forward : Conv1dOperands<T> {
   }
 
   // Outputs [p.begin, p.end) of sequences [b.begin, b.end): all outputs if these are several.
-  void convolve_and_pool(Range b, Range p, const Member& own) const {
+  void convolve_and_pool(Range b, Range p, const ThreadScratch& local) const {
     const Range rows{b.begin * convolved + windows.inside(p.begin).begin,
                      (b.end - 1) * convolved + windows.inside(p.end - 1).end};
     const int64_t most = block_rows(plan);
     for (int64_t begin = rows.begin; begin < rows.end; begin += most)
-      convolve({begin, std::min(begin + most, rows.end)}, own, own.convolved + (begin - rows.begin) * filters);
+      convolve({begin, std::min(begin + most, rows.end)}, local, local.convolved + (begin - rows.begin) * filters);
     for (int64_t sequence = b.begin; sequence < b.end; ++sequence) {
-      const T* first = own.convolved + (sequence * convolved - rows.begin) * filters;
+      const T* first = local.convolved + (sequence * convolved - rows.begin) * filters;
       for (int64_t i = p.begin; i < p.end; ++i) {
         const Range window = windows.inside(i);
         const int64_t at = (sequence * outputs + i) * filters;
@@ -151,47 +151,48 @@ class Forward : Conv1dOperands<T> {
   }
 
   // Rows of the convolution, activated: all timesteps of the first sequence, then those of the next.
-  void convolve(Range rows, const Member& own, T* out) const {
+  void convolve(Range rows, const ThreadScratch& local, T* out) const {
     const int64_t count = rows.end - rows.begin;
     for (int64_t g = 0; g < groups; ++g) {
-      const T* const* init = find_operands(rows, g, g * group_filters, own, out);
-      kernels.product({count, scratch_.kernel.shape, own.patches, 1, scratch_.kernel.group(g), 0, init, own.results});
+      const T* const* init = find_operands(rows, g, g * group_filters, local, out);
+      kernels.product(
+          {count, scratch_.kernel.shape, local.patches, 1, scratch_.kernel.group(g), 0, init, local.results});
     }
     kernels.activate(plan.options.activation, count * filters, out);
   }
 
   // Some filters of all rows of the convolution, activated.
-  void convolve_columns(Range columns, const Member& own) const {
+  void convolve_columns(Range columns, const ThreadScratch& local) const {
     constexpr int64_t kColumns = ForwardScratch<T>::kColumns;
     const int64_t rows = batch * convolved;
     const DepthBlocks blocks(conv1d_patch_elements(plan));
     for (int64_t column = columns.begin; column < columns.end; column += kColumns) {
       const int64_t count = std::min(kColumns, columns.end - column);
-      const T* const* init = find_operands({0, rows}, 0, column, own, outputs_);
+      const T* const* init = find_operands({0, rows}, 0, column, local, outputs_);
       const T* first = kernel + column;
       for (int64_t block = 0; block < blocks.count; ++block) {
         const PackedShape shape{blocks.size(block), count, 0};
-        for (int64_t k = 0; k < shape.depth; ++k, first += filters) kernels.pack_row(k, shape, first, own.packed);
-        kernels.product({rows, shape, own.patches, 1, own.packed, 0, init, own.results});
-        for (int64_t m = 0; m < rows; ++m) own.patches[m] += shape.depth;
-        init = own.results;
+        for (int64_t k = 0; k < shape.depth; ++k, first += filters) kernels.pack_row(k, shape, first, local.packed);
+        kernels.product({rows, shape, local.patches, 1, local.packed, 0, init, local.results});
+        for (int64_t m = 0; m < rows; ++m) local.patches[m] += shape.depth;
+        init = local.results;
       }
-      for (int64_t m = 0; m < rows; ++m) kernels.activate(plan.options.activation, count, own.results[m]);
+      for (int64_t m = 0; m < rows; ++m) kernels.activate(plan.options.activation, count, local.results[m]);
     }
   }
 
   // The member's patches of a group for rows of the convolution, and where their results go, from a filter on. Returns
   // what the sums begin with.
-  const T* const* find_operands(Range rows, int64_t g, int64_t filter, const Member& own, T* out) const {
+  const T* const* find_operands(Range rows, int64_t g, int64_t filter, const ThreadScratch& local, T* out) const {
     for_rows(rows, convolved, [&](int64_t m, int64_t b, int64_t t) {
       const Patches<T> patches = Base::patches_of(b, g);
-      own.patches[m] =
-          patches.at(t * plan.options.strides - plan.dims.padding_before, own.gathered + m * patches.size());
-      own.results[m] = out + m * filters + filter;
+      local.patches[m] =
+          patches.at(t * plan.options.strides - plan.dims.padding_before, local.gathered + m * patches.size());
+      local.results[m] = out + m * filters + filter;
     });
     if (!bias) return nullptr;
-    std::fill_n(own.initial, rows.end - rows.begin, bias + filter);
-    return own.initial;
+    std::fill_n(local.initial, rows.end - rows.begin, bias + filter);
+    return local.initial;
   }
 
   T* outputs_;

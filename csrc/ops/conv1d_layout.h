@@ -10,10 +10,11 @@
 #include <cstdint>
 #include <numeric>
 
+#include "batch_shards.h"
 #include "driver.h"
 #include "fastseq/conv1d.h"
 #include "pool_windows.h"
-#include "settings.h"
+#include "runtime/settings.h"
 #include "vectors.h"
 
 namespace fastseq {
@@ -197,8 +198,9 @@ inline DxWay conv1d_dx_way(const Conv1dPlan& plan) {
   const int64_t channels = plan.dims.channels;
   const int64_t depth = Phase(plan.dims, plan.options, 0).taps * plan.dims.filters;
   const bool fewer = 2 * whole_vectors(plan.dims.width * channels) <= plan.dims.width * whole_vectors(channels);
-  const bool alone = plan.options.groups == 1 && plan.options.dilation_rate == 1;
-  return alone && fewer && tail_columns(depth, channels, channels) != channels ? DxWay::kAllTaps : DxWay::kPhases;
+  const bool single_threaded = plan.options.groups == 1 && plan.options.dilation_rate == 1;
+  return single_threaded && fewer && tail_columns(depth, channels, channels) != channels ? DxWay::kAllTaps
+                                                                                         : DxWay::kPhases;
 }
 
 // One packed matrix for each group of channels, each `shape`.
@@ -257,22 +259,18 @@ struct Conv1dOperands {
   const T* kernel_row(int64_t k, int64_t c) const { return kernel + (k * group_channels + c) * filters; }
 };
 
-// Backward's parts of the batch, which have sums of their own for the weight gradients, and the sections of the team
-// that work on them: as in the recurrent ops (rnn_layout.h), how many parts there are follows from dimensions alone.
-inline int conv1d_parts(const Conv1dPlan& plan) {
+// Of backward (batch_shards.h): runs of sequences.
+inline int conv1d_batch_shards(const Conv1dPlan& plan) {
   constexpr int64_t kLeastRows = 256;
   const Conv1dDims& d = plan.dims;
-  return conv1d_kernel_is_near(plan) && d.batch * d.convolved >= kLeastRows && d.batch > 1 ? 2 : 1;
+  return batch_shards(d.batch, conv1d_kernel_is_near(plan) && d.batch * d.convolved >= kLeastRows);
 }
 
-inline int conv1d_sections(const Conv1dPlan& plan) {
-  const int parts = conv1d_parts(plan);
-  return plan.threads % parts == 0 ? parts : 1;
-}
+inline int conv1d_subteams(const Conv1dPlan& plan) { return subteams_for(plan.threads, conv1d_batch_shards(plan)); }
 
-inline TeamShape team_shape(const Conv1dPlan& plan) { return {plan.threads, 1, conv1d_sections(plan)}; }
+inline TeamShape team_shape(const Conv1dPlan& plan) { return {plan.threads, 1, conv1d_subteams(plan)}; }
 
-inline Conv1dPlan alone(const Conv1dPlan& plan) {
+inline Conv1dPlan single_threaded(const Conv1dPlan& plan) {
   Conv1dPlan one = plan;
   one.threads = 1;
   return one;

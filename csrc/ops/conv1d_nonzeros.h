@@ -33,13 +33,13 @@ class Nonzeros {
   void add(const KernelTable<T>& kernels, Range filters, const WeightedRowsArgs<T>& args, int64_t sums_ld) const {
     // Block by block, so that its rows stay near for all filters.
     for (int64_t block = 0; block < blocks_.count; ++block) {
-      WeightedRowsArgs<T> own = args;
-      for (int64_t i = filters.begin; i < filters.end; ++i, own.sums += sums_ld) {
+      WeightedRowsArgs<T> local = args;
+      for (int64_t i = filters.begin; i < filters.end; ++i, local.sums += sums_ld) {
         const int64_t* ends = ends_ + i * blocks_.count;
         const int64_t begin = block > 0 ? ends[block - 1] : 0;
-        own.of = found_ + i * most_ + begin;
-        own.count = ends[block] - begin;
-        if (own.count > 0) kernels.add_weighted_rows(own);
+        local.of = found_ + i * most_ + begin;
+        local.count = ends[block] - begin;
+        if (local.count > 0) kernels.add_weighted_rows(local);
       }
     }
   }

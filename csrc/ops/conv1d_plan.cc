@@ -1,5 +1,5 @@
 // The plan of a convolution's call.
-#include "conv1d_checks.h"
+#include "common/conv1d_checks.h"
 #include "conv1d_layout.h"
 
 namespace fastseq {

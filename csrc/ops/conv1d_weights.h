@@ -1,8 +1,8 @@
 // The ways to the kernel's gradient, x^T dz by taps: from all of dz, sequence by sequence or of several at once, or
 // from what is not zero of it; and that to none.
 //
-// Each is made for one part of the batch, by every member of a section, and has the same four calls: start(), then for
-// every run of sequences bring_near(b, buffer), before the section meets, b being the first, and add(run, buffer, dz),
+// Each is made for one shard of the batch, by every member of a subteam, and has the same four calls: start(), then for
+// every run of sequences bring_near(b, buffer), before the subteam meets, b being the first, and add(run, buffer, dz),
 // after it, then finish(). `buffer` is 0 and 1 in turns.
 #pragma once
 
@@ -11,11 +11,11 @@
 
 namespace fastseq {
 
-// A member's work: its share of what the section divides.
-struct SectionShare {
+// A member's work: its share of what the subteam divides.
+struct SubteamShare {
   int64_t members;
   int64_t rank;
-  Range of(int64_t count) const { return part(count, members, rank); }
+  Range of(int64_t count) const { return split(count, members, rank); }
 };
 
 struct NoWeights {
@@ -44,7 +44,7 @@ class TapsWhereTheyLie {
     int64_t steps;
   };
 
-  TapsWhereTheyLie(const Conv1dOperands<T>& operands, const SectionShare& share)
+  TapsWhereTheyLie(const Conv1dOperands<T>& operands, const SubteamShare& share)
       : o_(operands),
         tap_channels_(conv1d_tap_channels(o_.plan)),
         rows_(share.of(o_.width * o_.groups * o_.group_channels)) {}
@@ -104,19 +104,19 @@ template <class T>
 class DenseWeights : public TapsWhereTheyLie<T> {
  public:
   // Of one member, with at most M rows.
-  struct Member {
+  struct ThreadScratch {
     const T** operands;  // (M)
     T** results;         // (M)
 
-    Member(const Conv1dPlan& plan, Scratch& scratch) {
+    ThreadScratch(const Conv1dPlan& plan, Scratch& scratch) {
       const int64_t rows = conv1d_weights_way(plan) == WeightsWay::kDense ? conv1d_tap_channels(plan) : 0;
       operands = scratch.take<const T*>(rows);
       results = scratch.take<T*>(rows);
     }
   };
 
-  DenseWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Member& own, T* dkernel)
-      : TapsWhereTheyLie<T>(operands, share), own_(own), dkernel_(dkernel) {}
+  DenseWeights(const Conv1dOperands<T>& operands, const SubteamShare& share, const ThreadScratch& local, T* dkernel)
+      : TapsWhereTheyLie<T>(operands, share), own_(local), dkernel_(dkernel) {}
 
   void start() const {
     this->for_rows([&](int64_t k, int64_t g, Range c) {
@@ -149,7 +149,7 @@ class DenseWeights : public TapsWhereTheyLie<T> {
     return dkernel_ + this->kernel_row(k, channel) * o_.filters + g * o_.group_filters;
   }
 
-  const Member own_;
+  const ThreadScratch own_;
   T* const dkernel_;
 };
 
@@ -158,23 +158,23 @@ class DenseWeights : public TapsWhereTheyLie<T> {
 template <class T>
 class TransposedWeights : public TapsWhereTheyLie<T> {
  public:
-  // Of a section.
-  struct Section {
+  // Of a subteam.
+  struct SubteamScratch {
     T* sums;  // (F, K C/G)
 
-    Section(const Conv1dPlan& plan, Scratch& scratch) {
+    SubteamScratch(const Conv1dPlan& plan, Scratch& scratch) {
       const bool used = conv1d_weights_way(plan) == WeightsWay::kTransposed;
       sums = scratch.take<T>(used ? plan.dims.filters * conv1d_patch_elements(plan) : 0);
     }
   };
 
   // Of one member.
-  struct Member {
+  struct ThreadScratch {
     const T** operands;  // (F/G)
     T** results;         // (F/G)
     T* last_columns;     // (T', kLanes)
 
-    Member(const Conv1dPlan& plan, Scratch& scratch) {
+    ThreadScratch(const Conv1dPlan& plan, Scratch& scratch) {
       const bool used = conv1d_weights_way(plan) == WeightsWay::kTransposed;
       const int64_t rows = used ? plan.dims.filters / plan.options.groups : 0;
       operands = scratch.take<const T*>(rows);
@@ -183,9 +183,9 @@ class TransposedWeights : public TapsWhereTheyLie<T> {
     }
   };
 
-  TransposedWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Member& own,
-                    const Section& section, T* dkernel)
-      : TapsWhereTheyLie<T>(operands, share), own_(own), section_(section), dkernel_(dkernel) {}
+  TransposedWeights(const Conv1dOperands<T>& operands, const SubteamShare& share, const ThreadScratch& local,
+                    const SubteamScratch& subteam, T* dkernel)
+      : TapsWhereTheyLie<T>(operands, share), own_(local), section_(subteam), dkernel_(dkernel) {}
 
   void start() const {
     this->for_rows([&](int64_t k, int64_t g, Range c) {
@@ -240,8 +240,8 @@ class TransposedWeights : public TapsWhereTheyLie<T> {
         {o_.group_filters, {tap.steps, columns, 0}, own_.operands, o_.filters, x, stride, own_.results, own_.results});
   }
 
-  const Member own_;
-  const Section section_;
+  const ThreadScratch own_;
+  const SubteamScratch section_;
   T* const dkernel_;
 };
 
@@ -253,13 +253,13 @@ class GatheredWeights {
   static constexpr int64_t kBlockRows = 192;  // of the kernel: with kDepthBlock steps, a part of the second-level cache
 
   // Of one member.
-  struct Member {
+  struct ThreadScratch {
     T* patch;               // (K C/G)
     T* columns;             // (kBlockRows, kDepthBlock), packed by tiles
     const T** column_rows;  // (kBlockRows)
     T** results;            // (kBlockRows)
 
-    Member(const Conv1dPlan& plan, Scratch& scratch) {
+    ThreadScratch(const Conv1dPlan& plan, Scratch& scratch) {
       const bool used = conv1d_weights_way(plan) == WeightsWay::kGathered;
       const int64_t rows = used ? kBlockRows : 0;
       const int64_t tile = kernels_of<T>(*plan.isa).tile_rows;
@@ -270,11 +270,11 @@ class GatheredWeights {
     }
   };
 
-  GatheredWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Member& own, T* dkernel)
+  GatheredWeights(const Conv1dOperands<T>& operands, const SubteamShare& share, const ThreadScratch& local, T* dkernel)
       : o_(operands),
         group_rows_(o_.width * o_.group_channels),
         rows_(share.of(o_.groups * group_rows_)),
-        own_(own),
+        own_(local),
         dkernel_(dkernel) {
     const int64_t tile = o_.kernels.tile_rows;
     for (int64_t i = 0; i < kBlockRows; ++i)
@@ -336,7 +336,7 @@ class GatheredWeights {
   const Conv1dOperands<T>& o_;
   const int64_t group_rows_;
   const Range rows_;
-  const Member own_;
+  const ThreadScratch own_;
   T* const dkernel_;
 };
 
@@ -354,7 +354,7 @@ class ChannelPanels {
   int64_t count() const { return count_; }
   int64_t channels() const { return vectors_ * kLanes; }  // of all panels
   Range channels_of(int64_t panel) const {
-    const Range of = part(vectors_, count_, panel);
+    const Range of = split(vectors_, count_, panel);
     return {of.begin * kLanes, of.end * kLanes};
   }
 
@@ -369,12 +369,12 @@ class ChannelPanels {
 template <class T>
 class SparseWeights {
  public:
-  // Of a section, with P channels in all panels of a group.
-  struct Section {
+  // Of a subteam, with P channels in all panels of a group.
+  struct SubteamScratch {
     T* packed[2];  // x of a sequence: (G, panels, T, channels)
     T* sums;       // (panels, F, K, channels)
 
-    Section(const Conv1dPlan& plan, Scratch& scratch) {
+    SubteamScratch(const Conv1dPlan& plan, Scratch& scratch) {
       const int64_t channels = conv1d_weights_way(plan) == WeightsWay::kSparse ? ChannelPanels(plan).channels() : 0;
       const int64_t steps = plan.dims.batch > 0 ? plan.dims.timesteps : 0;
       for (T*& buffer : packed) buffer = scratch.take<T>(plan.options.groups * steps * channels);
@@ -382,14 +382,14 @@ class SparseWeights {
     }
   };
 
-  SparseWeights(const Conv1dOperands<T>& operands, const SectionShare& share, const Nonzeros<T>& nonzeros,
-                const Section& section, const void* argmax, T* dkernel)
+  SparseWeights(const Conv1dOperands<T>& operands, const SubteamShare& share, const Nonzeros<T>& nonzeros,
+                const SubteamScratch& subteam, const void* argmax, T* dkernel)
       : o_(operands),
         panels_(o_.plan),
         steps_(share.of(o_.timesteps)),
         filters_(share.of(o_.filters)),
         nonzeros_(nonzeros),
-        section_(section),
+        section_(subteam),
         argmax_(argmax),
         dkernel_(dkernel) {}
 
@@ -457,7 +457,7 @@ class SparseWeights {
   const Range steps_;
   const Range filters_;
   const Nonzeros<T> nonzeros_;
-  const Section section_;
+  const SubteamScratch section_;
   const void* const argmax_;
   T* const dkernel_;
 };

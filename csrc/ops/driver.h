@@ -1,33 +1,34 @@
 // What the drivers of all ops share: scratch laid out for a plan, and a team that runs the driver.
 //
-// An op's plan type has two functions: team_shape(plan), the threads it asks for, and alone(plan), the same call on one
-// thread, which is what is left when OpenMP gives fewer.
+// An op's plan type has two functions: team_shape(plan), the threads it asks for, and single_threaded(plan), the same
+// call on one thread, which is what is left when OpenMP gives fewer.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 
+#include "common/scratch.h"
+#include "dtypes.h"
 #include "fastseq/array.h"
-#include "parallel.h"
-#include "scratch.h"
+#include "runtime/team.h"
 
 namespace fastseq {
 
 // `count` pieces of scratch in places of equal size, each a Piece(plan, index, scratch).
-template <class Plan, class Piece>
+template <class Plan, class Item>
 class Repeated {
  public:
   Repeated(const Plan& plan, int count, Scratch& scratch) : plan_(plan) {
     for (int index = 0; index < count; ++index) {
       Scratch measure(nullptr);
-      (void)Piece(plan, index, measure);
+      (void)Item(plan, index, measure);
       bytes_ = std::max(bytes_, static_cast<int64_t>(measure.used()));
     }
     base_ = scratch.take<char>(count * bytes_);
   }
-  Piece at(int index) const {
+  Item at(int index) const {
     Scratch carve(base_ + index * bytes_);
-    return Piece(plan_, index, carve);
+    return Item(plan_, index, carve);
   }
 
  private:
@@ -41,26 +42,22 @@ template <template <class> class Layout, class Plan>
 size_t scratch_bytes(const Plan& plan) {
   const auto bytes = [](const Plan& of) {
     Scratch measure(nullptr);
-    if (of.dims.dtype == DType::kFloat64)
-      (void)Layout<double>(of, measure);
-    else
-      (void)Layout<float>(of, measure);
+    with_float_type(of.dims.dtype, [&](auto zero) { (void)Layout<decltype(zero)>(of, measure); });
     return measure.used();
   };
-  return team_shape(plan).members() == 1 ? bytes(plan) : std::max(bytes(plan), bytes(alone(plan)));
+  return team_shape(plan).members() == 1 ? bytes(plan) : std::max(bytes(plan), bytes(single_threaded(plan)));
 }
 
 // Runs Driver<T>(plan, scratch, arguments...) for every member of the team that the plan asks for, or of a team of one.
 template <template <class> class Driver, class Plan, class... Arguments>
 void run_driver(const Plan& plan, void* scratch, const Arguments&... arguments) {
   const auto run = [&](const Plan& with) {
-    const auto run_as = [&](auto zero) {
+    return with_float_type(with.dims.dtype, [&](auto zero) {
       const Driver<decltype(zero)> driver(with, scratch, arguments...);
       return run_team(team_shape(with), [&](const Team& team) { driver.run(team); });
-    };
-    return with.dims.dtype == DType::kFloat64 ? run_as(double{}) : run_as(float{});
+    });
   };
-  if (!run(plan)) run(alone(plan));
+  if (!run(plan)) run(single_threaded(plan));
 }
 
 }  // namespace fastseq

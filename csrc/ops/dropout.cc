@@ -4,11 +4,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "checks.h"
-#include "parallel.h"
-#include "philox.inl"
-#include "settings.h"
-#include "simd_scalar.h"
+#include "common/checks.h"
+#include "dtypes.h"
+#include "kernels/philox.inl"
+#include "kernels/simd_scalar.h"
+#include "runtime/settings.h"
+#include "runtime/team.h"
 
 namespace fastseq {
 namespace {
@@ -220,20 +221,14 @@ Status dropout(const DropoutPlan& plan, const Array& x, const Array& y, const Ar
   FASTSEQ_RETURN_IF_ERROR(check_like("y", y, x));
   if (mask.present) FASTSEQ_RETURN_IF_ERROR(check_mask(plan, mask));
   if (empty(plan)) return {};
-  if (plan.dtype == DType::kFloat64)
-    run<double>(plan, x, y, mask);
-  else
-    run<float>(plan, x, y, mask);
+  with_float_type(plan.dtype, [&](auto zero) { run<decltype(zero)>(plan, x, y, mask); });
   return {};
 }
 
 Status dropout_gradient(const DropoutPlan& plan, const Array& mask, const Array& dy, const Array& dx) {
   FASTSEQ_RETURN_IF_ERROR(check_like("dx", dx, dy));
   FASTSEQ_RETURN_IF_ERROR(check_mask(plan, mask));
-  if (plan.dtype == DType::kFloat64)
-    run_gradient<double>(plan, mask, dy, dx);
-  else
-    run_gradient<float>(plan, mask, dy, dx);
+  with_float_type(plan.dtype, [&](auto zero) { run_gradient<decltype(zero)>(plan, mask, dy, dx); });
   return {};
 }
 

@@ -10,11 +10,12 @@
 #include <cstring>
 #include <string>
 
-#include "checks.h"
-#include "parallel.h"
+#include "common/checks.h"
+#include "common/scratch.h"
+#include "dtypes.h"
 #include "row_shares.h"
-#include "scratch.h"
-#include "settings.h"
+#include "runtime/settings.h"
+#include "runtime/team.h"
 
 namespace fastseq {
 namespace {
@@ -26,21 +27,16 @@ constexpr double kBytesPerThread = 6 << 20;
 constexpr int kMaxIdsRank = Array::kMaxRank - 1;
 
 int threads_of(const EmbeddingPlan& plan, int64_t rows) {
-  const double bytes = static_cast<double>(rows) * static_cast<double>(plan.output_dim) *
-                       (plan.dtype == DType::kFloat64 ? sizeof(double) : sizeof(float));
+  const double bytes =
+      static_cast<double>(rows) * static_cast<double>(plan.output_dim) * static_cast<double>(dtype_bytes(plan.dtype));
   return threads_for(bytes / kBytesPerThread);
-}
-
-// Returns body(zero of the type of ids).
-template <class Body>
-auto with_id_type(const EmbeddingPlan& plan, const Body& body) {
-  return plan.ids_dtype == DType::kInt32 ? body(int32_t{0}) : body(int64_t{0});
 }
 
 // Returns body(zero of the type of floats, zero of the type of ids).
 template <class Body>
 auto with_types(const EmbeddingPlan& plan, const Body& body) {
-  return with_id_type(plan, [&](auto id) { return plan.dtype == DType::kFloat32 ? body(0.0F, id) : body(0.0, id); });
+  return with_id_type(plan.ids_dtype,
+                      [&](auto id) { return plan.dtype == DType::kFloat32 ? body(0.0F, id) : body(0.0, id); });
 }
 
 // --- checks ---------------------------------------------------------------------------------------------------------
@@ -87,7 +83,8 @@ constexpr int64_t kRowWork = 1;
 
 // Everything from `begin` to `end`.
 template <bool kSquared, class T, class Id>
-void sum_rows(const Id* ids, const T* doutputs, const EmbeddingPlan& plan, Place begin, Place end, T* dembeddings) {
+void sum_rows(const Id* ids, const T* doutputs, const EmbeddingPlan& plan, TableElement begin, TableElement end,
+              T* dembeddings) {
   const int64_t width = plan.output_dim;
   std::fill(dembeddings + begin.row * width + begin.column, dembeddings + end.row * width + end.column, T{0});
   for (int64_t p = 0; p < plan.positions; ++p) {
@@ -151,12 +148,12 @@ Status embedding_backward(const EmbeddingPlan& plan, const Array& ids, const Arr
     auto* rows_begin = static_cast<int64_t*>(scratch);
     if (plan.threads > 1) count_work(all_ids, plan.positions, plan.input_dim, kRowWork, rows_begin);
     run_threads(plan.threads, [&](const Team& team) {
-      Place begin{0, 0};
-      Place end{plan.input_dim, 0};
+      TableElement begin{0, 0};
+      TableElement end{plan.input_dim, 0};
       if (team.size > 1) {
         const Range work = team.share(plan.input_dim * kRowWork + plan.positions);
-        begin = place_after(work.begin, plan.input_dim, plan.output_dim, rows_begin);
-        end = place_after(work.end, plan.input_dim, plan.output_dim, rows_begin);
+        begin = element_after(work.begin, plan.input_dim, plan.output_dim, rows_begin);
+        end = element_after(work.end, plan.input_dim, plan.output_dim, rows_begin);
       }
       const auto sum = squared ? sum_rows<true, T, decltype(id)> : sum_rows<false, T, decltype(id)>;
       sum(all_ids, doutputs.as<T>(), plan, begin, end, dembeddings.as<T>());

@@ -5,10 +5,11 @@
 // each for its own timesteps.
 #include <algorithm>
 
-#include "parallel.h"
-#include "pool_checks.h"
+#include "common/pool_checks.h"
+#include "dtypes.h"
 #include "pool_windows.h"
-#include "settings.h"
+#include "runtime/settings.h"
+#include "runtime/team.h"
 
 namespace fastseq {
 namespace {
@@ -111,53 +112,42 @@ void average_pool_gradient(const PoolPlan& plan, const T* doutputs, T* dx) {
   });
 }
 
-// body(T()) for the plan's dtype.
-template <class Body>
-Status with_dtype(const PoolPlan& plan, const Body& body) {
-  switch (plan.dims.dtype) {
-    case DType::kFloat32:
-      body(float());
-      return {};
-    case DType::kFloat64:
-      body(double());
-      return {};
-    default:
-      return Status::invalid_dtype("pooling computes in float32 and float64");
-  }
-}
-
 }  // namespace
 
 Status max_pool_forward(const PoolPlan& plan, const Array& x, const Array& outputs, const Array& argmax) {
   FASTSEQ_RETURN_IF_ERROR(check_max_pool_forward(x, outputs, argmax, plan.options, plan.dims));
-  return with_dtype(plan, [&](auto number) {
-    using T = decltype(number);
+  with_float_type(plan.dims.dtype, [&](auto zero) {
+    using T = decltype(zero);
     max_pool(plan, x.as<T>(), outputs.as<T>(), argmax.as<char>());
   });
+  return {};
 }
 
 Status max_pool_backward(const PoolPlan& plan, const Array& argmax, const Array& doutputs, const Array& dx) {
   FASTSEQ_RETURN_IF_ERROR(check_max_pool_backward(argmax, doutputs, dx, plan.options, plan.dims));
-  return with_dtype(plan, [&](auto number) {
-    using T = decltype(number);
+  with_float_type(plan.dims.dtype, [&](auto zero) {
+    using T = decltype(zero);
     max_pool_gradient(plan, argmax.as<char>(), doutputs.as<T>(), dx.as<T>());
   });
+  return {};
 }
 
 Status average_pool_forward(const PoolPlan& plan, const Array& x, const Array& outputs) {
   FASTSEQ_RETURN_IF_ERROR(check_pool_forward(x, outputs, plan.dims));
-  return with_dtype(plan, [&](auto number) {
-    using T = decltype(number);
+  with_float_type(plan.dims.dtype, [&](auto zero) {
+    using T = decltype(zero);
     average_pool(plan, x.as<T>(), outputs.as<T>());
   });
+  return {};
 }
 
 Status average_pool_backward(const PoolPlan& plan, const Array& doutputs, const Array& dx) {
   FASTSEQ_RETURN_IF_ERROR(check_pool_backward(doutputs, dx, plan.dims));
-  return with_dtype(plan, [&](auto number) {
-    using T = decltype(number);
+  with_float_type(plan.dims.dtype, [&](auto zero) {
+    using T = decltype(zero);
     average_pool_gradient(plan, doutputs.as<T>(), dx.as<T>());
   });
+  return {};
 }
 
 }  // namespace fastseq

@@ -1,6 +1,6 @@
 // Where the windows of a pooling are, and the plan of a call.
-#include "pool_checks.h"
-#include "settings.h"
+#include "common/pool_checks.h"
+#include "runtime/settings.h"
 
 namespace fastseq {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "fastseq/pool.h"
-#include "parallel.h"
+#include "runtime/team.h"
 
 namespace fastseq {
 

@@ -6,8 +6,8 @@
 // elementwise part. (Row-parallel loops without barriers: Zhang et al. 2018, "DeepCPU"; the projection ahead of the
 // loop: Appleyard et al. 2016.) Within a row group each thread computes its own units of h and all read them all, so
 // that they meet after every step; h has two buffers, one to read and one to write.
+#include "common/rnn_checks.h"
 #include "fastseq/rnn.h"
-#include "rnn_checks.h"
 #include "rnn_layout.h"
 
 namespace fastseq {
@@ -23,7 +23,7 @@ struct ForwardScratch {
     T* recurrent_bias;  // likewise
 
     Weights(const RnnPlan& plan, int index, Scratch& scratch)
-        : Weights(plan, CellShape(plan.options), part(plan.dims.units, plan.unit_groups, index), scratch) {}
+        : Weights(plan, CellShape(plan.options), split(plan.dims.units, plan.unit_groups, index), scratch) {}
 
    private:
     Weights(const RnnPlan& plan, const CellShape& cell, Range units, Scratch& scratch)
@@ -49,7 +49,7 @@ struct ForwardScratch {
   };
 
   // Of one member of the team, with C = R * chunk cells in a chunk and at most w units.
-  struct Member {
+  struct ThreadScratch {
     T* c;                // (R, w), of LSTM; else null
     T* z;                // (C, G * w)
     T* recurrent;        // (R, G * w)
@@ -61,10 +61,10 @@ struct ForwardScratch {
     int64_t* batch_rows;
     T** saved;  // (R)
 
-    Member(const RnnPlan& plan, int, Scratch& scratch) {
+    ThreadScratch(const RnnPlan& plan, int, Scratch& scratch) {
       const CellShape cell(plan.options);
       const int64_t gates = cell.gates;
-      const int64_t width = Place(plan, 0).width();
+      const int64_t width = GridPosition(plan, 0).width();
       const int64_t rows = rnn_rows_per_group(plan);
       const int64_t cells = rows * plan.chunk;
       c = cell.has_c() ? scratch.take<T>(rows * width) : nullptr;
@@ -83,7 +83,7 @@ struct ForwardScratch {
 
   Repeated<RnnPlan, Weights> weights;
   Repeated<RnnPlan, Group> groups;
-  Repeated<RnnPlan, Member> members;
+  Repeated<RnnPlan, ThreadScratch> members;
   Steps steps;
 
   ForwardScratch(const RnnPlan& plan, Scratch& scratch)
@@ -106,7 +106,7 @@ class Forward : RnnOperands<T> {
 
   using Weights = typename ForwardScratch<T>::Weights;
   using Group = typename ForwardScratch<T>::Group;
-  using Member = typename ForwardScratch<T>::Member;
+  using ThreadScratch = typename ForwardScratch<T>::ThreadScratch;
 
  public:
   Forward(const RnnPlan& the_plan, void* memory, const RnnInputs& in, const RnnOutputs& out)
@@ -119,11 +119,11 @@ class Forward : RnnOperands<T> {
         scratch_(the_plan, memory) {}
 
   void run(const Team& team) const {
-    const Place place(plan, team.rank);
-    const Weights weights = scratch_.weights.at(place.unit_group);
-    weights.kernel.pack(kernel, place.row_group);
-    weights.recurrent_kernel.pack(recurrent_kernel, place.row_group);
-    if (place.row_group == 0) {
+    const GridPosition position(plan, team.rank);
+    const Weights weights = scratch_.weights.at(position.unit_group);
+    weights.kernel.pack(kernel, position.row_group);
+    weights.recurrent_kernel.pack(recurrent_kernel, position.row_group);
+    if (position.row_group == 0) {
       if (bias) weights.kernel.gather_units(bias, cell.gates, weights.bias);
       if (bias && Base::has_two_biases())
         weights.kernel.gather_units(bias + cell.gates * units, cell.gates, weights.recurrent_bias);
@@ -136,18 +136,18 @@ class Forward : RnnOperands<T> {
 
  private:
   void run_rows(const Team& team) const {
-    const Place place(plan, team.rank);
+    const GridPosition position(plan, team.rank);
     Barrier& all_units = team.group();
-    const Weights weights = scratch_.weights.at(place.unit_group);
-    const Group group = scratch_.groups.at(place.row_group);
-    const Member own = scratch_.members.at(team.rank);
+    const Weights weights = scratch_.weights.at(position.unit_group);
+    const Group group = scratch_.groups.at(position.row_group);
+    const ThreadScratch local = scratch_.members.at(team.rank);
     const Steps& steps = scratch_.steps;
-    const DealtRows rows(steps, batch, place.row_group, plan.row_groups);
-    const int64_t width = place.width();
+    const DealtRows rows(steps, batch, position.row_group, plan.row_groups);
+    const int64_t width = position.width();
     const int64_t z_width = cell.gates * width;
     for (int64_t r = 0; r < rows.count(); ++r) {
-      copy_units(place, h0, rows[r], group.h[0] + r * units + place.units.begin);
-      if (own.c) copy_units(place, c0, rows[r], own.c + r * width);
+      copy_units(position, h0, rows[r], group.h[0] + r * units + position.units.begin);
+      if (local.c) copy_units(position, c0, rows[r], local.c + r * width);
     }
     all_units.wait();
 
@@ -160,50 +160,50 @@ class Forward : RnnOperands<T> {
       for (int64_t step = begin; step < end; ++step) {
         left = rows.active(step, left);
         for (int64_t r = 0; r < left; ++r) {
-          own.operands[cells] = x + (rows[r] * timesteps + steps.time(rows[r], step)) * inputs;
-          own.batch_rows[cells++] = rows[r];
+          local.operands[cells] = x + (rows[r] * timesteps + steps.time(rows[r], step)) * inputs;
+          local.batch_rows[cells++] = rows[r];
         }
       }
       for (const GateGroup& gates : weights.kernel.groups())
-        product(own, cells, weights.kernel, gates, dropout, bias ? weights.bias : nullptr, own.z, z_width);
+        product(local, cells, weights.kernel, gates, dropout, bias ? weights.bias : nullptr, local.z, z_width);
 
-      T* z = own.z;
+      T* z = local.z;
       for (int64_t step = begin; step < end; ++step) {
         active = rows.active(step, active);
-        for (int64_t r = 0; r < active; ++r) own.batch_rows[r] = rows[r];
-        take_step(place, all_units, weights, group, own, rows, step, active, z);
+        for (int64_t r = 0; r < active; ++r) local.batch_rows[r] = rows[r];
+        take_step(position, all_units, weights, group, local, rows, step, active, z);
         z += active * z_width;
         all_units.wait();
       }
     }
 
-    for (int64_t r = 0; r < rows.count(); ++r) finish_row(place, rows[r], group, own, r);
+    for (int64_t r = 0; r < rows.count(); ++r) finish_row(position, rows[r], group, local, r);
   }
 
   // One step of the first `active` rows. z: (active, G * width), their input projections.
-  void take_step(const Place& place, Barrier& all_units, const Weights& weights, const Group& group, const Member& own,
-                 const DealtRows& rows, int64_t step, int64_t active, T* z) const {
+  void take_step(const GridPosition& position, Barrier& all_units, const Weights& weights, const Group& group,
+                 const ThreadScratch& local, const DealtRows& rows, int64_t step, int64_t active, T* z) const {
     const Steps& steps = scratch_.steps;
-    const int64_t first = place.units.begin;
+    const int64_t first = position.units.begin;
     const T* h_prev = group.h[step & 1];
     T* h = group.h[(step + 1) & 1];
     if (workspace_)
       for (int64_t r = 0; r < active; ++r)
-        own.saved[r] = workspace_ + (rows[r] * timesteps + steps.time(rows[r], step)) * cell.saved * units + first;
+        local.saved[r] = workspace_ + (rows[r] * timesteps + steps.time(rows[r], step)) * cell.saved * units + first;
     const CellForwardArgs<T> args{active,
-                                  place.width(),
+                                  position.width(),
                                   units,
                                   plan.options.activation,
                                   plan.options.recurrent_activation,
                                   plan.options.reset_after,
                                   z,
-                                  own.recurrent,
+                                  local.recurrent,
                                   h_prev + first,
                                   h + first,
-                                  own.c,
+                                  local.c,
                                   group.reset_h ? group.reset_h + first : nullptr,
-                                  workspace_ ? own.saved : nullptr};
-    recurrent_products(weights, own, active, false, h_prev);
+                                  workspace_ ? local.saved : nullptr};
+    recurrent_products(weights, local, active, false, h_prev);
     switch (plan.options.cell) {
       case Cell::kLstm:
         kernels.lstm_forward(args);
@@ -212,7 +212,7 @@ class Forward : RnnOperands<T> {
         kernels.gru_reset_forward(args);
         if (cell.resets_operand) {
           all_units.wait();
-          recurrent_products(weights, own, active, true, group.reset_h);
+          recurrent_products(weights, local, active, true, group.reset_h);
         }
         kernels.gru_update_forward(args);
         break;
@@ -222,49 +222,53 @@ class Forward : RnnOperands<T> {
     }
     if (outputs_)
       for (int64_t r = 0; r < active; ++r)
-        std::copy_n(h + r * units + first, place.width(),
+        std::copy_n(h + r * units + first, position.width(),
                     outputs_ + (rows[r] * timesteps + steps.place(rows[r], step)) * units + first);
   }
 
   // recurrent = operand recurrent_kernel + recurrent bias, of the gates whose operand is (not) reset.
-  void recurrent_products(const Weights& weights, const Member& own, int64_t active, bool reset, const T* h) const {
-    for (int64_t r = 0; r < active; ++r) own.operands[r] = h + r * units;
+  void recurrent_products(const Weights& weights, const ThreadScratch& local, int64_t active, bool reset,
+                          const T* h) const {
+    for (int64_t r = 0; r < active; ++r) local.operands[r] = h + r * units;
     for (const GateGroup& gates : weights.recurrent_kernel.groups())
       if (gates.reset == reset)
-        product(own, active, weights.recurrent_kernel, gates, recurrent_dropout,
-                bias && Base::has_two_biases() ? weights.recurrent_bias : nullptr, own.recurrent,
+        product(local, active, weights.recurrent_kernel, gates, recurrent_dropout,
+                bias && Base::has_two_biases() ? weights.recurrent_bias : nullptr, local.recurrent,
                 cell.gates * (weights.kernel.width()));
   }
 
   // The gates' columns of results (rows, ld) = operands weights + initial, each operand times its dropout factors.
-  void product(const Member& own, int64_t rows, const PackedWeights<T>& weights, const GateGroup& gates,
+  void product(const ThreadScratch& local, int64_t rows, const PackedWeights<T>& weights, const GateGroup& gates,
                const DropoutFactors<T>& factors, const T* initial, T* results, int64_t ld) const {
     const int64_t column = gates.first * weights.width();
     const PackedShape shape = weights.shape(gates);
-    for (int64_t m = 0; m < rows; ++m) own.results[m] = results + m * ld + column;
-    if (initial) std::fill_n(own.initial, rows, initial + column);
-    const T* const* operands = own.operands;
+    for (int64_t m = 0; m < rows; ++m) local.results[m] = results + m * ld + column;
+    if (initial) std::fill_n(local.initial, rows, initial + column);
+    const T* const* operands = local.operands;
     if (factors.data) {
       for (int64_t m = 0; m < rows; ++m) {
-        own.dropped_rows[m] = own.dropped + m * shape.depth;
-        multiply(shape.depth, own.operands[m], factors.row(gates, own.batch_rows[m]), own.dropped + m * shape.depth);
+        local.dropped_rows[m] = local.dropped + m * shape.depth;
+        multiply(shape.depth, local.operands[m], factors.row(gates, local.batch_rows[m]),
+                 local.dropped + m * shape.depth);
       }
-      operands = own.dropped_rows;
+      operands = local.dropped_rows;
     }
-    kernels.product({rows, shape, operands, 1, weights.data(gates), 0, initial ? own.initial : nullptr, own.results});
+    kernels.product(
+        {rows, shape, operands, 1, weights.data(gates), 0, initial ? local.initial : nullptr, local.results});
   }
 
   // The states after the last step of row b, which is row r of the group, and outputs where it has no steps.
-  void finish_row(const Place& place, int64_t b, const Group& group, const Member& own, int64_t r) const {
+  void finish_row(const GridPosition& position, int64_t b, const Group& group, const ThreadScratch& local,
+                  int64_t r) const {
     const Steps& steps = scratch_.steps;
-    const int64_t first = place.units.begin;
+    const int64_t first = position.units.begin;
     const int64_t count = steps.count(b);
     const T* h = group.h[count & 1];
-    copy_units(place, h, r, h_n_ + b * units + first);
-    if (own.c) std::copy_n(own.c + r * place.width(), place.width(), c_n_ + b * units + first);
+    copy_units(position, h, r, h_n_ + b * units + first);
+    if (local.c) std::copy_n(local.c + r * position.width(), position.width(), c_n_ + b * units + first);
     const bool ends_masked = count == 0 || steps.place(b, count - 1) != timesteps - 1;
     const bool zero = count == 0 || (ends_masked && plan.options.zero_output_for_mask);
-    copy_units(place, zero ? nullptr : h, r, last_output_ + b * units + first);
+    copy_units(position, zero ? nullptr : h, r, last_output_ + b * units + first);
     if (!outputs_ || count == timesteps) return;
     // Masked steps repeat the output before them.
     const T* previous = nullptr;
@@ -273,7 +277,7 @@ class Forward : RnnOperands<T> {
       if (mask[b * timesteps + steps.flip(s)]) {
         if (!plan.options.zero_output_for_mask) previous = row;
       } else {
-        copy_units(place, previous, 0, row + first);
+        copy_units(position, previous, 0, row + first);
       }
     }
   }

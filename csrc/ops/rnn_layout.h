@@ -8,10 +8,11 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "cell.h"
+#include "batch_shards.h"
+#include "common/cell.h"
 #include "driver.h"
 #include "fastseq/rnn.h"
-#include "settings.h"
+#include "runtime/settings.h"
 #include "steps.h"
 #include "weights.h"
 
@@ -23,46 +24,40 @@ inline int64_t rnn_rows_per_group(const RnnPlan& plan) {
   return (plan.dims.batch + plan.row_groups - 1) / plan.row_groups;
 }
 
-// The batch of a backward pass falls into parts: every parts-th row. Each part has sums of its own for the weight
-// gradients, added up in the end; that makes the sums the same whoever computes them, and lets a thread do a part, or
-// its share of one, from its own cache. How many there are follows from the call's dimensions alone.
-inline int rnn_parts(const RnnPlan& plan) {
-  constexpr int64_t kMostWeights = 256 * 1024;  // a part's sums must stay in a thread's cache
+// Of a backward pass (batch_shards.h): every shards-th row of the batch is one.
+inline int rnn_batch_shards(const RnnPlan& plan) {
+  constexpr int64_t kMostWeights = 256 * 1024;  // a shard's sums must stay in a thread's cache
   constexpr int64_t kLeastCells = 256;          // fewer (row, step) do not repay adding up
   const RnnDims& d = plan.dims;
-  const bool pays = (d.inputs + d.units) * d.gates * d.units <= kMostWeights && d.batch * d.timesteps >= kLeastCells;
-  return pays && d.batch > 1 ? 2 : 1;
+  const bool near = (d.inputs + d.units) * d.gates * d.units <= kMostWeights;
+  return batch_shards(d.batch, near && d.batch * d.timesteps >= kLeastCells);
 }
 
-inline int64_t rnn_rows_per_part(const RnnPlan& plan) {
-  return (plan.dims.batch + rnn_parts(plan) - 1) / rnn_parts(plan);
+inline int64_t rnn_rows_per_shard(const RnnPlan& plan) {
+  return (plan.dims.batch + rnn_batch_shards(plan) - 1) / rnn_batch_shards(plan);
 }
 
-// A backward pass's team works in sections, each on parts of its own; one where the row groups cannot be dealt evenly.
-inline int rnn_sections(const RnnPlan& plan) {
-  const int parts = rnn_parts(plan);
-  return plan.row_groups % parts == 0 ? parts : 1;
-}
+inline int rnn_subteams(const RnnPlan& plan) { return subteams_for(plan.row_groups, rnn_batch_shards(plan)); }
 
-inline TeamShape team_shape(const RnnPlan& plan) { return {plan.row_groups, plan.unit_groups, rnn_sections(plan)}; }
+inline TeamShape team_shape(const RnnPlan& plan) { return {plan.row_groups, plan.unit_groups, rnn_subteams(plan)}; }
 
-inline RnnPlan alone(const RnnPlan& plan) {
+inline RnnPlan single_threaded(const RnnPlan& plan) {
   RnnPlan one = plan;
   one.row_groups = one.unit_groups = 1;
   return one;
 }
 
-// Where a member of the team has its work: row group, unit group, its units.
-struct Place {
+// A thread's position in the grid: row group, unit group, its units.
+struct GridPosition {
   int row_group;
   int unit_group;
   Range units;
   int64_t width() const { return units.end - units.begin; }
 
-  Place(const RnnPlan& plan, int rank)
+  GridPosition(const RnnPlan& plan, int rank)
       : row_group(rank / plan.unit_groups),
         unit_group(rank % plan.unit_groups),
-        units(part(plan.dims.units, plan.unit_groups, unit_group)) {}
+        units(split(plan.dims.units, plan.unit_groups, unit_group)) {}
 };
 
 // Every stride-th batch row, from the `first` one on, in the order of falling step counts.
@@ -121,12 +116,12 @@ struct RnnOperands {
   // GRU with reset_after has a second row of biases, of the recurrent product.
   bool has_two_biases() const { return plan.options.cell == Cell::kGru && plan.options.reset_after; }
 
-  // The place's units of row `index` of `source` (rows, units), or zeros without a source.
-  void copy_units(const Place& place, const T* source, int64_t index, T* to) const {
+  // The position's units of row `index` of `source` (rows, units), or zeros without a source.
+  void copy_units(const GridPosition& position, const T* source, int64_t index, T* to) const {
     if (source)
-      std::copy_n(source + index * units + place.units.begin, place.width(), to);
+      std::copy_n(source + index * units + position.units.begin, position.width(), to);
     else
-      std::fill_n(to, place.width(), T(0));
+      std::fill_n(to, position.width(), T(0));
   }
 };
 

@@ -1,8 +1,8 @@
 // The plan of a recurrent op's call.
 #include <algorithm>
 
+#include "common/rnn_checks.h"
 #include "fastseq/rnn.h"
-#include "rnn_checks.h"
 #include "rnn_layout.h"
 
 namespace fastseq {
@@ -76,7 +76,7 @@ int64_t rnn_workspace_width(const RnnOptions& options, int64_t units) { return C
 Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan) {
   FASTSEQ_RETURN_IF_ERROR(make_plan(inputs, options, plan));
   const RnnDims& d = plan->dims;
-  plan->chunk = chunk_of(d, rnn_rows_per_group(*plan), d.gates * Place(*plan, 0).width() + d.inputs);
+  plan->chunk = chunk_of(d, rnn_rows_per_group(*plan), d.gates * GridPosition(*plan, 0).width() + d.inputs);
   plan->scratch_bytes = rnn_forward_scratch_bytes(*plan);
   return {};
 }
@@ -85,7 +85,7 @@ Status rnn_plan_backward(const RnnInputs& inputs, const RnnOptions& options, Rnn
   FASTSEQ_RETURN_IF_ERROR(make_plan(inputs, options, plan));
   const RnnDims& d = plan->dims;
   // The same for any number of threads: the sums of the weight gradients go chunk by chunk.
-  plan->chunk = chunk_of(d, rnn_rows_per_part(*plan), CellShape(options).dz * d.units + d.inputs);
+  plan->chunk = chunk_of(d, rnn_rows_per_shard(*plan), CellShape(options).dz * d.units + d.inputs);
   plan->scratch_bytes = rnn_backward_scratch_bytes(*plan);
   return {};
 }

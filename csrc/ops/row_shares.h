@@ -8,7 +8,7 @@
 namespace fastseq {
 
 // An element of the table, where one thread's share ends and the next one's begins.
-struct Place {
+struct TableElement {
   int64_t row;
   int64_t column;
 };
@@ -24,7 +24,7 @@ void count_work(const Id* ids, int64_t positions, int64_t rows, int64_t row_work
 }
 
 // Before which this much work is done.
-inline Place place_after(int64_t work, int64_t rows, int64_t columns, const int64_t* begins) {
+inline TableElement element_after(int64_t work, int64_t rows, int64_t columns, const int64_t* begins) {
   constexpr int64_t kColumns = 16;  // that are not divided: a cache line of floats
   const int64_t* next = std::upper_bound(begins, begins + rows + 1, work);
   const int64_t row = next - begins - 1;

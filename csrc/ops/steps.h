@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "scratch.h"
+#include "common/scratch.h"
 
 namespace fastseq {
 

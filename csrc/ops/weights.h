@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "cell.h"
-#include "kernels.h"
-#include "parallel.h"
-#include "scratch.h"
+#include "common/cell.h"
+#include "common/scratch.h"
+#include "kernels/kernels.h"
+#include "runtime/team.h"
 #include "vectors.h"
 
 namespace fastseq {
@@ -54,13 +54,13 @@ class PackedWeights {
       T* to = data_ + offset(group);
       const int64_t first = group.first * units_;
       if (transposed_) {
-        const Range share = fastseq::part(width(), sharers_, index);
+        const Range share = fastseq::split(width(), sharers_, index);
         if (share.begin == share.end) continue;  // a matrix without rows may have no memory
         kernels_.pack_transposed(share.begin, share.end, 0, shape(group).depth, shape(group),
                                  matrix + part_.begin * ld + first, ld, to);
         continue;
       }
-      const Range share = fastseq::part(rows_, sharers_, index);
+      const Range share = fastseq::split(rows_, sharers_, index);
       for (int64_t k = share.begin; k < share.end; ++k) {
         const T* row = matrix + k * ld + first;
         if (width() < units_) {

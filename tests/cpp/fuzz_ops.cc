@@ -16,7 +16,6 @@
 #include <string>
 #include <vector>
 
-#include "conv1d_layout.h"
 #include "fastseq/adam.h"
 #include "fastseq/dropout.h"
 #include "fastseq/embedding.h"
@@ -24,7 +23,8 @@
 #include "fastseq/pool.h"
 #include "fastseq/rnn.h"
 #include "fastseq/runtime.h"
-#include "rnn_layout.h"
+#include "ops/conv1d_layout.h"
+#include "ops/rnn_layout.h"
 
 namespace {
 

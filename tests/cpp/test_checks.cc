@@ -1,5 +1,5 @@
 // What errors say.
-#include "checks.h"
+#include "common/checks.h"
 
 #include "check.h"
 #include "fastseq/dropout.h"

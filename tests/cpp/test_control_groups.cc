@@ -7,7 +7,7 @@
 #include <string>
 
 #include "check.h"
-#include "control_groups.h"
+#include "runtime/control_groups.h"
 
 namespace {
 

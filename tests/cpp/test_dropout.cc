@@ -4,8 +4,8 @@
 #include <cfloat>
 
 #include "check.h"
-#include "philox.inl"
-#include "simd_scalar.h"
+#include "kernels/philox.inl"
+#include "kernels/simd_scalar.h"
 
 namespace fastseq::test {
 namespace {

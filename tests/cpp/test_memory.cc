@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "check.h"
-#include "scratch.h"
+#include "common/scratch.h"
 
 namespace fastseq::test {
 namespace {

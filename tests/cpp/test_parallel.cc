@@ -1,13 +1,13 @@
 // Parts, teams, barriers and the settings they follow.
-#include "parallel.h"
+#include "runtime/team.h"
 
 #include <algorithm>
 #include <atomic>
 #include <thread>
 
 #include "check.h"
-#include "row_shares.h"
-#include "settings.h"
+#include "ops/row_shares.h"
+#include "runtime/settings.h"
 
 namespace fastseq::test {
 namespace {
@@ -17,7 +17,7 @@ TEST(parts_are_all_of_it_and_differ_by_one) {
     for (const int64_t parts : {1, 2, 3, 7, 100}) {
       int64_t next = 0;
       for (int64_t index = 0; index < parts; ++index) {
-        const Range range = part(count, parts, index);
+        const Range range = split(count, parts, index);
         CHECK_EQUAL(range.begin, next);
         const int64_t size = range.end - range.begin;
         CHECK(size == count / parts || size == count / parts + 1);
@@ -33,7 +33,7 @@ TEST(every_member_is_called_once_with_its_place) {
     std::vector<std::atomic<int>> in_section(static_cast<size_t>(shape.members()));
     const bool complete = run_team(shape, [&](const Team& team) {
       ++calls[static_cast<size_t>(team.rank)];
-      ++in_section[static_cast<size_t>(team.section() * team.section_size() + team.rank_in_section())];
+      ++in_section[static_cast<size_t>(team.subteam() * team.subteam_size() + team.rank_in_subteam())];
     });
     CHECK(complete);
     for (const auto& count : calls) CHECK_EQUAL(count.load(), 1);
@@ -49,13 +49,13 @@ TEST(members_meet) {
   CHECK(run_team(shape, [&](const Team& team) {
     for (int round = 0; round < kRounds; ++round) {
       written[team.rank][round] = round + 1;
-      const int partner = team.rank ^ 1;  // of the same group, which is a section of its own here
+      const int partner = team.rank ^ 1;  // of the same group, which is a subteam of its own here
       if (round % 3 == 0)
         team.wait();
       else if (round % 3 == 1)
         team.group().wait();
       else
-        team.wait_for_section();
+        team.wait_for_subteam();
       if (written[partner][round] != round + 1) missed = true;
       if (round % 3 == 0 && written[3 - team.rank][round] != round + 1) missed = true;
     }
@@ -74,14 +74,14 @@ TEST(ranks_by_cpu_are_a_permutation) {
 
 TEST(a_team_that_openmp_does_not_give_is_not_called) {
   std::atomic<int> refused{0};
-  std::atomic<int> alone{0};
+  std::atomic<int> single_threaded{0};
   run_threads(2, [&](const Team&) {
     // A nested region has one thread.
     if (!run_team({3, 1, 1}, [&](const Team&) { fail("called in part"); })) ++refused;
-    run_threads(3, [&](const Team& team) { alone += team.size; });
+    run_threads(3, [&](const Team& team) { single_threaded += team.size; });
   });
   CHECK_EQUAL(refused.load(), 2);
-  CHECK_EQUAL(alone.load(), 2);
+  CHECK_EQUAL(single_threaded.load(), 2);
 }
 
 TEST(every_element_is_in_one_part) {
@@ -108,11 +108,11 @@ TEST(shares_of_rows_meet_within_a_row) {
   count_work(ids, 8, 4, 1, begins);
   const int64_t expected[] = {0, 2, 3, 11, 12};
   for (int i = 0; i < 5; ++i) CHECK_EQUAL(begins[i], expected[i]);
-  const Place first = place_after(0, 4, 64, begins);
+  const TableElement first = element_after(0, 4, 64, begins);
   CHECK(first.row == 0 && first.column == 0);
-  const Place middle = place_after(7, 4, 64, begins);
+  const TableElement middle = element_after(7, 4, 64, begins);
   CHECK(middle.row == 2 && middle.column == 32);
-  const Place last = place_after(12, 4, 64, begins);
+  const TableElement last = element_after(12, 4, 64, begins);
   CHECK(last.row == 4 && last.column == 0);
 }
 

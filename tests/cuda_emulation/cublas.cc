@@ -1,5 +1,5 @@
 // In the place of csrc/cuda/cublas.cc: products by plain loops.
-#include "cublas.h"
+#include "cuda/cublas.h"
 
 #include <string>
 #include <vector>

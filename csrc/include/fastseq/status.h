@@ -26,4 +26,11 @@ class Status {
   std::string message_;
 };
 
+// Returns from the function that it stands in if the Status of an expression is an error.
+#define FASTSEQ_RETURN_IF_ERROR(expression)   \
+  do {                                        \
+    ::fastseq::Status status_ = (expression); \
+    if (!status_.ok()) return status_;        \
+  } while (false)
+
 }  // namespace fastseq

@@ -6,63 +6,9 @@
 #include <cstdint>
 #include <mutex>
 
-#if defined(__x86_64__) || defined(__i386__)
-#include <xmmintrin.h>
-#endif
+#include "range.h"
 
 namespace fastseq {
-
-// Flushes denormals to zero while alive, on the thread that made it: a recurrent network that decays towards zero would
-// otherwise run tens of times slower. The caller's mode comes back.
-class FlushDenormals {
- public:
-#if defined(__x86_64__) || defined(__i386__)
-  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040U); }  // FTZ and DAZ
-  ~FlushDenormals() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#elif defined(__aarch64__)
-  FlushDenormals() {
-    __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));
-    __asm__ volatile("msr fpcr, %0" : : "r"(saved_ | (uint64_t{1} << 24)));  // FZ
-  }
-  ~FlushDenormals() { __asm__ volatile("msr fpcr, %0" : : "r"(saved_)); }
-
- private:
-  uint64_t saved_;
-#else
-  FlushDenormals() {}
-  ~FlushDenormals() {}
-
- private:
-#endif
- public:
-  FlushDenormals(const FlushDenormals&) = delete;
-  FlushDenormals& operator=(const FlushDenormals&) = delete;
-};
-
-// Tells the CPU that the thread is waiting for memory to change.
-inline void pause() {
-#if defined(__x86_64__) || defined(__i386__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
-
-struct Range {
-  int64_t begin;
-  int64_t end;
-};
-
-// Part `index` of [0, count) in `parts` parts that differ by one at most.
-inline Range part(int64_t count, int64_t parts, int64_t index) {
-  const int64_t base = count / parts;
-  const int64_t extra = count % parts;
-  const int64_t begin = index * base + (index < extra ? index : extra);
-  return {begin, begin + base + (index < extra ? 1 : 0)};
-}
 
 // Where the members of a team, or a part of it, wait for each other. They spin for a short while, as the waits inside
 // an op are short, then sleep: the one that all wait for may need this very CPU. Each has cache lines of its own.
@@ -80,11 +26,11 @@ class alignas(64) Barrier {
   std::condition_variable all_met_;
 };
 
-// groups x group_size members. Groups are dealt to the sections in turn.
+// groups x group_size members. Groups are dealt to the subteams in turn.
 struct TeamShape {
   int groups;
   int group_size;
-  int sections;  // a divisor of groups
+  int subteams;  // a divisor of groups
   int members() const { return groups * group_size; }
 };
 
@@ -93,17 +39,17 @@ struct Team {
   int rank;
   int size;
   TeamShape shape;
-  Barrier* barriers;       // of the team; behind it, those of its groups; then of its sections
+  Barrier* barriers;       // of the team; behind it, those of its groups; then of its subteams
   std::atomic<int>* cpus;  // where each member started
-  Range share(int64_t count) const { return part(count, size, rank); }
+  Range share(int64_t count) const { return split(count, size, rank); }
   void wait() const { barriers[0].wait(); }
   Barrier& group() const { return barriers[1 + rank / shape.group_size]; }
-  int section() const { return rank / shape.group_size % shape.sections; }
-  int section_size() const { return size / shape.sections; }
-  int rank_in_section() const {
-    return rank / shape.group_size / shape.sections * shape.group_size + rank % shape.group_size;
+  int subteam() const { return rank / shape.group_size % shape.subteams; }
+  int subteam_size() const { return size / shape.subteams; }
+  int rank_in_subteam() const {
+    return rank / shape.group_size / shape.subteams * shape.group_size + rank % shape.group_size;
   }
-  void wait_for_section() const { barriers[1 + shape.groups + section()].wait(); }
+  void wait_for_subteam() const { barriers[1 + shape.groups + subteam()].wait(); }
   // This member as another one with the ranks in the order of CPUs, known to all once they have waited. What it leaves
   // in its caches is then most likely to be there when the next op asks for the same share.
   Team by_cpu() const;
@@ -121,7 +67,7 @@ bool run_team(const TeamShape& shape, const Body& body) {
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
-// The same for so many members without groups or sections, or one where OpenMP does not give that many.
+// The same for so many members without groups or subteams, or one where OpenMP does not give that many.
 template <class Body>
 void run_threads(int threads, const Body& body) {
   if (!run_team({threads, 1, 1}, body)) run_team({1, 1, 1}, body);

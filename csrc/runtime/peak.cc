@@ -6,9 +6,8 @@
 #include <numeric>
 #include <vector>
 
-#include "checks.h"
-#include "parallel.h"
 #include "settings.h"
+#include "team.h"
 
 namespace fastseq {
 namespace {

@@ -41,10 +41,4 @@ Status check_integer(const char* name, const Array& array);
 // Every element of an integer array is in [0, size): "ids must be in [0, 5000), got 5003 at (3, 17)".
 Status check_indices(const char* name, const Array& array, int64_t size);
 
-#define FASTSEQ_RETURN_IF_ERROR(expression)   \
-  do {                                        \
-    ::fastseq::Status status_ = (expression); \
-    if (!status_.ok()) return status_;        \
-  } while (false)
-
 }  // namespace fastseq

@@ -62,10 +62,11 @@ struct CellShape {
   // Of the recurrent kernel. Backward tells GRU's candidate from its gates: its gradient is another one.
   GateGroups recurrent_groups(int factors, bool backward) const {
     const bool gru = gates == 3;
-    const int64_t alone = factors > 1 ? 0 : gru && (resets_operand || backward) ? 2 : gates;  // from here on
+    const int64_t single_threaded = factors > 1 ? 0 : gru && (resets_operand || backward) ? 2 : gates;  // from here on
     GateGroups groups;
-    if (alone > 0) groups.add({0, alone, 0, false});
-    for (int64_t g = alone; g < gates; ++g) groups.add({g, 1, gru && g == 2 ? dz - 1 : g, resets_operand && g == 2});
+    if (single_threaded > 0) groups.add({0, single_threaded, 0, false});
+    for (int64_t g = single_threaded; g < gates; ++g)
+      groups.add({g, 1, gru && g == 2 ? dz - 1 : g, resets_operand && g == 2});
     return groups;
   }
 

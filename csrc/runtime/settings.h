@@ -2,7 +2,7 @@
 #pragma once
 
 #include "fastseq/status.h"
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 namespace fastseq {
 

@@ -1,0 +1,21 @@
+// Ranges of whole numbers, and how they are divided.
+#pragma once
+
+#include <cstdint>
+
+namespace fastseq {
+
+struct Range {
+  int64_t begin;
+  int64_t end;
+};
+
+// Part `index` of [0, count) in `parts` parts that differ by one at most.
+inline Range split(int64_t count, int64_t parts, int64_t index) {
+  const int64_t base = count / parts;
+  const int64_t extra = count % parts;
+  const int64_t begin = index * base + (index < extra ? index : extra);
+  return {begin, begin + base + (index < extra ? 1 : 0)};
+}
+
+}  // namespace fastseq
