@@ -17,26 +17,11 @@
 #include "common/rnn_checks.h"
 #include "fastseq/rnn.h"
 #include "rnn_layout.h"
+#include "rnn_saved_states.h"
+#include "rnn_weights.h"
 
 namespace fastseq {
 namespace {
-
-// From one row of dz to the next: whole vectors of any ISA, and an odd number of cache lines, so that the rows that a
-// product reads at the same column do not all fall into the same sets of the first-level cache.
-template <class T>
-int64_t dz_stride(const RnnPlan& plan) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  const int64_t lines = (CellShape(plan.options).dz * plan.dims.units + kLine - 1) / kLine;
-  return (lines | 1) * kLine;
-}
-
-// Sums of the weight gradients.
-template <class T>
-struct WeightSums {
-  T* kernel;            // (D, GU)
-  T* recurrent_kernel;  // (U, GU)
-  T* bias;              // (GU) or (2, GU); null without bias
-};
 
 template <class T>
 struct BackwardScratch {
@@ -80,20 +65,15 @@ struct BackwardScratch {
     T** undropped_rows;
     int64_t* batch_rows;
     int64_t* first_cells;  // (rows of a shard + 1): the number of cells before each row's, in this chunk
-    // Of the weight gradients, M = D + 1 + U + 1 rows at most:
-    T* dropped;             // (max(D, U)): an operand times its dropout factors
-    T* columns;             // (M, kDepthBlock), packed by tiles
-    const T** column_rows;  // (M)
-    T** weight_rows;        // (M)
+    typename WeightGradients<T>::ThreadScratch weights;
 
-    ThreadScratch(const RnnPlan& plan, int, Scratch& scratch) {
+    ThreadScratch(const RnnPlan& plan, int, Scratch& scratch) : weights(plan, scratch) {
       const CellShape cell(plan.options);
       const int64_t units = plan.dims.units;
       const int64_t width = GridPosition(plan, 0).width();
       const int64_t row_groups = plan.row_groups / rnn_subteams(plan);
       const int64_t rows = (rnn_rows_per_shard(plan) + row_groups - 1) / row_groups;
       const int64_t cells = rows * plan.chunk;
-      const int64_t most = plan.dims.inputs + units + 2;
       dh = scratch.take<T>(rows * width);
       dc = cell.has_c() ? scratch.take<T>(rows * width) : nullptr;
       dreset_h = cell.resets_operand ? scratch.take<T>(rows * width) : nullptr;
@@ -111,11 +91,6 @@ struct BackwardScratch {
       undropped_rows = scratch.take<T*>(cells);
       batch_rows = scratch.take<int64_t>(cells);
       first_cells = scratch.take<int64_t>(rnn_rows_per_shard(plan) + 1);
-      dropped = scratch.take<T>(std::max(plan.dims.inputs, units));
-      const int64_t tile = kernels_of<T>(*plan.isa).tile_rows;
-      columns = scratch.take<T>((most / tile + 1) * column_tile_stride<T>(tile));
-      column_rows = scratch.take<const T*>(most);
-      weight_rows = scratch.take<T*>(most);
     }
   };
 
@@ -161,7 +136,6 @@ class Backward : RnnOperands<T> {
   Backward(const RnnPlan& the_plan, void* memory, const RnnInputs& in, const Array& workspace,
            const RnnOutputGradients& dout, const RnnGradients& gradients)
       : Base(the_plan, in),
-        workspace_(workspace.as<T>()),
         doutputs_(dout.doutputs.as<T>()),
         dlast_output_(dout.dlast_output.as<T>()),
         dh_n_(dout.dh_n.as<T>()),
@@ -171,8 +145,8 @@ class Backward : RnnOperands<T> {
         dweights_{gradients.dkernel.as<T>(), gradients.drecurrent_kernel.as<T>(), gradients.dbias.as<T>()},
         dh0_(gradients.dh0.as<T>()),
         dc0_(gradients.dc0.as<T>()),
-        dz_stride_(dz_stride<T>(plan)),
-        scratch_(the_plan, memory) {}
+        scratch_(the_plan, memory),
+        states_(*this, scratch_.steps, workspace.as<T>(), scratch_.zeros) {}
 
   void run(const Team& team) const {
     const GridPosition position(plan, team.rank);
@@ -189,7 +163,7 @@ class Backward : RnnOperands<T> {
       run_shard(ordered, index);
     team.wait();
     if (with_weights_ && rnn_batch_shards(plan) > 1) {
-      add_second_shard(ordered);
+      weight_gradients(ordered, scratch_.members.at(team.rank), dweights_).add_second_shard(scratch_.second);
       team.wait();
     }
   }
@@ -199,19 +173,21 @@ class Backward : RnnOperands<T> {
   struct Chunk {
     const Team& team;
     const GridPosition& position;
-    const SubteamScratch& subteam;
     const ThreadScratch& local;
-    const DealtRows& shard;  // rows of the shard
-    const DealtRows& rows;   // those of them that are this row group's: every row_groups-th, from the row_group-th on
+    const ChunkCells<T> cells;
+    const DealtRows&
+        rows;  // those of the shard that are this row group's: every row_groups-th, from the row_group-th on
     int64_t row_group;
     int64_t row_groups;
     int64_t begin;
     int64_t end;
 
-    // Cells are numbered row after row of the shard.
-    int64_t cell(int64_t shard_row, int64_t step) const { return local.first_cells[shard_row] + step - begin; }
-    int64_t cell_of(int64_t r, int64_t step) const { return cell(row_group + r * row_groups, step); }
+    int64_t cell(int64_t r, int64_t step) const { return cells.cell(row_group + r * row_groups, step); }
   };
+
+  WeightGradients<T> weight_gradients(const Team& team, const ThreadScratch& local, const WeightSums<T>& sums) const {
+    return {*this, scratch_.steps, states_, team, local.weights, sums};
+  }
 
   void run_shard(const Team& team, int index) const {
     const GridPosition position(plan, team.rank);
@@ -231,8 +207,8 @@ class Backward : RnnOperands<T> {
         std::fill_n(dx_ + rows[r] * timesteps * inputs, timesteps * inputs, T(0));
     }
     const WeightSums<T>& sums = index == 0 ? dweights_ : scratch_.second;
-    if (with_weights_)
-      for_own_weights(team, [&](const WeightJob& job, Range range) { clear_weights(sums, job, range); });
+    const WeightGradients<T> weight_sums = weight_gradients(team, local, sums);
+    if (with_weights_) weight_sums.clear();
 
     for (int64_t end = shard.most_steps(); end > 0;) {
       const int64_t begin = std::max<int64_t>(0, end - plan.chunk);
@@ -240,12 +216,13 @@ class Backward : RnnOperands<T> {
       for (int64_t i = 0; i < shard.count(); ++i)
         local.first_cells[i + 1] =
             local.first_cells[i] + std::max<int64_t>(0, std::min(end, steps.count(shard[i])) - begin);
-      const Chunk chunk{team, position, subteam, local, shard, rows, row_group, row_groups, begin, end};
+      const ChunkCells<T> cells{shard, begin, local.first_cells, subteam.dz, dz_stride<T>(plan), subteam.reset_h};
+      const Chunk chunk{team, position, local, cells, rows, row_group, row_groups, begin, end};
       for (int64_t step = end - 1; step >= begin; --step) take_step(chunk, weights, step);
       if (dx_) compute_dx(chunk);
       if (with_weights_) {
         team.wait_for_subteam();
-        for_own_weights(team, [&](const WeightJob& job, Range range) { add_weights(chunk, sums, job, range); });
+        weight_sums.add(cells);
       }
       team.wait_for_subteam();
       end = begin;
@@ -273,7 +250,7 @@ class Backward : RnnOperands<T> {
       const int64_t end = std::min(chunk.end, steps.count(b));
       for (int64_t step = chunk.begin; step < end; ++step, ++index) {
         if (index < share.begin || index >= share.end) continue;
-        local.dz_cells[cells] = dz_of(chunk.subteam, chunk.cell_of(r, step));
+        local.dz_cells[cells] = chunk.cells.dz_of(chunk.cell(r, step));
         local.results[cells] = dx_ + (b * timesteps + steps.time(b, step)) * inputs;
         local.batch_rows[cells++] = b;
       }
@@ -293,13 +270,13 @@ class Backward : RnnOperands<T> {
     const int64_t active = chunk.rows.active(step, chunk.rows.count());
     for (int64_t r = 0; r < active; ++r) {
       const int64_t b = chunk.rows[r];
-      const int64_t cell_in_chunk = chunk.cell_of(r, step);
-      local.saved[r] = saved_row(b, step) + first;
-      local.previous[r] = previous_row(b, step) + first;
+      const int64_t cell_in_chunk = chunk.cell(r, step);
+      local.saved[r] = states_.row(b, step) + first;
+      local.previous[r] = states_.previous(b, step) + first;
       const T* dy = output_gradient(b, step, local.dy + r * units);
       local.dy_rows[r] = dy ? dy + first : nullptr;
-      local.dz_rows[r] = dz_of(chunk.subteam, cell_in_chunk) + first;
-      if (chunk.subteam.reset_h) local.reset_h_rows[r] = chunk.subteam.reset_h + cell_in_chunk * units + first;
+      local.dz_rows[r] = chunk.cells.dz_of(cell_in_chunk) + first;
+      if (chunk.cells.reset_h) local.reset_h_rows[r] = chunk.cells.reset_h + cell_in_chunk * units + first;
       local.batch_rows[r] = b;
     }
     const CellBackwardArgs<T> args{active,
@@ -377,123 +354,6 @@ class Backward : RnnOperands<T> {
     }
   }
 
-  // Where the weight gradients of one group of gates come from and go to: rows of operands, one more for the bias.
-  struct WeightJob {
-    const GateGroup& gates;
-    bool recurrent;
-    bool with_bias;
-    int64_t rows;  // the bias's too
-    int64_t cost() const { return rows * gates.count; }
-    int64_t operands() const { return rows - (with_bias ? 1 : 0); }
-  };
-
-  // Calls body(job, rows) for those rows of the weight gradients that are this member's of its subteam.
-  template <class Body>
-  void for_own_weights(const Team& team, const Body& body) const {
-    const GateGroups groups[2] = {cell.input_groups(plan.input_factors),
-                                  cell.recurrent_groups(plan.recurrent_factors, true)};
-    const auto for_each_job = [&](const auto& take) {
-      for (const bool recurrent : {false, true}) {
-        const bool with_bias = dweights_.bias && (!recurrent || Base::has_two_biases());
-        for (const GateGroup& gates : groups[recurrent ? 1 : 0])
-          take(WeightJob{gates, recurrent, with_bias, (recurrent ? units : inputs) + (with_bias ? 1 : 0)});
-      }
-    };
-    int64_t all = 0;
-    for_each_job([&](const WeightJob& job) { all += job.cost(); });
-    const Range share = split(all, team.subteam_size(), team.rank_in_subteam());
-    int64_t first = 0;
-    for_each_job([&](const WeightJob& job) {
-      // A row belongs to the share in which its first gate lies.
-      const auto row_at = [&](int64_t at) {
-        return std::clamp<int64_t>((at - first + job.gates.count - 1) / job.gates.count, 0, job.rows);
-      };
-      const Range rows{row_at(share.begin), row_at(share.end)};
-      if (rows.begin < rows.end) body(job, rows);
-      first += job.cost();
-    });
-  }
-
-  // Row `row` of the job's matrix, or of its bias behind that.
-  T* weight_row(const WeightSums<T>& sums, const WeightJob& job, int64_t row) const {
-    const int64_t ld = cell.gates * units;
-    T* matrix = job.recurrent ? sums.recurrent_kernel : sums.kernel;
-    T* begin = row < job.operands() ? matrix + row * ld : sums.bias + (job.recurrent ? ld : 0);
-    return begin + job.gates.first * units;
-  }
-
-  void clear_weights(const WeightSums<T>& sums, const WeightJob& job, Range range) const {
-    for (int64_t row = range.begin; row < range.end; ++row)
-      std::fill_n(weight_row(sums, job, row), job.gates.count * units, T(0));
-  }
-
-  // Adds the chunk's cells to rows `range` of the job's matrix.
-  void add_weights(const Chunk& chunk, const WeightSums<T>& sums, const WeightJob& job, Range range) const {
-    const ThreadScratch& local = chunk.local;
-    const int64_t rows = range.end - range.begin;
-    const int64_t columns = job.gates.count * units;
-    const int64_t tile = kernels.tile_rows;
-    for (int64_t i = 0; i < rows; ++i) {
-      local.weight_rows[i] = weight_row(sums, job, range.begin + i);
-      const int64_t at = i / tile * column_tile_stride<T>(tile) + i % tile;
-      local.column_rows[i] = local.columns + at;
-      // The bias's operand is 1 everywhere, and nothing else is written there.
-      if (range.begin + i == job.operands())
-        for (int64_t k = 0; k < kDepthBlock; ++k) local.columns[at + k * tile] = T(1);
-    }
-    const int64_t packed = std::min(range.end, job.operands()) - range.begin;
-    const int64_t cells = local.first_cells[chunk.shard.count()];
-    const int64_t blocks = (cells + kDepthBlock - 1) / kDepthBlock;
-    int64_t i = 0;
-    for (int64_t block = 0; block < blocks; ++block) {
-      const Range span = split(cells, blocks, block);
-      for (int64_t c = span.begin; c < span.end; ++c) {
-        while (c >= local.first_cells[i + 1]) ++i;
-        const int64_t b = chunk.shard[i];
-        const int64_t step = chunk.begin + c - local.first_cells[i];
-        const T* row = operand_row(chunk, job, b, step, c) + range.begin;
-        if (const T* factors = (job.recurrent ? recurrent_dropout : dropout).row(job.gates, b)) {
-          multiply(packed, row, factors + range.begin, local.dropped);
-          row = local.dropped;
-        }
-        kernels.pack_column(c - span.begin, packed, row, local.columns);
-      }
-      kernels.product({rows,
-                       {span.end - span.begin, columns, 0},
-                       local.column_rows,
-                       tile,
-                       dz_of(chunk.subteam, span.begin) + job.gates.dz_first * units,
-                       dz_stride_,
-                       local.weight_rows,
-                       local.weight_rows});
-    }
-  }
-
-  void add_second_shard(const Team& team) const {
-    const int64_t columns = cell.gates * units;
-    add_sums(team, inputs * columns, scratch_.second.kernel, dweights_.kernel);
-    add_sums(team, units * columns, scratch_.second.recurrent_kernel, dweights_.recurrent_kernel);
-    if (dweights_.bias)
-      add_sums(team, (Base::has_two_biases() ? 2 : 1) * columns, scratch_.second.bias, dweights_.bias);
-  }
-
-  const T* operand_row(const Chunk& chunk, const WeightJob& job, int64_t b, int64_t step, int64_t cell_in_chunk) const {
-    if (!job.recurrent) return x + (b * timesteps + scratch_.steps.time(b, step)) * inputs;
-    if (job.gates.reset) return chunk.subteam.reset_h + cell_in_chunk * units;
-    return hidden_before(b, step);
-  }
-
-  // h_{t-1}.
-  const T* hidden_before(int64_t b, int64_t step) const {
-    return step == 0 ? initial(h0, b) : saved_row(b, step - 1) + cell.hidden_at * units;
-  }
-
-  // What the elementwise part needs of the step before: c of LSTM, else h.
-  const T* previous_row(int64_t b, int64_t step) const {
-    if (!cell.has_c()) return hidden_before(b, step);
-    return step == 0 ? initial(c0, b) : saved_row(b, step - 1) + cell.c_at * units;
-  }
-
   // The gradient that reaches this step through outputs: its own row and, as masked steps repeat the row's previous
   // output, those of the masked steps that follow, and last_output if this is what it repeats. Null for none; the sum
   // of several is in `buffer`.
@@ -521,22 +381,13 @@ class Backward : RnnOperands<T> {
     return sum;
   }
 
-  T* dz_of(const SubteamScratch& subteam, int64_t cell_in_chunk) const {
-    return subteam.dz + cell_in_chunk * dz_stride_;
-  }
-  const T* saved_row(int64_t b, int64_t step) const {
-    return workspace_ + (b * timesteps + scratch_.steps.time(b, step)) * cell.saved * units;
-  }
-  const T* initial(const T* state, int64_t b) const { return state ? state + b * units : scratch_.zeros; }
-
-  const T* workspace_;
   const T *doutputs_, *dlast_output_, *dh_n_, *dc_n_;
   T* dx_;
   bool with_weights_;
   WeightSums<T> dweights_;
   T *dh0_, *dc0_;
-  int64_t dz_stride_;
   BackwardScratch<T> scratch_;
+  SavedStates<T> states_;
 };
 
 }  // namespace

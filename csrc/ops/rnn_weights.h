@@ -1,0 +1,185 @@
+// The weight gradients of a recurrent op: products over the cells of a chunk, a cell being one step of one row,
+//   dkernel += x^T dz,  drecurrent_kernel += h_prev^T dz,  dbias += 1^T dz.
+// The threads of a subteam divide the rows of these matrices.
+#pragma once
+
+#include "rnn_layout.h"
+#include "rnn_saved_states.h"
+
+namespace fastseq {
+
+// From one row of dz to the next: whole vectors of any ISA, and an odd number of cache lines, so that the rows that a
+// product reads at the same column do not all fall into the same sets of the first-level cache.
+template <class T>
+int64_t dz_stride(const RnnPlan& plan) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const int64_t lines = (CellShape(plan.options).dz * plan.dims.units + kLine - 1) / kLine;
+  return (lines | 1) * kLine;
+}
+
+// The cells of a chunk of steps of a shard, numbered row after row.
+template <class T>
+struct ChunkCells {
+  const DealtRows& shard;
+  int64_t begin;               // the chunk's first step
+  const int64_t* first_cells;  // (rows of the shard + 1): the number of cells before each row's
+  T* dz;                       // (cells, stride)
+  int64_t stride;
+  T* reset_h;  // (cells, U), of GRU without reset_after; else null
+
+  int64_t count() const { return first_cells[shard.count()]; }
+  int64_t cell(int64_t row, int64_t step) const { return first_cells[row] + step - begin; }
+  T* dz_of(int64_t cell) const { return dz + cell * stride; }
+};
+
+// Sums of the weight gradients.
+template <class T>
+struct WeightSums {
+  T* kernel;            // (D, GU)
+  T* recurrent_kernel;  // (U, GU)
+  T* bias;              // (GU) or (2, GU); null without bias
+};
+
+template <class T>
+class WeightGradients {
+ public:
+  // With M = D + 1 + U + 1 rows at most.
+  struct ThreadScratch {
+    T* dropped;             // (max(D, U)): an operand times its dropout factors
+    T* columns;             // (M, kDepthBlock), packed by tiles
+    const T** column_rows;  // (M)
+    T** results;            // (M)
+
+    ThreadScratch(const RnnPlan& plan, Scratch& scratch) {
+      const int64_t most = plan.dims.inputs + plan.dims.units + 2;
+      const int64_t tile = kernels_of<T>(*plan.isa).tile_rows;
+      dropped = scratch.take<T>(std::max(plan.dims.inputs, plan.dims.units));
+      columns = scratch.take<T>((most / tile + 1) * column_tile_stride<T>(tile));
+      column_rows = scratch.take<const T*>(most);
+      results = scratch.take<T*>(most);
+    }
+  };
+
+  WeightGradients(const RnnOperands<T>& operands, const Steps& steps, const SavedStates<T>& states, const Team& team,
+                  const ThreadScratch& local, const WeightSums<T>& sums)
+      : o_(operands), steps_(steps), states_(states), team_(team), local_(local), sums_(sums) {}
+
+  void clear() const {
+    for_share([&](const Job& job, Range range) {
+      for (int64_t row = range.begin; row < range.end; ++row)
+        std::fill_n(result(job, row), job.gates.count * o_.units, T(0));
+    });
+  }
+
+  void add(const ChunkCells<T>& cells) const {
+    for_share([&](const Job& job, Range range) { add(cells, job, range); });
+  }
+
+  // Adds the sums of the second shard, which a thread of the whole team does its share of.
+  void add_second_shard(const WeightSums<T>& second) const {
+    const int64_t columns = o_.cell.gates * o_.units;
+    add_sums(team_, o_.inputs * columns, second.kernel, sums_.kernel);
+    add_sums(team_, o_.units * columns, second.recurrent_kernel, sums_.recurrent_kernel);
+    if (sums_.bias) add_sums(team_, (o_.has_two_biases() ? 2 : 1) * columns, second.bias, sums_.bias);
+  }
+
+ private:
+  // Where the weight gradients of one group of gates come from and go to: rows of operands, one more for the bias.
+  struct Job {
+    const GateGroup& gates;
+    bool recurrent;
+    bool with_bias;
+    int64_t rows;  // the bias's too
+    int64_t cost() const { return rows * gates.count; }
+    int64_t operands() const { return rows - (with_bias ? 1 : 0); }
+  };
+
+  // Calls body(job, rows) for the thread's share of the rows of the weight gradients.
+  template <class Body>
+  void for_share(const Body& body) const {
+    const GateGroups groups[2] = {o_.cell.input_groups(o_.plan.input_factors),
+                                  o_.cell.recurrent_groups(o_.plan.recurrent_factors, true)};
+    const auto for_each_job = [&](const auto& take) {
+      for (const bool recurrent : {false, true}) {
+        const bool with_bias = sums_.bias && (!recurrent || o_.has_two_biases());
+        for (const GateGroup& gates : groups[recurrent ? 1 : 0])
+          take(Job{gates, recurrent, with_bias, (recurrent ? o_.units : o_.inputs) + (with_bias ? 1 : 0)});
+      }
+    };
+    int64_t all = 0;
+    for_each_job([&](const Job& job) { all += job.cost(); });
+    const Range share = split(all, team_.subteam_size(), team_.rank_in_subteam());
+    int64_t first = 0;
+    for_each_job([&](const Job& job) {
+      // A row belongs to the share in which its first gate lies.
+      const auto row_at = [&](int64_t at) {
+        return std::clamp<int64_t>((at - first + job.gates.count - 1) / job.gates.count, 0, job.rows);
+      };
+      const Range rows{row_at(share.begin), row_at(share.end)};
+      if (rows.begin < rows.end) body(job, rows);
+      first += job.cost();
+    });
+  }
+
+  // Row `row` of the job's matrix, or of its bias behind that.
+  T* result(const Job& job, int64_t row) const {
+    const int64_t ld = o_.cell.gates * o_.units;
+    T* matrix = job.recurrent ? sums_.recurrent_kernel : sums_.kernel;
+    T* begin = row < job.operands() ? matrix + row * ld : sums_.bias + (job.recurrent ? ld : 0);
+    return begin + job.gates.first * o_.units;
+  }
+
+  // Adds a chunk's cells to rows `range` of the job's matrix.
+  void add(const ChunkCells<T>& cells, const Job& job, Range range) const {
+    const int64_t rows = range.end - range.begin;
+    const int64_t columns = job.gates.count * o_.units;
+    const int64_t tile = o_.kernels.tile_rows;
+    for (int64_t i = 0; i < rows; ++i) {
+      local_.results[i] = result(job, range.begin + i);
+      const int64_t at = i / tile * column_tile_stride<T>(tile) + i % tile;
+      local_.column_rows[i] = local_.columns + at;
+      // The bias's operand is 1 everywhere, and nothing else is written there.
+      if (range.begin + i == job.operands())
+        for (int64_t k = 0; k < kDepthBlock; ++k) local_.columns[at + k * tile] = T(1);
+    }
+    const int64_t packed = std::min(range.end, job.operands()) - range.begin;
+    const int64_t blocks = (cells.count() + kDepthBlock - 1) / kDepthBlock;
+    int64_t i = 0;
+    for (int64_t block = 0; block < blocks; ++block) {
+      const Range span = split(cells.count(), blocks, block);
+      for (int64_t c = span.begin; c < span.end; ++c) {
+        while (c >= cells.first_cells[i + 1]) ++i;
+        const int64_t b = cells.shard[i];
+        const T* row = operand(cells, job, b, cells.begin + c - cells.first_cells[i], c) + range.begin;
+        if (const T* factors = (job.recurrent ? o_.recurrent_dropout : o_.dropout).row(job.gates, b)) {
+          multiply(packed, row, factors + range.begin, local_.dropped);
+          row = local_.dropped;
+        }
+        o_.kernels.pack_column(c - span.begin, packed, row, local_.columns);
+      }
+      o_.kernels.product({rows,
+                          {span.end - span.begin, columns, 0},
+                          local_.column_rows,
+                          tile,
+                          cells.dz_of(span.begin) + job.gates.dz_first * o_.units,
+                          cells.stride,
+                          local_.results,
+                          local_.results});
+    }
+  }
+
+  const T* operand(const ChunkCells<T>& cells, const Job& job, int64_t b, int64_t step, int64_t cell) const {
+    if (!job.recurrent) return o_.x + (b * o_.timesteps + steps_.time(b, step)) * o_.inputs;
+    if (job.gates.reset) return cells.reset_h + cell * o_.units;
+    return states_.hidden_before(b, step);
+  }
+
+  const RnnOperands<T>& o_;
+  const Steps& steps_;
+  const SavedStates<T>& states_;
+  const Team& team_;
+  const ThreadScratch& local_;
+  const WeightSums<T>& sums_;
+};
+
+}  // namespace fastseq
