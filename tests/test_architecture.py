@@ -22,7 +22,7 @@ def _files(*folders: str) -> list[Path]:
     ("folders", "forbidden"),
     [
         (
-            ("csrc/include", "csrc/ops", "csrc/kernels", "csrc/cuda"),
+            ("csrc/include", "csrc/common", "csrc/runtime", "csrc/ops", "csrc/kernels", "csrc/cuda"),
             r'#include\s*[<"](Python\.h|pybind11|tensorflow|numpy)',
         ),
         (("csrc/include",), r'#include\s*"(?!fastseq/)'),
@@ -41,6 +41,31 @@ def test_rooms(folders: tuple[str, ...], forbidden: str) -> None:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             code = line.split("//")[0]
             assert not re.search(forbidden, code), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+
+
+# The rooms of the C++ sources, each with those whose headers its files may include.
+ROOMS = {
+    "kernels": {"fastseq"},
+    "common": {"fastseq"},
+    "runtime": {"fastseq", "kernels"},
+    "ops": {"fastseq", "kernels", "common", "runtime"},
+    "cuda": {"fastseq", "common"},
+    "bindings": {"fastseq"},
+    "tensorflow": {"fastseq"},
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_include_those_below(room: str) -> None:
+    for path in _files(f"csrc/{room}"):
+        included = set(re.findall(r'^#include "(\w+)/', path.read_text(), re.MULTILINE))
+        assert included <= ROOMS[room], path
+
+
+def test_headers_have_names_of_their_own() -> None:
+    headers = [path for path in _files("csrc") if path.suffix in (".h", ".cuh", ".inl") and path.parent.name != "gpu"]
+    names = [path.name for path in headers]
+    assert not {name for name in names if names.count(name) > 1}
 
 
 def test_functional_and_runtime_need_no_keras() -> None:

@@ -8,11 +8,11 @@
 
 #include "activations.cuh"
 #include "common/conv1d_checks.h"
+#include "common/scratch.h"
 #include "conv1d_patches.cuh"
 #include "float_types.h"
 #include "max_pool.cuh"
 #include "rows.h"
-#include "common/scratch.h"
 
 namespace fastseq::cuda {
 namespace {

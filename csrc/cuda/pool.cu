@@ -1,7 +1,7 @@
 // Max pooling: plans and launches.
+#include "common/pool_checks.h"
 #include "float_types.h"
 #include "max_pool.cuh"
-#include "common/pool_checks.h"
 
 namespace fastseq::cuda {
 namespace {

@@ -3,9 +3,9 @@
 #include <cuda_runtime.h>
 
 #include "common/cell.h"
+#include "common/rnn_checks.h"
 #include "launch.h"
 #include "products.h"
-#include "common/rnn_checks.h"
 #include "rnn_loop.h"
 #include "rnn_scratch.h"
 #include "rows.h"
@@ -13,8 +13,8 @@
 namespace fastseq::cuda {
 namespace {
 
-struct Pieces {
-  Pieces(const RnnPlan& plan, RnnScratch& scratch)
+struct CallScratch {
+  CallScratch(const RnnPlan& plan, RnnScratch& scratch)
       : products(scratch.take<char>(kProductsWorkspace)), shared(plan, scratch) {
     const RnnDims& d = plan.dims;
     const int64_t cells = d.batch * d.timesteps;
@@ -42,7 +42,7 @@ struct Pieces {
     dc0 = scratch.take_if_half(states);
   }
   char* products;  // first, for its alignment
-  SharedPieces shared;
+  SharedScratch shared;
   float *dz, *sums, *summed, *x, *part_of_dx, *h, *stepwise;
   float *doutputs, *dlast_output, *dh_n, *dc_n;
   float *dx, *dkernel, *drecurrent_kernel, *dbias, *dh0, *dc0;
@@ -50,7 +50,7 @@ struct Pieces {
 
 class Backward {
  public:
-  Backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace, const Pieces& pieces,
+  Backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace, const CallScratch& scratch,
            Products& products, Stream stream)
       : plan_(plan),
         d_(plan.dims),
@@ -61,7 +61,7 @@ class Backward {
         cells_(d_.batch * d_.timesteps),
         columns_(d_.gates * d_.units),
         dz_width_(cell_.dz * d_.units),
-        pieces_(pieces),
+        scratch_(scratch),
         products_(products),
         stream_(stream) {}
 
@@ -71,13 +71,13 @@ class Backward {
     for (const GateGroup& group : cell_.input_groups(plan_.input_factors)) {
       const float* factors = shared.dropout_mask ? shared.dropout_mask + group.first * d_.batch * d_.inputs : nullptr;
       const float* x = inputs_.x.as<const float>();
-      if (pieces_.x) {
+      if (scratch_.x) {
         FASTSEQ_RETURN_IF_ERROR(make_operand({d_.batch, d_.timesteps, d_.inputs, inputs_.x.data, d_.dtype, d_.inputs,
                                               factors, nullptr, inputs_.mask.as<const uint8_t>()},
-                                             pieces_.x, stream_));
-        x = pieces_.x;
+                                             scratch_.x, stream_));
+        x = scratch_.x;
       }
-      const Matrix dz = {pieces_.dz + group.first * d_.units, dz_width_};
+      const Matrix dz = {scratch_.dz + group.first * d_.units, dz_width_};
       const int64_t gates = group.count * d_.units;
       if (dkernel)
         FASTSEQ_RETURN_IF_ERROR(products_.multiply(d_.inputs, gates, cells_, {x, d_.inputs, true}, dz, 0,
@@ -85,10 +85,10 @@ class Backward {
       if (!dx) continue;
       FASTSEQ_RETURN_IF_ERROR(products_.multiply(cells_, d_.inputs, gates, dz,
                                                  {shared.kernel + group.first * d_.units, columns_, true}, 0,
-                                                 factors ? pieces_.part_of_dx : dx, d_.inputs));
+                                                 factors ? scratch_.part_of_dx : dx, d_.inputs));
       if (factors)
         FASTSEQ_RETURN_IF_ERROR(
-            add_scaled(d_.batch, d_.timesteps, d_.inputs, pieces_.part_of_dx, factors, group.first > 0, dx, stream_));
+            add_scaled(d_.batch, d_.timesteps, d_.inputs, scratch_.part_of_dx, factors, group.first > 0, dx, stream_));
     }
     return {};
   }
@@ -98,17 +98,17 @@ class Backward {
     if (!drecurrent_kernel) return {};
     for (const GateGroup& group : cell_.recurrent_groups(plan_.recurrent_factors, true)) {
       Matrix h = {workspace_ + columns_, saved_, true};
-      if (pieces_.h) {
+      if (scratch_.h) {
         const int64_t copy = plan_.recurrent_factors > 1 ? group.first : 0;
         const float* own = factors ? factors + copy * d_.batch * d_.units : nullptr;
         FASTSEQ_RETURN_IF_ERROR(
             make_operand({d_.batch, d_.timesteps, d_.units, h.data, DType::kFloat32, saved_, own,
                           group.reset ? workspace_ + d_.units : nullptr, inputs_.mask.as<const uint8_t>()},
-                         pieces_.h, stream_));
-        h = {pieces_.h, d_.units, true};
+                         scratch_.h, stream_));
+        h = {scratch_.h, d_.units, true};
       }
       FASTSEQ_RETURN_IF_ERROR(products_.multiply(d_.units, group.count * d_.units, cells_, h,
-                                                 {pieces_.dz + group.dz_first * d_.units, dz_width_}, 0,
+                                                 {scratch_.dz + group.dz_first * d_.units, dz_width_}, 0,
                                                  drecurrent_kernel + group.first * d_.units, columns_));
     }
     return {};
@@ -116,12 +116,12 @@ class Backward {
 
   Status by_bias(float* dbias) const {
     if (!dbias) return {};
-    FASTSEQ_RETURN_IF_ERROR(column_sums(cells_, dz_width_, pieces_.dz, pieces_.sums, pieces_.summed, stream_));
-    FASTSEQ_RETURN_IF_ERROR(copy(pieces_.summed, columns_, dbias));
+    FASTSEQ_RETURN_IF_ERROR(column_sums(cells_, dz_width_, scratch_.dz, scratch_.sums, scratch_.summed, stream_));
+    FASTSEQ_RETURN_IF_ERROR(copy(scratch_.summed, columns_, dbias));
     if (inputs_.bias.rank == 1) return {};
     // The recurrent bias of the candidate is scaled by r, and its sum stands at the end.
-    FASTSEQ_RETURN_IF_ERROR(copy(pieces_.summed, 2 * d_.units, dbias + columns_));
-    return copy(pieces_.summed + columns_, d_.units, dbias + columns_ + 2 * d_.units);
+    FASTSEQ_RETURN_IF_ERROR(copy(scratch_.summed, 2 * d_.units, dbias + columns_));
+    return copy(scratch_.summed + columns_, d_.units, dbias + columns_ + 2 * d_.units);
   }
 
  private:
@@ -136,7 +136,7 @@ class Backward {
   const RnnInputs& inputs_;
   const float* workspace_;
   const int64_t saved_, cells_, columns_, dz_width_;
-  const Pieces& pieces_;
+  const CallScratch& scratch_;
   Products& products_;
   Stream stream_;
 };
@@ -145,7 +145,7 @@ class Backward {
 
 size_t rnn_backward_scratch_bytes(const RnnPlan& plan) {
   RnnScratch scratch(plan, nullptr);
-  (void)Pieces(plan, scratch);
+  (void)CallScratch(plan, scratch);
   return scratch.used();
 }
 
@@ -157,38 +157,38 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
   if (gradients.dbias.present && !inputs.bias.present)
     return Status::invalid_argument("dbias is given, but bias is not");
   RnnScratch carve(plan, scratch);
-  const Pieces pieces(plan, carve);
+  const CallScratch parts(plan, carve);
 
   BackwardLoop loop = {};
   SharedInputs shared;
-  FASTSEQ_RETURN_IF_ERROR(read_shared(plan, inputs, pieces.shared, stream, &shared, &loop));
+  FASTSEQ_RETURN_IF_ERROR(read_shared(plan, inputs, parts.shared, stream, &shared, &loop));
   loop.workspace = workspace.as<const float>();
-  loop.dz = pieces.dz;
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.doutputs, pieces.doutputs, stream, &loop.doutputs));
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dlast_output, pieces.dlast_output, stream, &loop.dlast_output));
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dh_n, pieces.dh_n, stream, &loop.dh_n));
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dc_n, pieces.dc_n, stream, &loop.dc_n));
-  loop.dh0 = write_as_float(gradients.dh0, pieces.dh0);
-  loop.dc0 = write_as_float(gradients.dc0, pieces.dc0);
-  float* dkernel = write_as_float(gradients.dkernel, pieces.dkernel);
-  float* drecurrent_kernel = write_as_float(gradients.drecurrent_kernel, pieces.drecurrent_kernel);
+  loop.dz = parts.dz;
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.doutputs, parts.doutputs, stream, &loop.doutputs));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dlast_output, parts.dlast_output, stream, &loop.dlast_output));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dh_n, parts.dh_n, stream, &loop.dh_n));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.dc_n, parts.dc_n, stream, &loop.dc_n));
+  loop.dh0 = write_as_float(gradients.dh0, parts.dh0);
+  loop.dc0 = write_as_float(gradients.dc0, parts.dc0);
+  float* dkernel = write_as_float(gradients.dkernel, parts.dkernel);
+  float* drecurrent_kernel = write_as_float(gradients.drecurrent_kernel, parts.drecurrent_kernel);
 
   std::unique_ptr<Products> products;
-  FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, Precision::kFloat32, pieces.products, &products));
+  FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, Precision::kFloat32, parts.products, &products));
   if (d.batch > 0)
     FASTSEQ_RETURN_IF_ERROR(plan.persistent ? persistent_backward(plan.shape, plan.options.cell, loop, stream)
-                                            : stepwise_backward(plan, loop, *products, pieces.stepwise, stream));
+                                            : stepwise_backward(plan, loop, *products, parts.stepwise, stream));
   FASTSEQ_RETURN_IF_ERROR(products->set_precision(plan.precision));  // outside the time loop
-  const Backward backward(plan, inputs, workspace, pieces, *products, stream);
-  FASTSEQ_RETURN_IF_ERROR(backward.by_x(shared, dkernel, write_as_float(gradients.dx, pieces.dx)));
+  const Backward backward(plan, inputs, workspace, parts, *products, stream);
+  FASTSEQ_RETURN_IF_ERROR(backward.by_x(shared, dkernel, write_as_float(gradients.dx, parts.dx)));
   FASTSEQ_RETURN_IF_ERROR(backward.by_h(loop.factors, drecurrent_kernel));
-  FASTSEQ_RETURN_IF_ERROR(backward.by_bias(write_as_float(gradients.dbias, pieces.dbias)));
-  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dx, pieces.dx, stream));
-  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dkernel, pieces.dkernel, stream));
-  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.drecurrent_kernel, pieces.drecurrent_kernel, stream));
-  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dbias, pieces.dbias, stream));
-  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dh0, pieces.dh0, stream));
-  return finish_write(gradients.dc0, pieces.dc0, stream);
+  FASTSEQ_RETURN_IF_ERROR(backward.by_bias(write_as_float(gradients.dbias, parts.dbias)));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dx, parts.dx, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dkernel, parts.dkernel, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.drecurrent_kernel, parts.drecurrent_kernel, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dbias, parts.dbias, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(gradients.dh0, parts.dh0, stream));
+  return finish_write(gradients.dc0, parts.dc0, stream);
 }
 
 }  // namespace fastseq::cuda

@@ -1,7 +1,7 @@
 // A recurrent op forward: the products of x for all steps at once, then the time loop.
 #include "common/cell.h"
-#include "products.h"
 #include "common/rnn_checks.h"
+#include "products.h"
 #include "rnn_loop.h"
 #include "rnn_scratch.h"
 #include "rows.h"
@@ -9,8 +9,8 @@
 namespace fastseq::cuda {
 namespace {
 
-struct Pieces {
-  Pieces(const RnnPlan& plan, RnnScratch& scratch)
+struct CallScratch {
+  CallScratch(const RnnPlan& plan, RnnScratch& scratch)
       : products(scratch.take<char>(kProductsWorkspace)), shared(plan, scratch) {
     const RnnDims& d = plan.dims;
     const int64_t cells = d.batch * d.timesteps;
@@ -28,7 +28,7 @@ struct Pieces {
     c_n = scratch.take_if_half(states);
   }
   char* products;  // first, for its alignment
-  SharedPieces shared;
+  SharedScratch shared;
   float *z, *x, *stepwise;
   float *bias, *h0, *c0;
   float *outputs, *last_output, *h_n, *c_n;
@@ -38,7 +38,7 @@ struct Pieces {
 
 size_t rnn_forward_scratch_bytes(const RnnPlan& plan) {
   RnnScratch scratch(plan, nullptr);
-  (void)Pieces(plan, scratch);
+  (void)CallScratch(plan, scratch);
   return scratch.used();
 }
 
@@ -48,44 +48,44 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
   FASTSEQ_RETURN_IF_ERROR(
       check_rnn_outputs(outputs, plan.options, d, {DType::kFloat32, cuda::rnn_workspace_width(plan.options, d.units)}));
   RnnScratch carve(plan, scratch);
-  const Pieces pieces(plan, carve);
+  const CallScratch parts(plan, carve);
 
   ForwardLoop loop = {};
   SharedInputs shared;
-  FASTSEQ_RETURN_IF_ERROR(read_shared(plan, inputs, pieces.shared, stream, &shared, &loop));
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.bias, pieces.bias, stream, &loop.bias));
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.h0, pieces.h0, stream, &loop.h0));
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.c0, pieces.c0, stream, &loop.c0));
-  loop.outputs = write_as_float(outputs.outputs, pieces.outputs);
-  loop.last_output = write_as_float(outputs.last_output, pieces.last_output);
-  loop.h_n = write_as_float(outputs.h_n, pieces.h_n);
-  loop.c_n = write_as_float(outputs.c_n, pieces.c_n);
+  FASTSEQ_RETURN_IF_ERROR(read_shared(plan, inputs, parts.shared, stream, &shared, &loop));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.bias, parts.bias, stream, &loop.bias));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.h0, parts.h0, stream, &loop.h0));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.c0, parts.c0, stream, &loop.c0));
+  loop.outputs = write_as_float(outputs.outputs, parts.outputs);
+  loop.last_output = write_as_float(outputs.last_output, parts.last_output);
+  loop.h_n = write_as_float(outputs.h_n, parts.h_n);
+  loop.c_n = write_as_float(outputs.c_n, parts.c_n);
   loop.workspace = outputs.workspace.as<float>();
 
   std::unique_ptr<Products> products;
-  FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, plan.precision, pieces.products, &products));
-  loop.z = pieces.z;
+  FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, plan.precision, parts.products, &products));
+  loop.z = parts.z;
   for (const GateGroup& group : CellShape(plan.options).input_groups(plan.input_factors)) {
     const float* x = inputs.x.as<const float>();
-    if (pieces.x) {
+    if (parts.x) {
       const float* factors = shared.dropout_mask ? shared.dropout_mask + group.first * d.batch * d.inputs : nullptr;
       FASTSEQ_RETURN_IF_ERROR(
           make_operand({d.batch, d.timesteps, d.inputs, inputs.x.data, d.dtype, d.inputs, factors, nullptr, nullptr},
-                       pieces.x, stream));
-      x = pieces.x;
+                       parts.x, stream));
+      x = parts.x;
     }
     FASTSEQ_RETURN_IF_ERROR(products->multiply(d.batch * d.timesteps, group.count * d.units, d.inputs, {x, d.inputs},
                                                {shared.kernel + group.first * d.units, d.gates * d.units}, 0,
-                                               pieces.z + group.first * d.units, d.gates * d.units));
+                                               parts.z + group.first * d.units, d.gates * d.units));
   }
   FASTSEQ_RETURN_IF_ERROR(products->set_precision(Precision::kFloat32));  // in the time loop
   if (d.batch > 0)
     FASTSEQ_RETURN_IF_ERROR(plan.persistent ? persistent_forward(plan.shape, plan.options.cell, loop, stream)
-                                            : stepwise_forward(plan, loop, *products, pieces.stepwise, stream));
-  FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.outputs, pieces.outputs, stream));
-  FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.last_output, pieces.last_output, stream));
-  FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.h_n, pieces.h_n, stream));
-  return finish_write(outputs.c_n, pieces.c_n, stream);
+                                            : stepwise_forward(plan, loop, *products, parts.stepwise, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.outputs, parts.outputs, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.last_output, parts.last_output, stream));
+  FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.h_n, parts.h_n, stream));
+  return finish_write(outputs.c_n, parts.c_n, stream);
 }
 
 }  // namespace fastseq::cuda

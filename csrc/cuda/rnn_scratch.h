@@ -2,10 +2,10 @@
 #pragma once
 
 #include "common/checks.h"
+#include "common/scratch.h"
 #include "convert.cuh"
 #include "fastseq/cuda.h"
 #include "rnn_loop.h"
-#include "common/scratch.h"
 
 namespace fastseq::cuda {
 
@@ -47,8 +47,8 @@ inline Status finish_write(const Array& array, const float* piece, Stream stream
 }
 
 // What both directions read.
-struct SharedPieces {
-  SharedPieces(const RnnPlan& plan, RnnScratch& scratch) {
+struct SharedScratch {
+  SharedScratch(const RnnPlan& plan, RnnScratch& scratch) {
     const RnnDims& d = plan.dims;
     kernel = scratch.take_if_half(d.inputs * d.gates * d.units);
     recurrent_kernel = scratch.take_if_half(d.units * d.gates * d.units);
@@ -63,7 +63,7 @@ struct SharedInputs {
   const float* kernel = nullptr;
   const float* dropout_mask = nullptr;
 };
-inline Status read_shared(const RnnPlan& plan, const RnnInputs& inputs, const SharedPieces& pieces, Stream stream,
+inline Status read_shared(const RnnPlan& plan, const RnnInputs& inputs, const SharedScratch& pieces, Stream stream,
                           SharedInputs* shared, LoopArguments* loop) {
   loop->activation = plan.options.activation;
   loop->recurrent_activation = plan.options.recurrent_activation;

@@ -1,7 +1,7 @@
 // The driver of Adam: checks, slices in the order of their rows, partition over threads.
 //
 // Slices are not summed into a table of their own: rows are gone through one by one, a row's positions summed into a
-// piece of memory that stays in the first-level cache, and the row updated from there.
+// sums of memory that stays in the first-level cache, and the row updated from there.
 #include "fastseq/adam.h"
 
 #include <algorithm>
@@ -21,8 +21,8 @@ namespace {
 constexpr int64_t kRowWork = 8;
 
 template <class T>
-struct Item {
-  alignas(64) T sums[1024];
+struct RowSums {
+  alignas(64) T gradient[1024];
   T squares[1024];
 };
 
@@ -98,17 +98,17 @@ class Driver {
 
  private:
   void update_row(const Sorted& sorted, int64_t row, int64_t first, int64_t last) const {
-    Item<T> piece;
-    constexpr int64_t kPiece = sizeof(piece.sums) / sizeof(T);
+    RowSums<T> sums;
+    constexpr int64_t kColumns = sizeof(sums.gradient) / sizeof(T);
     const int64_t* begin = sorted.positions + sorted.begins[row] - row * kRowWork;
     const int64_t* end = sorted.positions + sorted.ends[row];
     for (int64_t column = first, count = 0; column < last; column += count) {
-      count = std::min(kPiece, last - column);
-      std::fill_n(piece.sums, count, T{0});
-      std::fill_n(piece.squares, count, T{0});
+      count = std::min(kColumns, last - column);
+      std::fill_n(sums.gradient, count, T{0});
+      std::fill_n(sums.squares, count, T{0});
       for (const int64_t* position = begin; position < end; ++position)
-        kernels_.add_with_squares(count, gradient_ + *position * plan_.columns + column, piece.sums, piece.squares);
-      update(row * plan_.columns + column, count, piece.sums, piece.squares);
+        kernels_.add_with_squares(count, gradient_ + *position * plan_.columns + column, sums.gradient, sums.squares);
+      update(row * plan_.columns + column, count, sums.gradient, sums.squares);
     }
   }
 
