@@ -9,19 +9,17 @@ the largest over all seeds. fastseq's are to be at most 1.5 times stock Keras's:
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import sys
 
-from fastseq.bench.environment import add_options, prepare
+from common import SHAPE_HELP, add_options, header, prepare, script_parser, shapes_of
+
 from fastseq.bench.layers import CASES, Case, layer_problem
-from fastseq.bench.machine import header
 from fastseq.bench.problems import Layer, Results, error, make_problem
-from fastseq.bench.shapes import GATES, SHAPE_HELP, Shape, shapes_of
+from fastseq.bench.shapes import GATES, Shape
 from fastseq.bench.sides import make_side, packages
-from fastseq.bench.tables import table
-from fastseq.options import positive
+from fastseq.commands import positive, table
 
 _SIDES = ["fast", "stock"]
 _LAYERS = ("conv1d", "conv1d-wide")  # those that sum; pools, dropout and embeddings give stock's own bits or nearly
@@ -29,7 +27,7 @@ _TARGET = 1.5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--cell", nargs="*", choices=GATES, metavar="CELL", help=f"{[*GATES]}; default: all")
     parser.add_argument("--shape", nargs="+", default=[], metavar="SHAPE", help=f"{SHAPE_HELP}; default: by cell")
     parser.add_argument("--layer", nargs="*", choices=_LAYERS, metavar="LAYER", help=f"{[*_LAYERS]}; default: all")
@@ -45,9 +43,9 @@ def main() -> None:
             for cell in cells
             for name, shape in shapes_of(cell, options.shape).items()
         ]
-        threads = prepare(options.threads, options.isa)
     except ValueError as wrong:
         parser.error(str(wrong))
+    threads = prepare(options, parser)
     subjects += [(name, functools.partial(_convolution, CASES[name])) for name in layers]
 
     rows: list[tuple[str, ...]] = []

@@ -9,26 +9,24 @@ its inputs in the IMDB model, which says how much of a step there is to gain.
 
 from __future__ import annotations
 
-import argparse
 import functools
 
-from fastseq.bench.attention import SCORES, SHAPE, attention_problem
-from fastseq.bench.environment import add_options, prepare
-from fastseq.bench.machine import header
+from common import add_options, header, prepare, script_parser
+
+from fastseq.bench.layers import ATTENTION_SHAPE as SHAPE
+from fastseq.bench.layers import SCORES, attention_problem
 from fastseq.bench.problems import make_problem, verify
 from fastseq.bench.sides import make_side
-from fastseq.bench.tables import milliseconds, table
+from fastseq.bench.tables import milliseconds
 from fastseq.bench.timing import Turn, interleave, time_runs
+from fastseq.commands import table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     add_options(parser, rounds=10)
     options = parser.parse_args()
-    try:
-        threads = prepare(options.threads, options.isa)
-    except ValueError as wrong:
-        parser.error(str(wrong))
+    threads = prepare(options, parser)
     turns = _turns(threads)
     print(header(["tensorflow", "keras"]))
     samples = interleave(turns, options.rounds)

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from fastseq import runtime
-from fastseq.bench.environment import prepare
 from fastseq.bench.layers import CASES, LAYER_PASSES, layer_problem, verify_layer
-from fastseq.bench.machine import cpu_name
+from fastseq.bench.machine import cpu_name, prepare
 from fastseq.bench.sides import LocalSide, UnavailableError, make_side
 
 _SIDES = ("fast", "stock", "stock-jit")
@@ -22,7 +21,7 @@ _SIDES = ("fast", "stock", "stock-jit")
 @functools.cache
 def _threads() -> int:
     """The number of threads for all sides."""
-    return prepare(None, None)
+    return prepare(None)
 
 
 @pytest.mark.parametrize("side", _SIDES)

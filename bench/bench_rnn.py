@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from fastseq import runtime
-from fastseq.bench.environment import prepare
-from fastseq.bench.machine import cpu_name
-from fastseq.bench.peak import fma_peak
+from fastseq.bench.machine import cpu_name, prepare
 from fastseq.bench.problems import make_problem, verify
 from fastseq.bench.shapes import DEFAULT_SHAPES, PASSES, SHAPES
 from fastseq.bench.sides import Side, UnavailableError, make_side
+from fastseq.bench.timing import fma_peak
 
 _SIDES = ("fast", "stock", "stock-jit", "torch")
 
@@ -40,7 +39,7 @@ _clock = _Clock()
 @functools.cache
 def _threads() -> int:
     """The number of threads for all sides."""
-    return prepare(None, None)
+    return prepare(None)
 
 
 @pytest.mark.benchmark(timer=_clock)

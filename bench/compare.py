@@ -10,7 +10,6 @@ user's cache with their logs. The figures are fastseq.functional's or, with --si
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.util
 import os
@@ -21,22 +20,24 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fastseq.bench.environment import add_options
+from common import LIMITS, SHAPE_HELP, add_options, script_parser, shapes_of
+
 from fastseq.bench.layers import CASES, layer_problem
 from fastseq.bench.machine import cpu_name
 from fastseq.bench.problems import Problem, make_problem, verify
 from fastseq.bench.processes import Worker
-from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, shapes_of
+from fastseq.bench.shapes import GATES, PASSES
 from fastseq.bench.sides import UnavailableError
-from fastseq.bench.tables import milliseconds, table
+from fastseq.bench.tables import milliseconds
 from fastseq.bench.timing import interleave
+from fastseq.commands import table
 
 _ROOT = Path(__file__).resolve().parent.parent
 _WORKING_TREE = "."
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("base", metavar="BASE")
     parser.add_argument("head", metavar="HEAD")
     parser.add_argument("--cell", nargs="*", choices=GATES, default=list(GATES), metavar="CELL", help=f"{[*GATES]}")
@@ -53,13 +54,14 @@ def main() -> None:
         parser.error(str(wrong))
     with tempfile.TemporaryDirectory() as temporary:
         builds = {name: build(revision, Path(temporary, name)) for name, revision in revisions.items()}
+        chosen = {"FASTSEQ_ISA": options.isa, **LIMITS.get(options.isa, {})} if options.isa else {}
         with (
-            Worker({"PYTHONPATH": str(builds["base"])}) as base,
-            Worker({"PYTHONPATH": str(builds["head"])}) as head,
+            Worker({**chosen, "PYTHONPATH": str(builds["base"])}) as base,
+            Worker({**chosen, "PYTHONPATH": str(builds["head"])}) as head,
         ):
             print(f"{cpu_name()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
             for name, worker in (("base", base), ("head", head)):
-                installation = worker.prepare(options.threads, options.isa)
+                installation = worker.prepare(options.threads)
                 if Path(installation.folder).resolve() != (builds[name] / "fastseq").resolve():
                     sys.exit(f"an installed fastseq comes before the one built, uninstall it: {installation.folder}")
                 print(f"{name}: {getattr(options, name)} {revisions[name][:12]}, {installation.description}")

@@ -9,7 +9,6 @@ timed. Figures are medians over rounds of fastseq's time over stock Keras's; the
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import random
 from collections.abc import Callable
@@ -17,12 +16,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from common import CLOCKS, add_clock, add_options, header, prepare, script_parser
 
-from fastseq.bench.environment import add_options, prepare
-from fastseq.bench.machine import header
 from fastseq.bench.sides import packages
-from fastseq.bench.tables import table
-from fastseq.bench.timing import CLOCKS, interleave, ratios, time_runs
+from fastseq.bench.timing import interleave, ratios, time_runs
+from fastseq.commands import table
 
 _GRID = {
     "batch": (1, 2, 8, 32, 64, 128),
@@ -104,7 +102,7 @@ def _are_close(one: Any, other: Any) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--shapes", type=int, default=40, metavar="N", help="how many to draw; default: 40")
     parser.add_argument("--seed", type=int, default=0, help="of the draw; default: 0")
     parser.add_argument(
@@ -114,14 +112,14 @@ def main() -> None:
         help="batch, timesteps, channels, filters, width, strides: these in place of drawn ones",
     )
     parser.add_argument("--padding", choices=("valid", "same", "causal"), default="same")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu counts the time of all threads")
+    add_clock(parser)
     add_options(parser, rounds=9)
     options = parser.parse_args()
     try:
         given = [Shape(*map(int, text.split(","))) for text in options.shape or ()]
-        prepare(options.threads, options.isa)
     except (TypeError, ValueError) as wrong:
         parser.error(str(wrong))
+    prepare(options, parser)
     print(header(packages(["fast", "stock"])))
     rows = []
     for shape in given or draw(options.shapes, options.seed):

@@ -10,18 +10,16 @@ medians of milliseconds.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
+from common import CLOCKS, add_clock, add_options, header, prepare, script_parser
 
-from fastseq.bench.environment import add_options, prepare
-from fastseq.bench.machine import header
 from fastseq.bench.sides import packages
-from fastseq.bench.tables import table
-from fastseq.bench.timing import CLOCKS, interleave, time_runs
+from fastseq.bench.timing import interleave, time_runs
+from fastseq.commands import table
 
 _LAYERS = {
     "lstm": ("LSTM", {"units": 100}, (20, 100)),
@@ -65,15 +63,12 @@ def make_step(kind: str, frozen: str, *, native: bool) -> Callable[[], Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--layer", nargs="+", choices=_LAYERS, default=list(_LAYERS))
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu counts the time of all threads")
+    add_clock(parser)
     add_options(parser, rounds=30)
     options = parser.parse_args()
-    try:
-        prepare(options.threads, options.isa)
-    except ValueError as wrong:
-        parser.error(str(wrong))
+    prepare(options, parser)
     print(header(packages(["fast", "stock"])))
     rows = []
     for kind in options.layer:

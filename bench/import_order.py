@@ -21,10 +21,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from fastseq.bench.environment import add_options
+from common import add_options, script_parser
+
 from fastseq.bench.machine import cpu_name
-from fastseq.bench.tables import table
 from fastseq.bench.timing import time_runs
+from fastseq.commands import table
 
 # What is imported, in this order, and what is measured then.
 _ROWS = {
@@ -117,7 +118,7 @@ def measure(row: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     add_options(parser, rounds=5)
     parser.add_argument("--measure", choices=_ROWS, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -4,50 +4,44 @@ Each curve varies one number of a base shape. The sizes of a curve are interleav
 FMA peak. For batch and timesteps, "of linear" is the time of a row or a step beside that of the size where it is the
 cheapest: all 1.00 where time grows in proportion.
 
-    python bench/scaling.py --cell gru --vary batch units --out scaling.png
+    python bench/scaling.py --cell gru --vary batch units --out scaling.svg
     python bench/scaling.py --cell lstm --base 40,500,500,64 --vary threads --pass forward
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 import sys
 from pathlib import Path
 
+from common import SHAPE_HELP, add_options, header, parse_shape, prepare, script_parser
+
 from fastseq.bench.charts import scaling_drawing
-from fastseq.bench.drawing import framed, save_drawing
-from fastseq.bench.environment import add_options, prepare
-from fastseq.bench.machine import header
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.scaling import BASE, VARY, curve_comparison, sizes_of
-from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, parse_shape
-from fastseq.bench.tables import milliseconds, rate, share, table
-from fastseq.options import positive
+from fastseq.bench.shapes import GATES, PASSES
+from fastseq.bench.tables import milliseconds, rate, share
+from fastseq.commands import positive, table
 
 _LINEAR = ("batch", "timesteps")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--cell", nargs="+", choices=GATES, default=list(GATES))
     parser.add_argument("--vary", nargs="+", choices=VARY, default=list(VARY))
-    parser.add_argument("--base", default=BASE, metavar="SHAPE", help=f"{SHAPE_HELP}; default: {BASE}")
+    parser.add_argument("--base", default=str(BASE), metavar="SHAPE", help=f"{SHAPE_HELP}; default: {BASE}")
     parser.add_argument("--sizes", nargs="+", type=positive, help="instead of the default ones, for what varies")
     parser.add_argument("--pass", dest="pass_", choices=PASSES, default="training")
-    parser.add_argument("--out", type=Path, help="a file for a plot of the curves, .svg or .png")
+    parser.add_argument("--out", type=Path, help="a file for a plot of the curves, .svg")
     add_options(parser, rounds=5)
     options = parser.parse_args()
     try:
         base = parse_shape(options.base)
-        threads = prepare(options.threads, options.isa)
     except ValueError as wrong:
         parser.error(str(wrong))
-    if options.out is not None:
-        if options.out.suffix not in (".svg", ".png"):  # before anything is measured in vain
-            parser.error(f"argument --out: must end in .svg or .png, got {options.out}")
-        if options.out.suffix == ".png" and importlib.util.find_spec("matplotlib") is None:
-            parser.error("argument --out: a .png needs matplotlib: pip install 'fastseq[plots]'")
+    threads = prepare(options, parser)
+    if options.out is not None and options.out.suffix != ".svg":  # before anything is measured in vain
+        parser.error(f"argument --out: must end in .svg, got {options.out}")
     print(header(["numpy"]))
     curves = []
     for cell in options.cell:
@@ -62,7 +56,7 @@ def main() -> None:
             curves.append(curve)
     drawing = scaling_drawing(f"fastseq.functional, {PASSES[options.pass_]}", curves, base)
     if options.out is not None and drawing is not None:
-        save_drawing(framed(drawing), options.out)
+        drawing.save_framed(options.out)
         print(f"\nplot: {options.out}", file=sys.stderr)
 
 

@@ -10,29 +10,21 @@ every round each side has a turn. Figures are medians; IQR is the distance betwe
 
 from __future__ import annotations
 
-import argparse
+from common import add_options, add_peers, describe, header, prepare, script_parser
 
-from fastseq.bench.environment import add_options, prepare
 from fastseq.bench.layers import CASES, LAYER_PASSES, layer_comparison
-from fastseq.bench.machine import header
 from fastseq.bench.measuring import Measurement
-from fastseq.bench.sides import FASTSEQ, PEERS, packages
-from fastseq.bench.tables import describe
+from fastseq.bench.sides import FASTSEQ, packages
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--layer", nargs="+", choices=CASES, default=list(CASES), metavar="LAYER", help=f"{[*CASES]}")
     parser.add_argument("--pass", dest="passes", nargs="+", choices=LAYER_PASSES, default=list(LAYER_PASSES))
-    parser.add_argument(
-        "--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="PEER", help=f"{', '.join(PEERS)}"
-    )
+    add_peers(parser)
     add_options(parser, rounds=10)
     options = parser.parse_args()
-    try:
-        threads = prepare(options.threads, options.isa)
-    except ValueError as wrong:
-        parser.error(str(wrong))
+    threads = prepare(options, parser)
     sides = [*FASTSEQ, *options.peers]
     print(header(packages(sides)))
     for name in options.layer:

@@ -11,21 +11,28 @@ side and the probe of the FMA peak have a turn. Figures are medians; IQR is the 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 
 import numpy as np
+from common import (
+    SHAPE_HELP,
+    add_options,
+    add_peers,
+    describe,
+    header,
+    limited_sides,
+    prepare,
+    script_parser,
+    shapes_of,
+)
 from numpy.typing import NDArray
 
-from fastseq.bench.environment import add_options, prepare
-from fastseq.bench.machine import header
+from fastseq.bench.layers import recurrent_comparison
 from fastseq.bench.measuring import Comparison, Measurement
 from fastseq.bench.problems import RecurrentProblem, Results, make_problem
-from fastseq.bench.recurrent import recurrent_comparison
-from fastseq.bench.shapes import GATES, PASSES, SHAPE_HELP, Shape, shapes_of
-from fastseq.bench.sides import FASTSEQ, PEERS, Side, limited_sides, make_side, packages
-from fastseq.bench.tables import describe
+from fastseq.bench.shapes import GATES, PASSES, Shape
+from fastseq.bench.sides import FASTSEQ, Side, make_side, packages
 
 # The layer of the model that the IMDB corpus is for, with its maxlen.
 _MASKED_SHAPE = "imdb-attention"
@@ -33,13 +40,11 @@ _UNMASKED = "functional, no mask"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--cell", nargs="+", choices=GATES, default=list(GATES))
     parser.add_argument("--shape", nargs="+", default=[], metavar="SHAPE", help=f"{SHAPE_HELP}; default: by cell")
     parser.add_argument("--pass", dest="passes", nargs="+", choices=PASSES, default=list(PASSES))
-    parser.add_argument(
-        "--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="PEER", help=f"{', '.join(PEERS)}"
-    )
+    add_peers(parser)
     parser.add_argument(
         "--mask",
         choices=["imdb"],
@@ -55,7 +60,7 @@ def main() -> None:
             for cell in options.cell
             for name, shape in shapes_of(cell, chosen).items()
         ]
-        threads = prepare(options.threads, options.isa)
+        threads = prepare(options, parser)
         if options.mask:
             made = [(name, dataclasses.replace(one, mask=imdb_mask(one.shape))) for name, one in made]
     except ValueError as wrong:

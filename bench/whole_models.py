@@ -14,7 +14,6 @@ millisecond, and has the machine to itself; the rest, losses and metrics mostly,
 
 from __future__ import annotations
 
-import argparse
 import functools
 import inspect
 from collections import Counter
@@ -22,24 +21,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fastseq.bench.environment import add_options, prepare
-from fastseq.bench.machine import header
+from common import add_options, add_peers, describe, header, prepare, script_parser
+
 from fastseq.bench.measuring import Comparison, Measurement
 from fastseq.bench.problems import Batch
-from fastseq.bench.sides import FASTSEQ, PEERS, packages
-from fastseq.bench.tables import describe, milliseconds, table
+from fastseq.bench.sides import FASTSEQ, packages
+from fastseq.bench.tables import milliseconds
 from fastseq.bench.timing import Samples, Turn, interleave, time_runs
 from fastseq.bench.whole_models import BATCHES, MODEL_PASSES, as_batch, model_comparison, takes_texts
+from fastseq.commands import table
 
 _WHOLE = "whole step"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--model", nargs="+", metavar="MODEL", help="as `fastseq train` has them; default: all")
-    parser.add_argument(
-        "--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="PEER", help=f"{', '.join(PEERS)}"
-    )
+    add_peers(parser)
     parser.add_argument("--pass", dest="passes", nargs="+", choices=MODEL_PASSES, default=["training"])
     parser.add_argument("--breakdown", action="store_true", help="also the layers one by one, and the optimizer")
     parser.add_argument("--mask-zero", action="store_true", help="mask the padding")
@@ -48,13 +46,10 @@ def main() -> None:
     )
     add_options(parser, rounds=10)
     options = parser.parse_args()
-    try:
-        threads = prepare(options.threads, options.isa)
-    except ValueError as wrong:
-        parser.error(str(wrong))
+    threads = prepare(options, parser)
     from fastseq.bench.sides._tensorflow import set_threads
     from fastseq.data import DataError
-    from fastseq.models import MODELS
+    from fastseq.training.models import MODELS
 
     set_threads(threads)  # before the batches make TensorFlow's context
     names = options.model or default_models(options.data, options.mask_zero)
@@ -86,7 +81,7 @@ def main() -> None:
 
 def default_models(data: str, mask_zero: bool) -> list[str]:
     """The models that take such data, and masked padding where it is asked for."""
-    from fastseq.models import MODELS
+    from fastseq.training.models import MODELS
 
     in_folder = Path(data).is_dir()
     return [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from fastseq import models
 from fastseq.data import TrainingData
+from fastseq.training import models
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from tolerances import HALF, assert_close
 
 import fastseq.keras as fast
 from fastseq.keras import accelerate, to_stock
-from fastseq.models import MODELS
+from fastseq.training.models import MODELS
 
 PREDICTIONS, WEIGHTS = 1e-5, 1e-4
 Build = Callable[[], Any]

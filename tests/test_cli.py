@@ -17,8 +17,11 @@ import pytest
 import small_models
 from processes import run_python
 
-from fastseq import cli, models, plots, results, training
+from fastseq import cli
 from fastseq.keras.twins import STAND_INS
+from fastseq.training import models, plots, results
+from fastseq.training.command import MODEL_NAMES
+from fastseq.training.trainer import Trainer
 
 
 def _small(name: str, monkeypatch: pytest.MonkeyPatch) -> models.ModelSpec:
@@ -153,7 +156,7 @@ def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_seed_decides(small_model: models.ModelSpec) -> None:
     def losses(seed: int) -> Any:
-        trainer = training.Trainer(small_model, small_model.load(""), epochs=1, seed=seed)
+        trainer = Trainer(small_model, small_model.load(""), epochs=1, seed=seed)
         trainer.train()
         return trainer.runs[0].history["loss"]
 
@@ -170,7 +173,7 @@ def test_stops_early(small_model: models.ModelSpec) -> None:
         y_train=np.eye(46, dtype=np.float32)[np.zeros(200, int)],
         y_test=np.eye(46, dtype=np.float32)[np.ones(100, int)],
     )
-    trainer = training.Trainer(spec, contrary, layers=("fast", "stock"), epochs=50)
+    trainer = Trainer(spec, contrary, layers=("fast", "stock"), epochs=50)
     trainer.train()
     for run in trainer.runs:
         best = int(np.argmin(run.history["val_loss"]))
@@ -195,7 +198,7 @@ def test_one_hot_compare(small_one_hot_model: models.ModelSpec, tmp_path: Path) 
 
 def test_validation_split(small_one_hot_model: models.ModelSpec) -> None:
     spec, data = small_one_hot_model, small_one_hot_model.load("")
-    trainer = training.Trainer(spec, data, epochs=1)
+    trainer = Trainer(spec, data, epochs=1)
     trainer.train()
     trainer.test()
     run = trainer.runs[0]
@@ -212,7 +215,7 @@ def test_seed_decides_the_order_of_encoded_batches(small_one_hot_model: models.M
     spec, data = small_one_hot_model, small_one_hot_model.load("")
 
     def loss(seed: int) -> float:
-        trainer = training.Trainer(spec, data, epochs=1, seed=0)
+        trainer = Trainer(spec, data, epochs=1, seed=0)
         trainer.seed = seed  # of the batches; the weights are the same
         trainer.train()
         return trainer.runs[0].history["loss"][0]
@@ -224,9 +227,9 @@ def test_seed_decides_the_order_of_encoded_batches(small_one_hot_model: models.M
 def test_keeps_the_best_weights(small_one_hot_model: models.ModelSpec, tmp_path: Path) -> None:
     spec = _contrary(small_one_hot_model)
     data = spec.load("")
-    trainer = training.Trainer(spec, data, layers=("fast", "stock"))
+    trainer = Trainer(spec, data, layers=("fast", "stock"))
     trainer.train(lambda run: results.save_epoch(trainer, run, tmp_path, {}))
-    first = training.Trainer(spec, data, epochs=1)
+    first = Trainer(spec, data, epochs=1)
     first.train()
     fast, stock = trainer.runs
     assert fast.epochs == stock.epochs == 3
@@ -364,7 +367,7 @@ def test_unknown_model_lists_those_that_exist(capsys: pytest.CaptureFixture[str]
 
 
 def test_command_line_knows_every_name() -> None:
-    assert tuple(models.MODELS) == cli._MODELS
+    assert tuple(models.MODELS) == MODEL_NAMES
     assert tuple(sorted(stock.__name__ for stock in STAND_INS)) == cli._TWINS
 
 
@@ -429,7 +432,7 @@ def test_the_classic_model_on_real_data(real_data: str) -> None:
         x_test=whole.x_test[:200],
         y_test=whole.y_test[:200],
     )
-    trainer = training.Trainer(spec, data, layers=("fast", "stock"), epochs=1)
+    trainer = Trainer(spec, data, layers=("fast", "stock"), epochs=1)
     trainer.train()
     trainer.test()
     fast, stock = trainer.runs

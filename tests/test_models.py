@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from tolerances import STOCK, assert_close
 
-from fastseq import models
 from fastseq.keras import FastAdam
-from fastseq.models import MAE, MODELS, ModelSpec
+from fastseq.training import models
+from fastseq.training.models import MAE, MODELS, ModelSpec
 
 # Worked out by hand; FastAttention's are 64 * 64 for the scores and 128 * 128 for the output.
 PARAMETERS = {

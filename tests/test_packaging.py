@@ -15,6 +15,7 @@ import pytest
 import fastseq
 
 ROOT = Path(__file__).parent.parent
+SOURCES = {".cc", ".cu", ".cuh", ".h", ".inl", ".py", ".pyi", ".csv", ".html", ".md", ".txt"}
 LIBRARIES = sorted(Path(fastseq.__file__).parent.glob("*.so"))
 
 
@@ -39,7 +40,7 @@ def test_sdist_has_all_sources_and_tests(sdist: Path) -> None:
         for path in (ROOT / folder).rglob("*.*"):
             name = path.relative_to(ROOT)
             made = any(part.startswith(".") or part in {"_build", "jupyter_execute", "runs"} for part in name.parts)
-            if not made and path.suffix in {".cc", ".cu", ".cuh", ".h", ".inl", ".py", ".pyi", ".csv", ".md", ".txt"}:
+            if not made and path.suffix in SOURCES:
                 assert (sdist / name).is_file(), name
 
 

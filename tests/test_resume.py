@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import small_models
 
-from fastseq import cli, models
-from fastseq.files import replacing
-from fastseq.options import claimed
-from fastseq.resuming import OPTIONS, STATE, read_state, write_state
+from fastseq import cli
+from fastseq.commands import claimed, replacing
+from fastseq.training import models
+from fastseq.training.resuming import OPTIONS, STATE, read_state, write_state
 
 TRAIN = ["train", "reuters-lstm", "--epochs", "2"]
 

@@ -10,11 +10,10 @@ import argparse
 from pathlib import Path
 
 from diagrams import DIAGRAMS
-from measured import measured
+from measured import caption, measured, read_record
 from speedups import speedups
 
-from fastseq.bench.drawing import save_drawing
-from fastseq.bench.record import load_json
+from fastseq.bench.drawing import Drawing
 
 _HERE = Path(__file__).parent
 
@@ -24,15 +23,19 @@ def main() -> None:
     parser.add_argument("--measured", type=Path, metavar="FILE", help="the results.json of a run, to draw only that")
     parser.add_argument("--out", type=Path, default=_HERE, metavar="DIR", help="default: %(default)s")
     options = parser.parse_args()
+    figures: dict[str, Drawing]
     if options.measured is None:
         figures = {"speedups": speedups(_HERE.parent / "whole-models.md"), **{d.__name__: d() for d in DIAGRAMS}}
-    else:
-        try:
-            figures = measured(load_json(options.measured))
-        except (OSError, ValueError) as error:
-            parser.error(f"argument --measured: {error}")
+        for name, figure in figures.items():
+            figure.save(options.out / f"{name}.svg")
+        return
+    try:
+        record = read_record(options.measured)
+        figures = measured(record)
+    except (OSError, ValueError) as error:
+        parser.error(f"argument --measured: {error}")
     for name, figure in figures.items():
-        save_drawing(figure, options.out / f"{name}.svg")
+        figure.save_framed(options.out / f"{name}.svg", caption(record))
 
 
 if __name__ == "__main__":

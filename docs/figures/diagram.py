@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastseq.bench.drawing import Anchor, Drawing, Line, Polygon, Rectangle, Text
+from fastseq.bench.drawing import Drawing
 
 BLUE, ORANGE, GREEN, GREY = "series-1", "series-2", "series-3", "muted"
 _TINT = 0.16
@@ -13,13 +13,7 @@ class Diagram(Drawing):
 
     def rect(self, x: float, y: float, width: float, height: float, colour: str) -> None:
         """A rectangle in a tint of its colour."""
-        self.add(Rectangle(x, y, width, height, colour, opacity=_TINT, rim=colour))
-
-    def text(
-        self, x: float, y: float, text: str, *, anchor: Anchor = "start", size: float = 13, bold: bool = False
-    ) -> None:
-        """A line of text, its base line at y."""
-        self.add(Text(x, y, text, anchor=anchor, size=size, bold=bold))
+        self.rectangle(x, y, width, height, colour, opacity=_TINT, rim=colour)
 
     def box(
         self, x: float, y: float, width: float, height: float, lines: list[str], colour: str, size: float = 12
@@ -38,13 +32,11 @@ class Diagram(Drawing):
         ahead = (end_x > x) - (end_x < x), (end_y > y) - (end_y < y)
         back_x, back_y = end_x - 8 * ahead[0], end_y - 8 * ahead[1]
         aside_x, aside_y = 4 * ahead[1], 4 * ahead[0]
-        self.add(
-            Line([*points[:-1], (back_x, back_y)], "ink", width=1.4),
-            Polygon(
-                [(end_x, end_y), (back_x + aside_x, back_y + aside_y), (back_x - aside_x, back_y - aside_y)], "ink"
-            ),
+        self.line([*points[:-1], (back_x, back_y)], "ink", width=1.4)
+        self.polygon(
+            [(end_x, end_y), (back_x + aside_x, back_y + aside_y), (back_x - aside_x, back_y - aside_y)], "ink"
         )
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, *, dashed: bool = False) -> None:
+    def rule(self, x1: float, y1: float, x2: float, y2: float, *, dashed: bool = False) -> None:
         """A thin straight line."""
-        self.add(Line([(x1, y1), (x2, y2)], GREY, dashed=dashed))
+        self.line([(x1, y1), (x2, y2)], GREY, dashed=dashed)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from diagram import BLUE, GREEN, GREY, ORANGE, Diagram
 
-from fastseq.bench.drawing import Rectangle
-
 
 def call() -> Diagram:
     """The way of a call from the layer to the tile kernel."""
@@ -35,7 +33,7 @@ def call() -> Diagram:
     diagram.arrow((446, 180), (484, 180), (484, 109))
     diagram.text(16, 22, "Python", bold=True)
     diagram.text(312, 22, "C++", bold=True)
-    diagram.line(305, 12, 305, 230, dashed=True)
+    diagram.rule(305, 12, 305, 230, dashed=True)
     return diagram
 
 
@@ -74,13 +72,13 @@ def lstm_step() -> Diagram:
             diagram.arrow((93 + column * 158, 34 + row * 38), (93 + column * 158, 43 + row * 38))
     diagram.text(20, 372, "Every box is a call of the framework,", size=12)
     diagram.text(20, 389, "and every arrow an array, written and read again.", size=12)
-    diagram.line(360, 16, 360, 392, dashed=True)
+    diagram.rule(360, 16, 360, 392, dashed=True)
 
     diagram.text(384, 28, "fastseq: one product and one pass a step", size=15, bold=True)
     diagram.text(384, 62, "once for a chunk of steps:", size=12)
     diagram.box(384, 72, 352, 40, ["z = x[t … t+n] · kernel + bias, all gates"], ORANGE)
     diagram.arrow((560, 112), (560, 135))
-    diagram.add(Rectangle(376, 136, 368, 190, "ground", rim=GREY))
+    diagram.rectangle(376, 136, 368, 190, "ground", rim=GREY)
     diagram.text(388, 154, "every step of the chunk, z and h in the cache:", size=12)
     diagram.box(392, 164, 336, 40, ["h · recurrent_kernel, all gates"], ORANGE)
     diagram.arrow((560, 204), (560, 222))
@@ -153,7 +151,7 @@ def threads() -> Diagram:
             diagram.rect(96 + step * 32, y, 30, 20, colour)
         diagram.text(88, y + 15, f"row {row}", anchor="end", size=12)
     diagram.text(96, 222, "timesteps → (no thread waits for another)", size=12)
-    diagram.line(368, 16, 368, 234, dashed=True)
+    diagram.rule(368, 16, 368, 234, dashed=True)
     diagram.text(392, 28, "Many weights, few rows: units are divided", size=14, bold=True)
     for half, colour in enumerate((BLUE, ORANGE)):
         y = 58 + half * 66
@@ -162,7 +160,7 @@ def threads() -> Diagram:
         for step in range(6):
             diagram.rect(476 + step * 44, y, 30, 56, colour)
     for step in range(6):
-        diagram.line(513 + step * 44, 52, 513 + step * 44, 186)
+        diagram.rule(513 + step * 44, 52, 513 + step * 44, 186)
     diagram.text(476, 206, "at every line the threads meet:", size=12)
     diagram.text(476, 222, "each needs all units of h for the next step", size=12)
     diagram.rect(20, 230, 12, 12, BLUE)

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from diagram import BLUE, Diagram
 
-from fastseq.bench.drawing import Rectangle
-
 _LEFT, _WIDTH, _TOP, _ROW = 242, 332, 62, 34
 
 
@@ -35,14 +33,14 @@ def speedups(page: Path) -> Diagram:
         y = _TOP + index * _ROW
         diagram.text(_LEFT - 10, y + 20, model.name, anchor="end")
         diagram.rect(_LEFT, y + 6, model.most * scale, 20, BLUE)
-        diagram.add(Rectangle(_LEFT, y + 6, model.least * scale, 20, BLUE))
+        diagram.rectangle(_LEFT, y + 6, model.least * scale, 20, BLUE)
         end = _LEFT + model.most * scale + 8
         diagram.text(end, y + 20, f"{model.times}×", bold=True)
         diagram.text(748, y + 20, f"{model.fast}, was {model.stock}", anchor="end", size=11)
     bottom = _TOP + _ROW * len(models)
-    diagram.line(_LEFT + scale, _TOP, _LEFT + scale, bottom + 4, dashed=True)
+    diagram.rule(_LEFT + scale, _TOP, _LEFT + scale, bottom + 4, dashed=True)
     diagram.text(_LEFT + scale, bottom + 20, "stock Keras", anchor="middle", size=12)
-    diagram.line(_LEFT, _TOP, _LEFT, bottom)
+    diagram.rule(_LEFT, _TOP, _LEFT, bottom)
     return diagram
 
 

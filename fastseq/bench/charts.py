@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from fastseq.bench.drawing import Dot, Drawing, Line, Rectangle, Text
+from fastseq.bench.drawing import Anchor, Drawing
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.shapes import TITLES, Shape
 from fastseq.bench.sides import FASTSEQ
@@ -56,23 +56,21 @@ def ratio_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | 
     top = 44.0
     heights = [_ROW * (1 + len(peers)) + _GAP for _, peers in rows]
     drawing = Drawing(title, _WIDTH, top + sum(heights) + 26)
-    drawing.add(
-        Text(place(1) - 6, 16, "◂ fastseq slower", colour="loss", anchor="end", bold=True),
-        Text(place(1) + 6, 16, "fastseq faster ▸", colour="win", bold=True),
-    )
+    drawing.text(place(1) - 6, 16, "◂ fastseq slower", "loss", anchor="end", bold=True)
+    drawing.text(place(1) + 6, 16, "fastseq faster ▸", "win", bold=True)
     bottom = top + sum(heights)
     for tick in _powers(low, high):
         x = place(tick)
-        drawing.add(Line([(x, top - 4), (x, bottom)], "grid"))
+        drawing.line([(x, top - 4), (x, bottom)], "grid")
         for y in (top - 9, bottom + 14):
-            drawing.add(Text(x, y, f"{_fraction(tick)}×", colour="muted", size=11, anchor="middle"))
+            drawing.text(x, y, f"{_fraction(tick)}×", "muted", size=11, anchor="middle")
     y = top
     for (one, peers), height in zip(rows, heights, strict=True):
-        drawing.add(Text(2, y + 14, name_of(one), bold=True, size=12))
+        drawing.text(2, y + 14, name_of(one), bold=True, size=12)
         for index, peer in enumerate(peers, 1):
             _add_ratio(drawing, y + _ROW * index, one, peer, place)
         y += height
-    drawing.add(Line([(place(1), top - 4), (place(1), bottom)], "ink", width=1.5))
+    drawing.line([(place(1), top - 4), (place(1), bottom)], "ink", width=1.5)
     return drawing
 
 
@@ -83,26 +81,16 @@ def _add_ratio(drawing: Drawing, y: float, one: Measurement, peer: str, place: C
     unclear = verdict(ratio) in (UNCLEAR, TOO_FEW)
     start, end = sorted((place(1), place(median)))
     middle = y + _ROW / 2
-    drawing.add(
-        Text(_LEFT - 8, middle + 4.5, label_of(one, peer), anchor="end", size=12),
-        Rectangle(start, y + 3, max(end - start, 1.0), _ROW - 6, colour, opacity=0.4 if unclear else 1.0),
-        *([_break(place(median), y)] if not 1 / _FAR <= median <= _FAR else []),
-        Line([(place(first), middle), (place(third), middle)], "ink", width=1.5),
-        *(Line([(place(x), middle - 3), (place(x), middle + 3)], "ink", width=1.5) for x in (first, third)),
-        Text(
-            _WIDTH - 2,
-            middle + 4.5,
-            ratio_text(ratio),
-            colour="muted" if unclear else colour,
-            anchor="end",
-            bold=True,
-        ),
-    )
-
-
-def _break(end: float, y: float) -> Line:
-    """Across a bar that is longer than its place."""
-    return Line([(end - 14, y + _ROW), (end - 6, y)], "ground", width=4)
+    drawing.text(_LEFT - 8, middle + 4.5, label_of(one, peer), anchor="end", size=12)
+    drawing.rectangle(start, y + 3, max(end - start, 1.0), _ROW - 6, colour, opacity=0.4 if unclear else 1.0)
+    if not 1 / _FAR <= median <= _FAR:  # a break across a bar that is longer than its place
+        tip = place(median)
+        drawing.line([(tip - 14, y + _ROW), (tip - 6, y)], "ground", width=4)
+    drawing.line([(place(first), middle), (place(third), middle)], "ink", width=1.5)
+    for x in (place(first), place(third)):
+        drawing.line([(x, middle - 3), (x, middle + 3)], "ink", width=1.5)
+    words = ratio_text(ratio)
+    drawing.text(_WIDTH - 2, middle + 4.5, words, "muted" if unclear else colour, anchor="end", bold=True)
 
 
 def share_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | None:
@@ -129,34 +117,33 @@ def share_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | 
     drawing = Drawing(title, _WIDTH, bottom + 22)
     for index, side in enumerate(sides):
         x, y = 10.0 + 160 * (index % 3), 14.0 + 20 * (index // 3)
-        drawing.add(_dot(side, x, y - 4), Text(x + 12, y, LABELS[side], size=12))
+        _add_dot(drawing, side, x, y - 4)
+        drawing.text(x + 12, y, LABELS[side], size=12)
     for tenth in range(0, math.floor(most * 10) + 1, 2):
         x = place(tenth / 10)
-        drawing.add(
-            Line([(x, top - 6), (x, bottom)], "grid"),
-            Text(x, bottom + 15, f"{tenth * 10} %", colour="muted", size=11, anchor="end" if tenth >= 10 else "middle")
-            if tenth
-            else Text(x, bottom + 15, "0", colour="muted", size=11),
-        )
+        drawing.line([(x, top - 6), (x, bottom)], "grid")
+        anchor: Anchor = "start" if tenth == 0 else "middle" if tenth < 10 else "end"
+        drawing.text(x, bottom + 15, f"{tenth * 10} %" if tenth else "0", "muted", size=11, anchor=anchor)
     for index, one in enumerate(rows):
         y = top + height * index
         of = {side: found[one.comparison.name, side] for side in one.samples}
         best = f"{of[one.base]:.0%}" if one.base in FASTSEQ else "–"
-        drawing.add(
-            Text(2, y + 13, name_of(one), bold=True, size=12),
-            Text(_WIDTH - 2, y + 13, best, colour="series-1", anchor="end", bold=True),
-            Line([(left, y + 28), (right, y + 28)], "grid"),
-        )
+        drawing.text(2, y + 13, name_of(one), bold=True, size=12)
+        drawing.text(_WIDTH - 2, y + 13, best, "series-1", anchor="end", bold=True)
+        drawing.line([(left, y + 28), (right, y + 28)], "grid")
         if "fast" in of:
-            drawing.add(Rectangle(left, y + 22, place(of["fast"]) - left, 12, "series-1"))
-        drawing.add(*(_dot(side, place(share), y + 28) for side, share in of.items() if side != "fast"))
+            drawing.rectangle(left, y + 22, place(of["fast"]) - left, 12, "series-1")
+        for side, share in of.items():
+            if side != "fast":
+                _add_dot(drawing, side, place(share), y + 28)
     return drawing
 
 
-def _dot(side: str, x: float, y: float) -> Dot | Rectangle:
+def _add_dot(drawing: Drawing, side: str, x: float, y: float) -> None:
     if side == "fast":
-        return Rectangle(x - 6, y - 5, 12, 10, _SERIES[side])
-    return Dot(x, y, 5, _SERIES[side], hollow=side == "functional")
+        drawing.rectangle(x - 6, y - 5, 12, 10, _SERIES[side])
+    else:
+        drawing.dot(x, y, 5, _SERIES[side], hollow=side == "functional")
 
 
 def scaling_drawing(title: str, curves: Sequence[Measurement], base: Shape) -> Drawing | None:
@@ -181,8 +168,10 @@ def scaling_drawing(title: str, curves: Sequence[Measurement], base: Shape) -> D
     cells = dict.fromkeys(_cell(curve) for of in panels.values() for curve in of)
     for index, cell in enumerate(cells):
         x = 8.0 + 110 * index
-        drawing.add(Line([(x, 12), (x + 18, 12)], _CELL_SERIES[cell], width=2.5), Text(x + 24, 16, TITLES[cell]))
-    drawing.add(Line([(350, 12), (368, 12)], "muted", width=1.5, dashed=True), Text(374, 16, "FMA peak"))
+        drawing.line([(x, 12), (x + 18, 12)], _CELL_SERIES[cell], width=2.5)
+        drawing.text(x + 24, 16, TITLES[cell])
+    drawing.line([(350, 12), (368, 12)], "muted", width=1.5, dashed=True)
+    drawing.text(374, 16, "FMA peak")
     for index, (vary, of) in enumerate(panels.items()):
         _add_panel(drawing, 24 + height * index, height, vary, of, base)
     return drawing
@@ -211,23 +200,21 @@ def _add_panel(
     def y_of(rate: float) -> float:
         return lower - (lower - upper) * rate / most
 
-    drawing.add(
-        Text(2, top + 16, f"GFLOP/s over {vary}", bold=True),
-        Text(_WIDTH - 2, top + 16, _fixed(base, vary), colour="muted", size=11, anchor="end"),
-    )
+    drawing.text(2, top + 16, f"GFLOP/s over {vary}", bold=True)
+    drawing.text(_WIDTH - 2, top + 16, _fixed(base, vary), "muted", size=11, anchor="end")
     for tick in range(0, round(most) + 1, step):
-        drawing.add(
-            Line([(left, y_of(tick)), (right, y_of(tick))], "grid"),
-            Text(left - 6, y_of(tick) + 4, str(tick), colour="muted", size=11, anchor="end"),
-        )
+        drawing.line([(left, y_of(tick)), (right, y_of(tick))], "grid")
+        drawing.text(left - 6, y_of(tick) + 4, str(tick), "muted", size=11, anchor="end")
     for size in sizes:
-        drawing.add(Text(x_of(size), lower + 17, str(size), colour="muted", size=11, anchor="middle"))
+        drawing.text(x_of(size), lower + 17, str(size), "muted", size=11, anchor="middle")
     for points in peaks:
-        drawing.add(Line([(x_of(size), y_of(rate)) for size, rate in points], "muted", width=1.5, dashed=True))
+        drawing.line([(x_of(size), y_of(rate)) for size, rate in points], "muted", width=1.5, dashed=True)
     for curve, points in zip(curves, rates, strict=True):
         colour = _CELL_SERIES[_cell(curve)]
-        drawing.add(Line([(x_of(size), y_of(rate)) for size, rate in points], colour, width=2.5))
-        drawing.add(*(Dot(x_of(size), y_of(rate), 3.5, colour) for size, rate in points))
+        places = [(x_of(size), y_of(rate)) for size, rate in points]
+        drawing.line(places, colour, width=2.5)
+        for x, y in places:
+            drawing.dot(x, y, 3.5, colour)
 
 
 def _fixed(base: Shape, vary: str) -> str:

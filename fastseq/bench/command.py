@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.util
 import shlex
 import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fastseq.bench.environment import prepare
-from fastseq.bench.machine import busy, load, machine, versions
+from fastseq.bench.machine import busy, load, machine, prepare, versions
 from fastseq.bench.measuring import Budget, Measurement
 from fastseq.bench.page import CHARTS, drawings_of, page_of
 from fastseq.bench.progress import Progress
@@ -20,9 +18,9 @@ from fastseq.bench.record import Record, save_json
 from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
 from fastseq.bench.tables import glance, row
-from fastseq.files import replacing
-from fastseq.options import make_writable, positive
+from fastseq.commands import make_writable, positive, replacing
 from fastseq.quiet import quiet_start
+from fastseq.training.command import MODEL_NAMES
 
 _OUT = Path("runs/bench")
 _MODE_ROUNDS = {True: 5, False: 10}
@@ -47,13 +45,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help="default: %(default)s")
 
 
-def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Sequence[str]) -> int:
+def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Runs the command.
 
     Args:
         options: As `add_options` has them.
         parser: Takes errors.
-        models: The names of all models.
 
     Returns:
         0; 1 where a side computed something else, or failed; 130 after Ctrl-C.
@@ -61,12 +58,12 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser, models: Se
     began = time.monotonic()
     budget = Budget(_MODE_SECONDS[options.quick])
     try:
-        tasks = _tasks(options, models)
+        tasks = _tasks(options)
     except ValueError as error:
         parser.error(str(error))
     make_writable(options.out, parser)
     try:
-        threads = prepare(options.threads, None)
+        threads = prepare(options.threads)
         _start_tensorflow(threads)
         from fastseq import runtime
 
@@ -123,8 +120,8 @@ def _start_tensorflow(threads: int) -> None:
         tf.constant(0)
 
 
-def _tasks(options: argparse.Namespace, models: Sequence[str]) -> list[Task]:
-    layers, whole = layer_tasks(), model_tasks(models)
+def _tasks(options: argparse.Namespace) -> list[Task]:
+    layers, whole = layer_tasks(), model_tasks(MODEL_NAMES)
     if options.ops is None and options.models is None:
         everything = [*whole, *layers]
         return quick(everything) if options.quick else everything
@@ -199,28 +196,23 @@ def idle(asked: Sequence[str], record: Record) -> list[str]:
 
 
 def write(record: Record, out: Path) -> list[Path]:
-    """Writes the report into a folder: report.html, results.json and, where matplotlib is installed, PNGs.
+    """Writes the report into a folder: report.html, results.json, and each chart of the page as an SVG file.
 
     Removes the charts that an earlier run has drawn there, so that all there is belongs together.
 
     Raises:
         OSError: It cannot be written.
     """
-    from fastseq.bench.drawing import framed, save_drawing
-
     drawings = drawings_of(record)
     for name in CHARTS:
-        (out / f"{name}.png").unlink(missing_ok=True)
+        (out / f"{name}.svg").unlink(missing_ok=True)
     written = [out / "report.html", out / "results.json"]
     with replacing(written[1]) as new:
         save_json(record, new)
     with replacing(written[0]) as new:
         new.write_text(page_of(record, drawings), encoding="utf-8")
-    if importlib.util.find_spec("matplotlib") is None:
-        print("No PNGs: they need matplotlib (pip install 'fastseq[plots]'). The page has all charts.", file=sys.stderr)
-        return written
     for name, drawing in drawings.items():
-        written.append(out / f"{name}.png")
+        written.append(out / f"{name}.svg")
         with replacing(written[-1]) as new:
-            save_drawing(framed(drawing), new)
+            drawing.save_framed(new)
     return written

@@ -1,4 +1,4 @@
-"""A drawing of a few kinds of marks: a part of a page, as SVG, or a file of its own, as SVG or, by matplotlib, as PNG.
+"""A drawing of a few kinds of marks as SVG: a part of a page, or a file of its own.
 
 Colours have names. In a page each is a CSS variable with the light colour to fall back to, so that the page may have
 others in the dark. A file does not know what it is shown on: it has the light colours, on a ground of its own.
@@ -8,12 +8,13 @@ Coordinates are pixels from the upper left corner.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 Anchor = Literal["start", "middle", "end"]
+Points = Sequence[tuple[float, float]]
 
 # By name, on a light and on a dark ground. Those of series can be told apart by the colour-blind (Okabe and Ito 2008).
 COLOURS = {
@@ -32,226 +33,126 @@ COLOURS = {
     "series-7": ("#7a5230", "#d0a37a"),
 }
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+_MARGIN, _ABOVE, _CAPTION_LINE = 10.0, 40.0, 15.0
 
 
-@dataclass(frozen=True)
-class Rectangle:
-    """Filled, more or less opaquely, with a line around it where it has a rim."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    colour: str
-    opacity: float = 1.0
-    rim: str | None = None
-
-
-@dataclass(frozen=True)
-class Polygon:
-    """Filled."""
-
-    points: Sequence[tuple[float, float]]
-    colour: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """Through points."""
-
-    points: Sequence[tuple[float, float]]
-    colour: str
-    width: float = 1.0
-    dashed: bool = False
-
-
-@dataclass(frozen=True)
-class Dot:
-    """A disc with a rim that parts it from what is under it, or a ring where it is hollow."""
-
-    x: float
-    y: float
-    radius: float
-    colour: str
-    hollow: bool = False
-
-
-@dataclass(frozen=True)
-class Text:
-    """On a base line."""
-
-    x: float
-    y: float
-    text: str
-    colour: str = "ink"
-    size: float = 13.0
-    anchor: Anchor = "start"
-    bold: bool = False
-
-
-Mark = Rectangle | Polygon | Line | Dot | Text
-
-
-@dataclass
 class Drawing:
     """Marks in their order, the first undermost.
 
-    Attributes:
+    Args:
         title: What there is to see, also for those who do not see it.
         width: In pixels.
         height: In pixels.
-        marks: What is drawn.
     """
 
-    title: str
-    width: float
-    height: float
-    marks: list[Mark] = field(default_factory=list)
+    def __init__(self, title: str, width: float, height: float) -> None:
+        self.title = title
+        self.width = width
+        self.height = height
+        self._elements: list[str] = []
 
-    def add(self, *marks: Mark) -> None:
-        """Draws over what there is."""
-        self.marks += marks
-
-
-def framed(drawing: Drawing, caption: Sequence[str] = ()) -> Drawing:
-    """The drawing within a margin, its title above it and the lines of a caption below."""
-    top, margin, line = 40.0, 10.0, 15.0
-    bottom = top + drawing.height
-    made = Drawing(drawing.title, drawing.width + 2 * margin, bottom + margin + line * len(caption))
-    made.add(Text(made.width / 2, 22, drawing.title, size=14, anchor="middle", bold=True))
-    made.add(*(_moved(mark, margin, top) for mark in drawing.marks))
-    made.add(*(Text(margin, bottom + line * i, words, "muted", size=11) for i, words in enumerate(caption, 1)))
-    return made
-
-
-def to_svg(drawing: Drawing) -> str:
-    """An element to stand in a page, in the page's colours."""
-    return _svg(drawing, lambda name: f"var(--{name}, {COLOURS[name][0]})")
-
-
-def save_drawing(drawing: Drawing, path: Path) -> None:
-    """Writes a drawing to a file that ends in .svg or .png.
-
-    Raises:
-        ImportError: It is a .png, and matplotlib is not installed.
-        OSError: The file cannot be written.
-        ValueError: The file ends in something else.
-    """
-    ground = Rectangle(0.5, 0.5, drawing.width - 1, drawing.height - 1, "ground", rim="grid")
-    drawing = replace(drawing, marks=[ground, *drawing.marks])
-    if path.suffix == ".svg":
-        path.write_text(_svg(drawing, _light) + "\n", encoding="utf-8")
-    elif path.suffix == ".png":
-        _save_png(drawing, path)
-    else:
-        raise ValueError(f"a drawing is written as .svg or .png, got {path.name}")
-
-
-def _moved(mark: Mark, right: float, down: float) -> Mark:
-    if isinstance(mark, (Polygon, Line)):
-        return replace(mark, points=[(x + right, y + down) for x, y in mark.points])
-    return replace(mark, x=mark.x + right, y=mark.y + down)
-
-
-def _light(name: str) -> str:
-    return COLOURS[name][0]
-
-
-def _fill_and_rim(dot: Dot) -> tuple[str, str]:
-    return ("ground", dot.colour) if dot.hollow else (dot.colour, "ground")
-
-
-def _svg(drawing: Drawing, colour: Callable[[str], str]) -> str:
-    body = "\n".join(_element(mark, colour) for mark in drawing.marks)
-    size = f"{drawing.width:g}", f"{drawing.height:g}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" '
-        f'height="{size[1]}" role="img" font-family="{_FONT}">\n'
-        f"<title>{html.escape(drawing.title)}</title>\n{body}\n</svg>"
-    )
-
-
-def _element(mark: Mark, colour: Callable[[str], str]) -> str:
-    if isinstance(mark, Rectangle):
-        rim = f";stroke:{colour(mark.rim)}" if mark.rim else ""
-        return (
-            f'<rect x="{mark.x:.1f}" y="{mark.y:.1f}" width="{mark.width:.1f}" height="{mark.height:.1f}" '
-            f'style="fill:{colour(mark.colour)};fill-opacity:{mark.opacity:g}{rim}"/>'
+    def rectangle(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        colour: str,
+        *,
+        opacity: float = 1.0,
+        rim: str | None = None,
+    ) -> None:
+        """Filled, more or less opaquely, with a line around it where it has a rim."""
+        around = f";stroke:{_colour(rim)}" if rim else ""
+        self._elements.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
+            f'style="fill:{_colour(colour)};fill-opacity:{opacity:g}{around}"/>'
         )
-    if isinstance(mark, Polygon):
-        return f'<polygon points="{_points(mark.points)}" style="fill:{colour(mark.colour)}"/>'
-    if isinstance(mark, Line):
-        dashes = ";stroke-dasharray:5 4" if mark.dashed else ""
-        return (
-            f'<polyline points="{_points(mark.points)}" '
-            f'style="fill:none;stroke:{colour(mark.colour)};stroke-width:{mark.width:g}{dashes}"/>'
+
+    def polygon(self, points: Points, colour: str) -> None:
+        """Filled."""
+        self._elements.append(f'<polygon points="{_points(points)}" style="fill:{_colour(colour)}"/>')
+
+    def line(self, points: Points, colour: str, *, width: float = 1.0, dashed: bool = False) -> None:
+        """Through points."""
+        dashes = ";stroke-dasharray:5 4" if dashed else ""
+        self._elements.append(
+            f'<polyline points="{_points(points)}" '
+            f'style="fill:none;stroke:{_colour(colour)};stroke-width:{width:g}{dashes}"/>'
         )
-    if isinstance(mark, Dot):
-        fill, rim = _fill_and_rim(mark)
-        return (
-            f'<circle cx="{mark.x:.1f}" cy="{mark.y:.1f}" r="{mark.radius:g}" '
-            f'style="fill:{colour(fill)};stroke:{colour(rim)};stroke-width:1.5"/>'
+
+    def dot(self, x: float, y: float, radius: float, colour: str, *, hollow: bool = False) -> None:
+        """A disc with a rim that parts it from what is under it, or a ring where it is hollow."""
+        fill, rim = ("ground", colour) if hollow else (colour, "ground")
+        self._elements.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" '
+            f'style="fill:{_colour(fill)};stroke:{_colour(rim)};stroke-width:1.5"/>'
         )
-    weight = ' font-weight="700"' if mark.bold else ""
-    return (
-        f'<text x="{mark.x:.1f}" y="{mark.y:.1f}" font-size="{mark.size:g}" text-anchor="{mark.anchor}"{weight} '
-        f'style="fill:{colour(mark.colour)}">{html.escape(mark.text)}</text>'
-    )
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        colour: str = "ink",
+        *,
+        size: float = 13.0,
+        anchor: Anchor = "start",
+        bold: bool = False,
+    ) -> None:
+        """On a base line."""
+        weight = ' font-weight="700"' if bold else ""
+        self._elements.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}"{weight} '
+            f'style="fill:{_colour(colour)}">{html.escape(text)}</text>'
+        )
+
+    def svg(self) -> str:
+        """An element to stand in a page, in the page's colours."""
+        return self._svg(0, 0, self.width, self.height)
+
+    def save(self, path: Path) -> None:
+        """Writes an SVG file.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self._save(path, 0, 0, self.width, self.height)
+
+    def save_framed(self, path: Path, caption: Sequence[str] = ()) -> None:
+        """Writes an SVG file with a margin, the title above, and the lines of a caption below.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        framed = Drawing(self.title, self.width, self.height)
+        framed.text(self.width / 2, 22 - _ABOVE, self.title, size=14, anchor="middle", bold=True)
+        framed._elements += self._elements
+        for number, words in enumerate(caption, 1):
+            framed.text(0, self.height + number * _CAPTION_LINE, words, "muted", size=11)
+        height = _ABOVE + self.height + _MARGIN + _CAPTION_LINE * len(caption)
+        framed._save(path, -_MARGIN, -_ABOVE, self.width + 2 * _MARGIN, height)
+
+    def _save(self, path: Path, left: float, top: float, width: float, height: float) -> None:
+        on_ground = Drawing(self.title, self.width, self.height)
+        on_ground.rectangle(left + 0.5, top + 0.5, width - 1, height - 1, "ground", rim="grid")
+        on_ground._elements += self._elements
+        # Many programs that show SVG know no variables.
+        svg = re.sub(r"var\(--[\w-]+, (#\w+)\)", r"\1", on_ground._svg(left, top, width, height))
+        path.write_text(svg + "\n", encoding="utf-8")
+
+    def _svg(self, left: float, top: float, width: float, height: float) -> str:
+        body = "\n".join(self._elements)
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left:g} {top:g} {width:g} {height:g}" '
+            f'width="{width:g}" height="{height:g}" role="img" font-family="{_FONT}">\n'
+            f"<title>{html.escape(self.title)}</title>\n{body}\n</svg>"
+        )
 
 
-def _points(points: Sequence[tuple[float, float]]) -> str:
+def _colour(name: str) -> str:
+    return f"var(--{name}, {COLOURS[name][0]})"
+
+
+def _points(points: Points) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-
-
-def _save_png(drawing: Drawing, path: Path) -> None:
-    from matplotlib import patches
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import to_rgba
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    points = 0.72  # in a pixel, at 100 pixels an inch
-    figure = Figure(figsize=(drawing.width / 100, drawing.height / 100))
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, drawing.width), ylim=(drawing.height, 0))
-    axes.set_axis_off()
-    for order, mark in enumerate(drawing.marks):
-        if isinstance(mark, Rectangle):
-            axes.add_patch(
-                patches.Rectangle(
-                    (mark.x, mark.y),
-                    mark.width,
-                    mark.height,
-                    facecolor=to_rgba(_light(mark.colour), mark.opacity),
-                    edgecolor=_light(mark.rim) if mark.rim else "none",
-                    linewidth=points,
-                    zorder=order,
-                )
-            )
-        elif isinstance(mark, Polygon):
-            axes.add_patch(patches.Polygon(mark.points, facecolor=_light(mark.colour), edgecolor="none", zorder=order))
-        elif isinstance(mark, Line):
-            x, y = zip(*mark.points, strict=True)
-            style: Literal["--", "-"] = "--" if mark.dashed else "-"
-            colour = _light(mark.colour)
-            axes.add_line(Line2D(x, y, color=colour, linewidth=mark.width * points, linestyle=style, zorder=order))
-        elif isinstance(mark, Dot):
-            fill, rim = (_light(name) for name in _fill_and_rim(mark))
-            axes.add_patch(
-                patches.Circle((mark.x, mark.y), mark.radius, facecolor=fill, edgecolor=rim, linewidth=1, zorder=order)
-            )
-        else:
-            axes.text(
-                mark.x,
-                mark.y,
-                mark.text,
-                color=_light(mark.colour),
-                fontsize=mark.size * points,
-                ha={"start": "left", "middle": "center", "end": "right"}[mark.anchor],
-                va="baseline",
-                weight="bold" if mark.bold else "normal",
-                zorder=order,
-                parse_math=False,
-            )
-    figure.savefig(path, dpi=200)

@@ -1,4 +1,4 @@
-"""The layers that are not recurrent: what to measure of each, by fastseq and by all others."""
+"""Layers by themselves: what to measure of each, by fastseq and by all others."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq.bench.measuring import Comparison
-from fastseq.bench.problems import Layer, LayerProblem, Results, verify
-from fastseq.bench.shapes import ADAM_PASSES, PASSES
-from fastseq.bench.sides import SIDES, absent, make_side
+from fastseq.bench.measuring import Comparison, beside_stock
+from fastseq.bench.problems import Layer, LayerProblem, RecurrentProblem, Results, make_problem, verify
+from fastseq.bench.shapes import ADAM_PASSES, PASSES, SHAPES, TITLES, Shape
+from fastseq.bench.sides import SIDES
 
 LAYER_PASSES = {**PASSES, **ADAM_PASSES}
+SCORES = ("luong", "bahdanau")
+ATTENTION_SHAPE = SHAPES["imdb-attention"]  # of the LSTM before it
+_ATTENTION_UNITS = 128
 # Those whose Adam gets an Embedding's gradient as slices, one for every position, and squares these. To all others the
 # gradient is the sum of each row's slices.
 _SLICES = ("fast", "stock", "stock-jit")
@@ -83,8 +86,90 @@ CASES = {
 }
 
 
+def recurrent_comparison(
+    cell: str,
+    name: str,
+    shape: Shape,
+    pass_: str,
+    *,
+    threads: int,
+    problem: RecurrentProblem | None = None,
+    sides: Sequence[str] = SIDES,
+) -> Comparison:
+    """A recurrent cell at a shape.
+
+    Args:
+        cell: A key of `shapes.GATES`.
+        name: Of the shape.
+        shape: What the layer works on.
+        pass_: A key of `PASSES`.
+        threads: For every side.
+        problem: With this cell and shape; None for one without a mask.
+        sides: Of `SIDES`.
+    """
+    training = pass_ == "training"
+    return beside_stock(
+        "recurrent",
+        f"{cell}/{name}/{pass_}",
+        f"{TITLES[cell]} ({', '.join(map(str, shape))}), {PASSES[pass_]}",
+        lambda: problem or make_problem(cell, shape),
+        lambda side, results, expected: verify(results, expected, f"{side}, {cell} {shape}"),
+        of=RecurrentProblem.kind,
+        threads=threads,
+        flops=problem.flops(training=training) if problem else shape.flops(cell, training=training),
+        sides=sides,
+    )
+
+
+def attention_comparison(score: str, pass_: str, *, threads: int) -> Comparison:
+    """FastAttention beside its package's formula, computed in the order it is written in: Keras has no such layer.
+
+    Args:
+        score: One of `SCORES`.
+        pass_: A key of `PASSES`.
+        threads: For every side.
+    """
+    shape = ATTENTION_SHAPE
+    return beside_stock(
+        "layer",
+        f"attention/{score}/{pass_}",
+        f"FastAttention({score}) of ({shape.batch}, {shape.timesteps}, {shape.units}), {PASSES[pass_]}; "
+        "others compute its formula as it is written",
+        lambda: attention_problem(score),
+        lambda side, results, expected: verify(results, expected, f"{side}, attention, {score}"),
+        of=LayerProblem.kind,
+        threads=threads,
+        labels={"stock": "formula in TensorFlow", "stock-jit": "formula, XLA"},
+    )
+
+
+def attention_problem(score: str, *, masked: bool = False) -> LayerProblem:
+    """Random arrays, the same for the same arguments; weights as large as a layer's at the start of its training.
+
+    Args:
+        score: One of `SCORES`.
+        masked: Whether about half of the steps are masked; only "fast" takes masks.
+    """
+    batch, timesteps, features = ATTENTION_SHAPE.batch, ATTENTION_SHAPE.timesteps, ATTENTION_SHAPE.units
+    rng = np.random.default_rng(0)
+    shapes = {"luong_w": (features, features)}
+    if score == "bahdanau":
+        shapes = {"bahdanau_v": (features, 1), "bahdanau_w1": (features, features), "bahdanau_w2": (features, features)}
+    shapes["attention_vector"] = (2 * features, _ATTENTION_UNITS)
+    return LayerProblem(
+        layers=[Layer("Attention", {"units": _ATTENTION_UNITS, "score": score})],
+        x=rng.standard_normal((batch, timesteps, features), np.float32),
+        weights={
+            name: rng.standard_normal(shape, np.float32) * np.float32(sum(shape) ** -0.5)
+            for name, shape in shapes.items()
+        },
+        doutputs=rng.standard_normal((batch, _ATTENTION_UNITS), np.float32),
+        mask=rng.random((batch, timesteps)) < 0.5 if masked else None,
+    )
+
+
 def layer_comparison(name: str, pass_: str, *, threads: int, sides: Sequence[str] = SIDES) -> Comparison:
-    """One of `CASES`; the results are to be stock Keras's.
+    """One of `CASES`.
 
     Args:
         name: A key of `CASES`.
@@ -93,17 +178,16 @@ def layer_comparison(name: str, pass_: str, *, threads: int, sides: Sequence[str
         sides: Of `SIDES`.
     """
     case = CASES[name]
-    return Comparison(
-        name=f"{name}/{pass_}",
-        title=f"{case}, {LAYER_PASSES[pass_]}",
-        kind="layer",
+    return beside_stock(
+        "layer",
+        f"{name}/{pass_}",
+        f"{case}, {LAYER_PASSES[pass_]}",
+        lambda: layer_problem(case),
+        lambda side, results, expected: verify_layer(case, side, results, expected),
+        of=LayerProblem.kind,
+        threads=threads,
+        flops=case.flops(pass_) if case.counted else 0,
         sides=sides,
-        make=lambda side: make_side(side, layer_problem(case), pass_, threads=threads),
-        reference="stock",
-        verify=lambda side, results, expected: verify_layer(case, side, results, expected),
-        flops=dict.fromkeys(sides, case.flops(pass_)) if case.counted else {},
-        threads=dict.fromkeys(sides, threads),
-        absent=absent(sides, LayerProblem.kind, pass_),
     )
 
 

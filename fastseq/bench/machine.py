@@ -1,4 +1,4 @@
-"""What figures depend on: the machine, the environment, and the versions of what is installed."""
+"""What figures depend on: the settings of a process, the machine, and the versions of what is installed."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ _TOLD = frozenset(
 _TOLD_PREFIXES = ("GOMP_", "KMP_", "OMP_")  # of OpenMP's runtimes
 _PATH = re.compile(r"[^\s=,;]*[/\\][^\s,;]*")
 _CPU0 = Path("/sys/devices/system/cpu/cpu0")
+
+
+def prepare(threads: int | None) -> int:
+    """Sets this process up, before any framework is imported; returns the number of threads for all sides.
+
+    Raises:
+        ValueError: So many threads are not possible here.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # everybody computes on the CPU
+    from fastseq import runtime
+
+    if threads is not None:
+        runtime.set_num_threads(threads)
+    return runtime.get_num_threads()
 
 
 def cpu_name() -> str:
@@ -121,16 +137,3 @@ def _caches() -> str:
         shared = _read(index / "shared_cpu_list")
         caches.append(f"L{_read(index / 'level')}{kind} {_read(index / 'size')} of CPU {shared}")
     return ", ".join(caches)
-
-
-def header(packages: Iterable[str]) -> str:
-    """The machine, the settings, and the versions of those packages that are installed."""
-    from fastseq import runtime
-
-    found = ", ".join(f"{package} {version}" for package, version in versions(packages).items())
-    threads = runtime.get_num_threads()
-    return (
-        f"{cpu_name()}, {os.cpu_count()} CPUs; instruction set {runtime.isa()}, "
-        f"{threads} thread{'s' if threads != 1 else ''}\n"
-        f"{found}"
-    )

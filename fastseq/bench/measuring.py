@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastseq.bench.peak import peak_turn
-from fastseq.bench.problems import Results
-from fastseq.bench.sides import Side, UnavailableError
-from fastseq.bench.timing import RUNS, Samples, Turn, ratios, take_turns
+from fastseq.bench.problems import Problem, Results
+from fastseq.bench.sides import SIDES, Side, UnavailableError, absent, make_side
+from fastseq.bench.timing import RUNS, Samples, Turn, peak_turn, ratios, take_turns
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,49 @@ class Comparison:
     threads: Mapping[str, int]
     labels: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def beside_stock(
+    kind: str,
+    name: str,
+    title: str,
+    problem: Callable[[], Problem],
+    verify: Callable[[str, Results, Results], None],
+    *,
+    of: str,
+    threads: int,
+    flops: int = 0,
+    labels: Mapping[str, str] | None = None,
+    sides: Sequence[str] = SIDES,
+) -> Comparison:
+    """A comparison of sides of `sides.SIDES`, whose results are to be stock Keras's.
+
+    Args:
+        kind: As in `Comparison`.
+        name: As there; its last part is the pass.
+        title: As there.
+        problem: Makes the arrays, anew for every side.
+        verify: As in `Comparison`.
+        of: The problem's `kind`.
+        threads: For every side.
+        flops: Of every side; 0 where they are not counted.
+        labels: As in `Comparison`.
+        sides: Who can compute it.
+    """
+    pass_ = name.rpartition("/")[2]
+    return Comparison(
+        name=name,
+        title=title,
+        kind=kind,
+        sides=sides,
+        make=lambda side: make_side(side, problem(), pass_, threads=threads),
+        reference="stock",
+        verify=verify,
+        flops=dict.fromkeys(sides, flops) if flops else {},
+        threads=dict.fromkeys(sides, threads),
+        labels=labels or {},
+        absent=absent(sides, of, pass_),
+    )
 
 
 def _duration(seconds: float) -> str:

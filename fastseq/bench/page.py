@@ -1,16 +1,17 @@
-"""The report as one page of HTML: no scripts, nothing from the network, charts inline."""
+"""The report as one page, page.html filled in: no scripts, nothing from the network, charts inline."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
+from pathlib import Path
+from string import Template
 
 from fastseq.bench.charts import ratio_drawing, scaling_drawing, share_drawing
-from fastseq.bench.drawing import COLOURS, Drawing, to_svg
+from fastseq.bench.drawing import COLOURS, Drawing
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.record import Record
 from fastseq.bench.scaling import BASE
-from fastseq.bench.shapes import parse_shape
 from fastseq.bench.tables import milliseconds, notes, rate
 from fastseq.bench.timing import RUNS, Samples
 from fastseq.bench.verdicts import (
@@ -46,7 +47,7 @@ def drawings_of(record: Record) -> dict[str, Drawing]:
     }
     drawings["peak"] = share_drawing("Share of the FMA peak", record.of_kind(*_SECTIONS))
     drawings["scaling"] = scaling_drawing(
-        "fastseq without Keras, by the size of a layer", record.of_kind("scaling"), parse_shape(BASE)
+        "fastseq without Keras, by the size of a layer", record.of_kind("scaling"), BASE
     )
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
@@ -58,11 +59,11 @@ def page_of(record: Record, drawings: Mapping[str, Drawing]) -> str:
         record: What to tell.
         drawings: Of it, from `drawings_of`.
     """
-    body = [*_head(record), *_notes(record), *_at_a_glance(record)]
+    sections = []
     for kind, (name, title) in _SECTIONS.items():
-        body += _section(title, record, record.of_kind(kind), drawings.get(name))
+        sections += _section(title, record, record.of_kind(kind), drawings.get(name))
     if "peak" in drawings:
-        body += [
+        sections += [
             "<h2>How much of the machine is used</h2>",
             "<p>Operations of the matrix products over time, as a share of the peak of fused multiply-adds that was "
             "measured in the same rounds. The bar and the figure are fastseq's layer or model; the rest of the time "
@@ -70,39 +71,53 @@ def page_of(record: Record, drawings: Mapping[str, Drawing]) -> str:
             _figure(drawings["peak"]),
         ]
     if "scaling" in drawings:
-        body += [
+        sections += [
             "<h2>How it scales</h2>",
             "<p>fastseq without Keras, forward and backward; one number of the shape varies at a time, the others are "
             "written above.</p>",
             _figure(drawings["scaling"]),
             *_details(record, record.of_kind("scaling")),
         ]
-    body += [*_how(record), *_machine(record)]
-    return _DOCUMENT.format(style=_style(), body="\n".join(body))
+    light, dark = (" ".join(f"--{name}: {colours[shade]};" for name, colours in COLOURS.items()) for shade in (0, 1))
+    facts = {**record.machine, "date": record.date, "took": f"{record.seconds:.0f} s", "command": record.command}
+    return Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8")).substitute(
+        light=light,
+        dark=dark,
+        cpu=escape(record.machine["CPU"]),
+        threads=f"{record.threads} thread{'s' * (record.threads != 1)}",
+        date=escape(record.date),
+        command=escape(record.command),
+        runs=RUNS,
+        least_rounds=LEAST_ROUNDS,
+        verdicts="\n".join(_verdicts(record)),
+        notes="\n".join(_notes(record)),
+        glance="\n".join(_at_a_glance(record)),
+        sections="\n".join(sections),
+        machine=_facts("machine", "", facts),
+        versions=_facts("package", "version", record.versions),
+    )
 
 
-def _head(record: Record) -> list[str]:
+def _verdicts(record: Record) -> list[str]:
     verdicts = record.verdicts()
-    counted = {verdict: len(of) for verdict, of in verdicts.items()}
-    lines = ["<h1>fastseq bench</h1>"]
-    about = f"{record.machine['CPU']}, {record.threads} thread{'s' * (record.threads != 1)}, {record.date}"
-    lines.append(f'<p class="muted">{escape(about)}</p>')
-    if sum(counted.values()):
-        cards = [
-            ("win", counted[FASTER], "faster than the peer"),
-            ("", counted[UNCLEAR], "too close to tell"),
-            ("", counted[TOO_FEW], "too few rounds to tell"),
-            ("loss", counted[SLOWER], "slower than the peer"),
-        ]
-        items = "".join(
-            f'<div class="card {kind}"><b>{number}</b><span>{words}</span></div>' for kind, number, words in cards
-        )
-        lines.append(f'<div class="cards">{items}</div>')
-        ratios = [one.ratio(peer).median for of in verdicts.values() for one, peer in of]
-        lines.append(f"<p>Peers take {times(min(ratios))} to {times(max(ratios))} times fastseq's time.</p>")
-        lines += [_listed(verdicts[SLOWER])] if verdicts[SLOWER] else []
-    lines.append(f"<p>Reproduce: <code>{escape(record.command)}</code></p>")
-    return lines
+    if not any(verdicts.values()):
+        return []
+    words = {
+        FASTER: ("win", "faster than the peer"),
+        UNCLEAR: ("", "too close to tell"),
+        TOO_FEW: ("", "too few rounds to tell"),
+        SLOWER: ("loss", "slower than the peer"),
+    }
+    cards = "".join(
+        f'<div class="card {kind}"><b>{len(verdicts[verdict])}</b><span>{said}</span></div>'
+        for verdict, (kind, said) in words.items()
+    )
+    ratios = [one.ratio(peer).median for of in verdicts.values() for one, peer in of]
+    return [
+        f'<div class="cards">{cards}</div>',
+        f"<p>Peers take {times(min(ratios))} to {times(max(ratios))} times fastseq's time.</p>",
+        *([_listed(verdicts[SLOWER])] if verdicts[SLOWER] else []),
+    ]
 
 
 def _listed(slower: Iterable[tuple[Measurement, str]]) -> str:
@@ -156,7 +171,7 @@ def _section(title: str, record: Record, measurements: list[Measurement], drawin
 
 
 def _figure(drawing: Drawing) -> str:
-    return f"<figure>{to_svg(drawing)}</figure>"
+    return f"<figure>{drawing.svg()}</figure>"
 
 
 def _details(record: Record, measurements: Iterable[Measurement]) -> list[str]:
@@ -214,94 +229,6 @@ def _anchor(one: Measurement) -> str:
     return one.comparison.name.replace("/", "-")
 
 
-def _how(record: Record) -> list[str]:
-    return [
-        "<h2>How it was measured</h2>",
-        "<p>All sides of a comparison have the same weights and the same input. Before anything is timed, what they "
-        "compute is compared: outputs and, in training, the gradients by the input and all weights (within 1e-4 of the "
-        "largest value of each; of training steps the loss and all gradients without dropout, within 3 % of each "
-        "gradient's norm). A side that computes something else is not timed, and named above.</p>",
-        f"<p>Then the sides take turns: in every round each has one, of some runs that do not count (one at least, and "
-        f"10 ms) and {RUNS} that do, so that all meet the same machine, whatever else it does. The probe of the FMA "
-        "peak has its turn in the same rounds. Times are medians over all counted runs, n of them; quartiles are "
-        "beside them. “Time / fastseq” is the median over the rounds of the ratio of both medians within a "
-        "round, and its quartiles are those of the rounds: so it may differ from the ratio of the medians in the same "
-        f"row. Faster or slower is said where 1 is outside of these quartiles, of {LEAST_ROUNDS} rounds or more.</p>",
-        f"<p>Every side may use {record.threads} thread{'s' * (record.threads != 1)}. PyTorch and JAX run in processes "
-        "of their own, which time themselves. Layers and models of fastseq and Keras run in a tf.function, their "
-        "inputs ready as tensors; texts are made up (ids by Zipf's law after padding of any length). Nothing is "
-        "averaged over different comparisons.</p>",
-    ]
-
-
-def _machine(record: Record) -> list[str]:
-    facts = {**record.machine, "date": record.date, "took": f"{record.seconds:.0f} s", "command": record.command}
-    rows = [[escape(name), escape(value)] for name, value in facts.items()]
-    packages = [[escape(package), escape(version)] for package, version in record.versions.items()]
-    return [
-        "<h2>Machine and versions</h2>",
-        _table(["machine", ""], rows).replace("<table>", '<table class="facts">'),
-        _table(["package", "version"], packages).replace("<table>", '<table class="facts">'),
-        "<p>Every single sample is in results.json.</p>",
-    ]
-
-
-def _style() -> str:
-    light, dark = (" ".join(f"--{name}: {colours[shade]};" for name, colours in COLOURS.items()) for shade in (0, 1))
-    return _STYLE.replace("LIGHT", light).replace("DARK", dark)
-
-
-_DOCUMENT = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>fastseq bench</title>
-<style>
-{style}
-</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
-
-_STYLE = """:root { color-scheme: light dark; LIGHT }
-@media (prefers-color-scheme: dark) { :root { DARK } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink); line-height: 1.5;
-  font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 46rem; margin: 0 auto; padding: 1rem; }
-h1 { margin: 0.5rem 0 0; }
-h2 { margin: 2.5rem 0 0.5rem; border-bottom: 1px solid var(--grid); }
-h3 { margin: 0 0 0.3rem; font-size: 1rem; }
-p, ul { margin: 0.5rem 0; }
-figure { margin: 1rem 0; }
-svg { display: block; width: 100%; max-width: 42rem; height: auto; }
-code { font-size: 0.85em; background: var(--grid); padding: 0.1em 0.35em;
-  border-radius: 4px; overflow-wrap: anywhere; }
-a { color: inherit; }
-.muted { color: var(--muted); }
-.win { color: var(--win); }
-.loss { color: var(--loss); }
-.cards { display: flex; flex-wrap: wrap; gap: 0.6rem; margin: 1rem 0; }
-.card { flex: 1 1 8rem; border: 1px solid var(--grid); border-left: 4px solid var(--muted); border-radius: 6px;
-  padding: 0.4rem 0.8rem; color: var(--ink); }
-.card.win { border-left-color: var(--win); }
-.card.loss { border-left-color: var(--loss); }
-.card b { display: block; font-size: 1.8rem; line-height: 1.2; }
-.notes { border: 1px solid var(--grid); border-radius: 6px; padding: 0.5rem 0.8rem; margin: 1rem 0; font-size: 0.9rem; }
-.comparison { margin: 1.6rem 0; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.22rem 0.7rem 0.22rem 0; text-align: right; white-space: nowrap;
-  border-bottom: 1px solid var(--grid); }
-th { color: var(--muted); font-weight: 500; }
-th:first-child, td:first-child { text-align: left; }
-.facts { width: 100%; margin-bottom: 1rem; }
-.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-.facts td:first-child { color: var(--muted); width: 11rem; }"""
+def _facts(name: str, value: str, facts: Mapping[str, str]) -> str:
+    rows = [map(escape, fact) for fact in facts.items()]
+    return _table([name, value], rows).replace("<table>", '<table class="facts">')

@@ -88,7 +88,7 @@ class RecurrentProblem(LayerProblem):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelProblem:
-    """A training step of a model of `fastseq.models`.
+    """A training step of a model of `fastseq.training.models`.
 
     Attributes:
         name: There.

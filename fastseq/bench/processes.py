@@ -42,9 +42,9 @@ class Worker:
             env={**os.environ, **environment},
         )
 
-    def prepare(self, threads: int | None, isa: str | None) -> Installation:
-        """`environment.prepare` there. Only for fastseq's sides: others stay without it."""
-        installation: Installation = self.ask("prepare", threads, isa)
+    def prepare(self, threads: int | None) -> Installation:
+        """`machine.prepare` there. Only for fastseq's sides: others stay without it."""
+        installation: Installation = self.ask("prepare", threads)
         return installation
 
     def make_side(self, name: str, problem: Problem, pass_: str, *, threads: int) -> RemoteSide:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastseq.bench.measuring import Comparison, Measurement
-from fastseq.bench.timing import Samples
+from fastseq.bench.measuring import Measurement
 from fastseq.bench.verdicts import VERDICTS, label_of, peers_of, verdict
 
 
@@ -86,21 +85,6 @@ def save_json(record: Record, path: Path) -> None:
     path.write_text(json.dumps(record.as_json(), indent=1, allow_nan=False) + "\n")
 
 
-def load_json(path: Path) -> Record:
-    """What `save_json` wrote: to be shown, not to be measured again.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It is not such a file.
-    """
-    try:
-        told: dict[str, Any] = json.loads(path.read_text())
-        measurements = [_from_json(one) for one in told.pop("measurements")]
-        return Record(**told, measurements=measurements)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a results.json of this version's `fastseq bench`: {error!r}") from None
-
-
 def _as_json(one: Measurement) -> dict[str, Any]:
     comparison = one.comparison
     sides: Sequence[str] = list(one.samples)
@@ -128,32 +112,3 @@ def _as_json(one: Measurement) -> dict[str, Any]:
         },
         "fma_peak": {str(threads): peak.turns for threads, peak in one.peaks.items()},
     }
-
-
-def _from_json(told: dict[str, Any]) -> Measurement:
-    sides: dict[str, dict[str, Any]] = told["sides"]
-
-    def not_again(*_: Any) -> Any:
-        raise RuntimeError(f"{told['name']} was read from a file: it can be shown, and not be measured again")
-
-    comparison = Comparison(
-        name=told["name"],
-        title=told["title"],
-        kind=told["kind"],
-        sides=list(sides),
-        make=not_again,
-        reference=told["verified_against"],
-        verify=not_again,
-        flops={side: of["flops"] for side, of in sides.items() if of["flops"] is not None},
-        threads={side: of["threads"] for side, of in sides.items()},
-        labels={side: of["label"] for side, of in sides.items()},
-    )
-    return Measurement(
-        comparison,
-        told["rounds"],
-        samples={side: Samples(of["seconds"]) for side, of in sides.items()},
-        peaks={int(threads): Samples(turns) for threads, turns in told["fma_peak"].items()},
-        absent=told["absent"],
-        refused=told["refused"],
-        cut=told["cut"],
-    )

@@ -11,7 +11,7 @@ from fastseq.bench.problems import Results, make_problem, verify
 from fastseq.bench.shapes import PASSES, TITLES, Shape
 from fastseq.bench.sides import Side, make_side
 
-BASE = "32,100,64,64"
+BASE = Shape(32, 100, 64, 64)
 SIZES = {
     "batch": (1, 2, 4, 8, 16, 32, 64, 128, 256),
     "timesteps": (1, 4, 16, 64, 256, 1024),

@@ -52,26 +52,3 @@ DEFAULT_SHAPES = {
     "gru": ("reuters",),
     "simple_rnn": ("imdb-simple",),
 }
-SHAPE_HELP = f"{', '.join(SHAPES)}, or batch,timesteps,inputs,units"
-
-
-def parse_shape(text: str) -> Shape:
-    """The shape of that name, or given as four numbers: 20,100,100,100.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    if text in SHAPES:
-        return SHAPES[text]
-    try:
-        shape = Shape(*(int(size) for size in text.split(",")))
-    except (TypeError, ValueError):
-        raise ValueError(f"a shape must be one of {SHAPE_HELP}; got {text!r}") from None
-    if min(shape) < 1:
-        raise ValueError(f"the numbers of a shape must be at least 1; got {text!r}")
-    return shape
-
-
-def shapes_of(cell: str, chosen: list[str]) -> dict[str, Shape]:
-    """The shapes to measure a cell at, by what to call them; its defaults where none is chosen."""
-    return {name: parse_shape(name) for name in chosen or DEFAULT_SHAPES[cell]}

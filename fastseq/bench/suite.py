@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from fastseq.bench.attention import SCORES, attention_comparison
-from fastseq.bench.layers import CASES, layer_comparison
+from fastseq.bench.layers import CASES, SCORES, attention_comparison, layer_comparison, recurrent_comparison
 from fastseq.bench.measuring import Comparison
-from fastseq.bench.recurrent import recurrent_comparison
 from fastseq.bench.scaling import BASE, VARY, curve_comparison, sizes_of
-from fastseq.bench.shapes import DEFAULT_SHAPES, GATES, PASSES, SHAPES, parse_shape
+from fastseq.bench.shapes import DEFAULT_SHAPES, GATES, PASSES, SHAPES
 from fastseq.bench.whole_models import MODEL_PASSES, model_comparison
 
 _LAYER_PASSES = ["training", "adam", "forward"]
@@ -54,38 +54,39 @@ class Task:
 
 def layer_tasks() -> list[Task]:
     """All but models: layers by themselves, and the scaling curves."""
-    tasks = [
-        Task(
-            f"{cell}/{name}/{pass_}",
-            functools.partial(_recurrent, cell, name, pass_),
-        )
-        for cell, names in DEFAULT_SHAPES.items()
-        for name in names
-        for pass_ in reversed(PASSES)
-    ]
-    tasks += [
-        Task(f"{name}/{pass_}", functools.partial(_layer, name, pass_))
-        for name, case in CASES.items()
-        for pass_ in _LAYER_PASSES
-        if not case.lacks(pass_)
-    ]
-    tasks += [
-        Task(f"attention/{score}/{pass_}", functools.partial(_attention, score, pass_))
-        for score in SCORES
-        for pass_ in reversed(PASSES)
-    ]
-    tasks += [Task(f"scaling/{cell}/{vary}", functools.partial(_curve, cell, vary)) for cell in GATES for vary in VARY]
-    return tasks
+    made: dict[str, Callable[[int], Comparison]] = {}
+    for cell, names in DEFAULT_SHAPES.items():
+        for name, pass_ in itertools.product(names, reversed(PASSES)):
+            made[f"{cell}/{name}/{pass_}"] = _with_threads(recurrent_comparison, cell, name, SHAPES[name], pass_)
+    for name, case in CASES.items():
+        for pass_ in _LAYER_PASSES:
+            if not case.lacks(pass_):
+                made[f"{name}/{pass_}"] = _with_threads(layer_comparison, name, pass_)
+    for score, pass_ in itertools.product(SCORES, reversed(PASSES)):
+        made[f"attention/{score}/{pass_}"] = _with_threads(attention_comparison, score, pass_)
+    for cell, vary in itertools.product(GATES, VARY):
+        made[f"scaling/{cell}/{vary}"] = functools.partial(_curve, cell, vary)
+    return [Task(name, prepare) for name, prepare in made.items()]
+
+
+def _with_threads(make: Callable[..., Comparison], *arguments: Any) -> Callable[[int], Comparison]:
+    return lambda threads: make(*arguments, threads=threads)
+
+
+def _curve(cell: str, vary: str, threads: int) -> Comparison:
+    return curve_comparison(cell, vary, sizes_of(vary, threads), BASE, "training", threads=threads)
 
 
 def model_tasks(models: Sequence[str]) -> list[Task]:
     """Training steps of models, then predictions.
 
     Args:
-        models: Names in `fastseq.models.MODELS`.
+        models: Names in `fastseq.training.models.MODELS`.
     """
     return [
-        Task(f"{name}/{pass_}", functools.partial(_model, name, pass_)) for pass_ in MODEL_PASSES for name in models
+        Task(f"{name}/{pass_}", _with_threads(model_comparison, name, pass_))
+        for pass_ in MODEL_PASSES
+        for name in models
     ]
 
 
@@ -111,23 +112,3 @@ def select(tasks: Sequence[Task], chosen: Sequence[str]) -> list[Task]:
             raise ValueError(f"choose names or parts of names, joined by /, from {', '.join(parts)}; got {choice!r}")
         found += [task for task in meant if task not in found]
     return found
-
-
-def _recurrent(cell: str, name: str, pass_: str, threads: int) -> Comparison:
-    return recurrent_comparison(cell, name, SHAPES[name], pass_, threads=threads)
-
-
-def _layer(name: str, pass_: str, threads: int) -> Comparison:
-    return layer_comparison(name, pass_, threads=threads)
-
-
-def _attention(score: str, pass_: str, threads: int) -> Comparison:
-    return attention_comparison(score, pass_, threads=threads)
-
-
-def _curve(cell: str, vary: str, threads: int) -> Comparison:
-    return curve_comparison(cell, vary, sizes_of(vary, threads), parse_shape(BASE), "training", threads=threads)
-
-
-def _model(name: str, pass_: str, threads: int) -> Comparison:
-    return model_comparison(name, pass_, threads=threads)

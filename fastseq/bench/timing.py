@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 RUNS = 4  # counted runs of one turn
 _SETTLE = 0.01
-# By names for a command line; "cpu" counts the time of all threads of the process.
-CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+_PEAK_SECONDS = 0.01
 
 # Takes a number of runs, returns a sample of each.
 Turn = Callable[[int], list[float]]
@@ -92,3 +91,18 @@ def interleave(turns: Mapping[Name, Turn], rounds: int) -> dict[Name, Samples]:
     """What all rounds of `take_turns` have given."""
     *_, samples = take_turns(turns, rounds)
     return samples
+
+
+def fma_peak(threads: int) -> float:
+    """The machine's peak of single-precision multiply-adds, on fastseq's instruction set: operations a second."""
+    from fastseq._libraries import core
+
+    return core.fma_peak(threads, _PEAK_SECONDS)
+
+
+def peak_turn(threads: int) -> Turn:
+    """The probe of the peak in a comparison: one sample a turn, the best of as many as the sides have runs.
+
+    The best, since it stands for what the machine can do at most in these moments, whatever else keeps it busy.
+    """
+    return lambda runs: [max(fma_peak(threads) for _ in range(runs))]

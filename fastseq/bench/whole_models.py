@@ -1,4 +1,4 @@
-"""The models of `fastseq.models`, with fast layers, with stock ones, and by others: training steps and predictions.
+"""Training steps and predictions of the classic models: with fast layers, with stock ones, and by others.
 
 All sides have the same weights and take the same batches in turns. The loss and its gradients by all weights, without
 dropout, are to be the same, or the predictions.
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from fastseq.bench.layers import make_texts
-from fastseq.bench.measuring import Comparison
+from fastseq.bench.measuring import Comparison, beside_stock
 from fastseq.bench.problems import Batch, Layer, ModelProblem, Results, verify
-from fastseq.bench.sides import SIDES, absent, make_side
+from fastseq.bench.sides import SIDES
 
 BATCHES = 8
 # Of a gradient's norm. What is right differs by 1e-6, or, where rounding lets a relu or a maximum fall to the other
@@ -36,7 +36,7 @@ def model_comparison(
     """A training step as `fit` does it, or the prediction of a batch; the results are to be those of the stock model.
 
     Args:
-        name: A key of `fastseq.models.MODELS`.
+        name: A key of `fastseq.training.models.MODELS`.
         pass_: A key of `MODEL_PASSES`.
         threads: For every side.
         mask_zero: Whether the Embedding masks the padding.
@@ -46,7 +46,7 @@ def model_comparison(
     import keras
 
     from fastseq.bench.sides._tensorflow import set_threads
-    from fastseq.models import MODELS
+    from fastseq.training.models import MODELS
 
     set_threads(threads)
     spec = MODELS[name]
@@ -70,18 +70,17 @@ def model_comparison(
             if not difference <= _TOLERANCE:  # also where it is NaN
                 raise AssertionError(f"{side}, {name}: {result} differs by {difference:.2g} of its norm")
 
-    return Comparison(
-        name=f"{name}/{pass_}",
-        title=f"{name}, {MODEL_PASSES[pass_]} of {spec.batch_size} samples" + ", padding masked" * mask_zero,
-        kind="model",
-        sides=sides,
-        make=lambda side: make_side(side, problem, pass_, threads=threads),
-        reference="stock",
-        verify=check,
+    return beside_stock(
+        "model",
+        f"{name}/{pass_}",
+        f"{name}, {MODEL_PASSES[pass_]} of {spec.batch_size} samples" + ", padding masked" * mask_zero,
+        lambda: problem,
+        check,
+        of=ModelProblem.kind,
+        threads=threads,
         # What is masked needs no operations, and how many that is depends on the texts.
-        flops={} if mask_zero else dict.fromkeys(sides, flops_of(stock, spec.batch_size, pass_)),
-        threads=dict.fromkeys(sides, threads),
-        absent=absent(sides, ModelProblem.kind, pass_),
+        flops=0 if mask_zero else flops_of(stock, spec.batch_size, pass_),
+        sides=sides,
     )
 
 
@@ -110,7 +109,7 @@ def made_up_batches(spec: Any, model: Any) -> list[Batch]:
 
 
 def takes_texts(spec: Any) -> bool:
-    """Whether a model of `fastseq.models` is one of texts, of a corpus in a folder, and not of series, of a file."""
+    """Whether a classic model is one of texts, of a corpus in a folder, and not of series, of a file."""
     return spec.has_embedding or spec.encode is not None
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fastseq.bench.environment import prepare
+from fastseq.bench.machine import prepare
 from fastseq.bench.problems import Problem
 from fastseq.bench.processes import Installation
 from fastseq.bench.sides import Side, UnavailableError, make_local_side
@@ -39,8 +39,8 @@ class _Handlers:
         self._made = 0
         self._sides: dict[int, Side] = {}
 
-    def prepare(self, threads: int | None, isa: str | None) -> Installation:
-        threads = prepare(threads, isa)
+    def prepare(self, threads: int | None) -> Installation:
+        threads = prepare(threads)
         import fastseq
         from fastseq import runtime
 

@@ -33,8 +33,9 @@ import keras
 import numpy as np
 import small_models
 
-from fastseq import cli, models, results
-from fastseq.resuming import STATE, read_state
+from fastseq import cli
+from fastseq.training import models, results
+from fastseq.training.resuming import STATE, read_state
 
 MODEL = "reuters-lstm"
 EPOCHS = 4

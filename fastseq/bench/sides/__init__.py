@@ -125,11 +125,6 @@ FASTSEQ = ("fast", "functional")  # the others are peers
 PEERS = tuple(name for name in SIDES if name not in FASTSEQ)
 
 
-def limited_sides(isa: str) -> tuple[str, ...]:
-    """The sides that keep to an instruction set which `environment.prepare` is given."""
-    return ("fast", "functional", *(("stock", "tf-block", "torch") if isa == "avx2" else ()))
-
-
 def packages(names: Iterable[str]) -> list[str]:
     """The packages that some sides are made with."""
     return list(dict.fromkeys(package for name in names for package in _KINDS[name].packages))

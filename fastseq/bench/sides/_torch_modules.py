@@ -6,7 +6,8 @@ come in Keras's order of weights, which `load` takes and `to_keras` gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,25 @@ _RECURRENT = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU, "SimpleRNN": torch.nn.
 # one with reset_after.
 _ORDER = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "SimpleRNN": (0,)}
 
+Weights = Iterator[NDArray[np.float32]]
 Arrays = list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A layer.
+
+    Attributes:
+        module: What computes it.
+        takes: The layout of its inputs; "" for any.
+        gives: That of its outputs; "" for the same.
+        to_keras: Takes as many arrays as there are parameters, and gives them as Keras has them.
+    """
+
+    module: torch.nn.Module
+    takes: str = ""
+    gives: str = ""
+    to_keras: Callable[[Iterator[NDArray[Any]]], Arrays] = lambda arrays: []
 
 
 class Stack(torch.nn.Module):  # type: ignore[misc]
@@ -51,7 +70,7 @@ class Stack(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, layers: Sequence[Layer], weights: Sequence[NDArray[np.float32]], axes: int) -> None:
         super().__init__()
-        self.parts = torch.nn.ModuleList()
+        self.parts: list[_Part] = []
         left = iter(weights)
         layout = self.takes = ""
         for layer in layers:
@@ -62,6 +81,7 @@ class Stack(torch.nn.Module):  # type: ignore[misc]
             self.parts.append(part)
             layout = part.gives or part.takes or layout
         self.gives = layout
+        self.modules_of_parts = torch.nn.ModuleList(part.module for part in self.parts)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs in the layout `gives`, of inputs in `takes`."""
@@ -69,7 +89,7 @@ class Stack(torch.nn.Module):  # type: ignore[misc]
         for part in self.parts:
             if part.takes and part.takes != layout:
                 x = x.permute(permutation(layout, part.takes))
-            x = part(x)
+            x = part.module(x)
             layout = part.gives or part.takes or layout
         return x
 
@@ -79,37 +99,8 @@ class Stack(torch.nn.Module):  # type: ignore[misc]
         return [array for part in self.parts for array in part.to_keras(left)]
 
 
-class _Part(torch.nn.Module):  # type: ignore[misc]
-    """A layer; by itself one without weights.
-
-    Attributes:
-        takes: The layout of its inputs; "" for any.
-        gives: That of its outputs; "" for the same.
-    """
-
-    takes = ""
-    gives = ""
-
-    def __init__(self, layer: Layer, weights: Iterator[NDArray[np.float32]]) -> None:
-        super().__init__()
-
-    def to_keras(self, arrays: Iterator[NDArray[Any]]) -> Arrays:
-        """Takes as many arrays as there are parameters."""
-        return []
-
-
 def _parameter(array: NDArray[np.float32]) -> torch.nn.Parameter:
     return torch.nn.Parameter(torch.from_numpy(np.array(array, order="C")))
-
-
-class _Activation(_Part):
-    def __init__(self, layer: Layer, weights: Iterator[NDArray[np.float32]]) -> None:
-        super().__init__(layer, weights)
-        self.activate = _activation(layer)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        activated: torch.Tensor = self.activate(x)
-        return activated
 
 
 def _activation(layer: Layer) -> torch.nn.Module:
@@ -119,93 +110,55 @@ def _activation(layer: Layer) -> torch.nn.Module:
     return _ACTIVATIONS[name]()
 
 
-class _Dropout(_Part):
-    def __init__(self, layer: Layer, weights: Iterator[NDArray[np.float32]]) -> None:
-        super().__init__(layer, weights)
-        self.drop = torch.nn.Dropout(layer.settings["rate"])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        dropped: torch.Tensor = self.drop(x)
-        return dropped
-
-
-class _Dense(_Part):
-    def __init__(self, layer: Layer, weights: Iterator[NDArray[np.float32]]) -> None:
-        super().__init__(layer, weights)
-        kernel, bias = next(weights), next(weights)
-        self.linear = torch.nn.Linear(*kernel.shape)
-        self.linear.weight, self.linear.bias = _parameter(kernel.T), _parameter(bias)
-        self.activate = _activation(layer)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        activated: torch.Tensor = self.activate(self.linear(x))
-        return activated
-
-    def to_keras(self, arrays: Iterator[NDArray[Any]]) -> Arrays:
-        return [next(arrays).T, next(arrays)]
+def _product(layer: Layer, weights: Weights, make: Callable[..., torch.nn.Module], takes: str = "") -> _Part:
+    """A kernel and a bias, in torch with the kernel's axes the other way round, and an activation."""
+    kernel, bias = next(weights), next(weights)
+    width, inputs, outputs = (1, *kernel.shape)[-3:]
+    product = make(inputs, outputs, width)
+    product.weight, product.bias = _parameter(kernel.T), _parameter(bias)
+    module = torch.nn.Sequential(product, _activation(layer))
+    return _Part(module, takes, to_keras=lambda arrays: [next(arrays).T, next(arrays)])
 
 
-class _Embedding(_Part):
-    takes, gives = "BT", "BTC"
-
-    def __init__(self, layer: Layer, weights: Iterator[NDArray[np.float32]]) -> None:
-        super().__init__(layer, weights)
-        self.table = torch.nn.Embedding.from_pretrained(_parameter(next(weights)), freeze=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        looked_up: torch.Tensor = self.table(x)
-        return looked_up
-
-    def to_keras(self, arrays: Iterator[NDArray[Any]]) -> Arrays:
-        return [next(arrays)]
+def _dense(layer: Layer, weights: Weights) -> _Part:
+    return _product(layer, weights, lambda inputs, outputs, width: torch.nn.Linear(inputs, outputs))
 
 
-class _Conv1D(_Part):
-    takes = CONVOLUTION
-
-    def __init__(self, layer: Layer, weights: Iterator[NDArray[np.float32]]) -> None:
-        super().__init__(layer, weights)
-        kernel, bias = next(weights), next(weights)
-        width, channels, filters = kernel.shape
-        self.convolve = torch.nn.Conv1d(channels, filters, width)
-        self.convolve.weight, self.convolve.bias = _parameter(kernel.T), _parameter(bias)
-        self.activate = _activation(layer)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        activated: torch.Tensor = self.activate(self.convolve(x))
-        return activated
-
-    def to_keras(self, arrays: Iterator[NDArray[Any]]) -> Arrays:
-        return [next(arrays).T, next(arrays)]
+def _convolution(layer: Layer, weights: Weights) -> _Part:
+    return _product(layer, weights, torch.nn.Conv1d, CONVOLUTION)
 
 
-class _Pooling(_Part):
-    takes = CONVOLUTION
-
-    def __init__(self, layer: Layer, weights: Iterator[NDArray[np.float32]]) -> None:
-        super().__init__(layer, weights)
-        pools = {"MaxPooling1D": torch.nn.MaxPool1d, "AveragePooling1D": torch.nn.AvgPool1d}
-        self.pool = pools[layer.name](*window(layer))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pooled: torch.Tensor = self.pool(x)
-        return pooled
+def _embedding(layer: Layer, weights: Weights) -> _Part:
+    table = torch.nn.Embedding.from_pretrained(_parameter(next(weights)), freeze=False)
+    return _Part(table, "BT", "BTC", lambda arrays: [next(arrays)])
 
 
-class _Recurrent(_Part):
+def _pooling(layer: Layer, weights: Weights) -> _Part:
+    pools = {"MaxPooling1D": torch.nn.MaxPool1d, "AveragePooling1D": torch.nn.AvgPool1d}
+    return _Part(pools[layer.name](*window(layer)), CONVOLUTION)
+
+
+def _recurrent(layer: Layer, weights: Weights) -> _Part:
+    module = _Recurrent(layer, weights)
+    return _Part(module, RECURRENT, "TBC" if module.sequences else "BC", module.to_keras)
+
+
+def _attention(layer: Layer, weights: Weights) -> _Part:
+    module = _Attention(layer, weights)
+    return _Part(module, "BTC", "BC", module.to_keras)
+
+
+class _Recurrent(torch.nn.Module):  # type: ignore[misc]
     """torch.nn.LSTM, GRU or RNN, of one direction or two."""
 
-    takes = RECURRENT
-
-    def __init__(self, layer: Layer, weights: Iterator[NDArray[np.float32]]) -> None:
-        super().__init__(layer, weights)
+    def __init__(self, layer: Layer, weights: Weights) -> None:
+        super().__init__()
         self.directions = 1
         if layer.name == "Bidirectional":
             self.directions, layer = 2, layer.settings["layer"]
             check(layer)
         self.name, self.order = layer.name, _ORDER[layer.name]
         self.sequences = bool(layer.settings.get("return_sequences", False))
-        self.gives = "TBC" if self.sequences else "BC"
         of_directions = [[next(weights) for _ in range(3)] for _ in range(self.directions)]
         inputs = of_directions[0][0].shape[0]
         units = number(layer, "units")
@@ -237,13 +190,11 @@ class _Recurrent(_Part):
         return found
 
 
-class _Attention(_Part):
+class _Attention(torch.nn.Module):  # type: ignore[misc]
     """The formula of the package `attention`."""
 
-    takes, gives = "BTC", "BC"
-
-    def __init__(self, layer: Layer, weights: Iterator[NDArray[np.float32]]) -> None:
-        super().__init__(layer, weights)
+    def __init__(self, layer: Layer, weights: Weights) -> None:
+        super().__init__()
         self.additive = layer.settings.get("score", "luong") == "bahdanau"
         self.of_scores = torch.nn.ParameterList([_parameter(next(weights)) for _ in range(3 if self.additive else 1)])
         self.of_outputs = _parameter(next(weights))
@@ -264,17 +215,17 @@ class _Attention(_Part):
         return [*of_scores, output_weights]
 
 
-_PARTS: dict[str, type[_Part]] = {
-    "Activation": _Activation,
-    "Attention": _Attention,
-    "AveragePooling1D": _Pooling,
-    "Bidirectional": _Recurrent,
-    "Conv1D": _Conv1D,
-    "Dense": _Dense,
-    "Dropout": _Dropout,
-    "Embedding": _Embedding,
-    "GRU": _Recurrent,
-    "LSTM": _Recurrent,
-    "MaxPooling1D": _Pooling,
-    "SimpleRNN": _Recurrent,
+_PARTS: dict[str, Callable[[Layer, Weights], _Part]] = {
+    "Activation": lambda layer, weights: _Part(_activation(layer)),
+    "Attention": _attention,
+    "AveragePooling1D": _pooling,
+    "Bidirectional": _recurrent,
+    "Conv1D": _convolution,
+    "Dense": _dense,
+    "Dropout": lambda layer, weights: _Part(torch.nn.Dropout(layer.settings["rate"])),
+    "Embedding": _embedding,
+    "GRU": _recurrent,
+    "LSTM": _recurrent,
+    "MaxPooling1D": _pooling,
+    "SimpleRNN": _recurrent,
 }

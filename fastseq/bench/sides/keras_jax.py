@@ -131,7 +131,7 @@ class _ModelSide:
 def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> _ModelSide | BatchesSide:
     """A training step as `fit` does it, or a prediction of a batch."""
     _use_threads(threads)
-    from fastseq.models import MODELS
+    from fastseq.training.models import MODELS
 
     model = MODELS[problem.name].build("stock", mask_zero=problem.masked)
     model.set_weights(list(problem.weights.values()))

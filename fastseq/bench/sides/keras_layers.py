@@ -18,7 +18,7 @@ from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
 from fastseq.bench.sides._keras import one_layer
 from fastseq.bench.sides._tensorflow import forward, forward_backward, set_threads
 from fastseq.bench.timing import time_runs
-from fastseq.models import MODELS
+from fastseq.training.models import MODELS
 
 _JIT = "stock-jit"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastseq.files import replacing
+from fastseq.commands import replacing
 
 __all__ = ["OPTIONS", "STATE", "is_finished", "read_interrupted", "read_state", "write_state"]
 

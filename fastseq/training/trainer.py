@@ -1,4 +1,4 @@
-"""Trains one of `fastseq.models`, alone or interleaved with its stock twin."""
+"""Trains one of `fastseq.training.models`, alone or interleaved with its stock twin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from fastseq.data import TrainingData
-from fastseq.models import Layers, ModelSpec
+from fastseq.training.models import Layers, ModelSpec
 
 __all__ = ["Run", "Trainer"]
 
@@ -83,7 +83,7 @@ class Run:
         return 1e3 * statistics.median(medians) if medians else float("nan")
 
     def state(self) -> dict[str, Any]:
-        """All that the epochs to come depend on, and the record of those before, for `fastseq.resuming.write_state`."""
+        """All that the epochs to come depend on, and the record of those before, for `resuming.write_state`."""
         return {
             "history": self.history,
             "epoch_seconds": self.epoch_seconds,

@@ -15,11 +15,11 @@ import keras
 import numpy as np
 
 from fastseq import runtime
-from fastseq.files import replacing
-from fastseq.plots import plot_forecast, plot_losses
+from fastseq.commands import replacing
 from fastseq.prices import PriceData
-from fastseq.resuming import STATE, write_state
-from fastseq.training import Run, Trainer
+from fastseq.training.plots import plot_forecast, plot_losses
+from fastseq.training.resuming import STATE, write_state
+from fastseq.training.trainer import Run, Trainer
 
 __all__ = ["save_epoch", "save_forecast", "save_result", "save_training", "versions"]
 

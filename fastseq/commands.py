@@ -1,4 +1,4 @@
-"""Checks of command-line options that several commands have. Imports nothing that takes time."""
+"""What the commands share: checks of options, files that are written whole, tables. Imports nothing that takes time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+__all__ = ["claimed", "make_writable", "positive", "replacing", "table"]
 
 
 def positive(text: str) -> int:
@@ -54,3 +56,44 @@ def claimed(out: Path, parser: argparse.ArgumentParser) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives the name of a new file in the same folder, which takes the place of `path` once it is on the disk.
+
+    An error leaves what was there before. A process that is killed may leave the new file behind, which the next one
+    to write `path` overwrites.
+
+    Args:
+        path: The file to write, or to replace.
+
+    Raises:
+        OSError: The new file cannot be brought to the disk, or cannot take the place.
+    """
+    new = path.with_name(f".new-{path.name}")  # of the same suffix, by which some writers choose the format
+    try:
+        yield new
+        _sync(new)
+        os.replace(new, path)
+        _sync(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Rows under their header: the first column to the left, the others to the right."""
+    columns: list[list[str]] = []
+    for cells in zip(header, *rows, strict=True):
+        width = max(map(len, cells))
+        columns.append([cell.rjust(width) if columns else cell.ljust(width) for cell in cells])
+    return "\n".join(map("  ".join, zip(*columns, strict=True)))

@@ -1,0 +1,137 @@
+"""What the scripts here share: options, the settings of the process, and figures as text.
+
+Settings must be made before any framework is imported: `prepare` is the first thing that a script does after it has
+read its command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterable
+
+from fastseq.bench import machine
+from fastseq.bench.measuring import Measurement
+from fastseq.bench.shapes import DEFAULT_SHAPES, SHAPES, Shape
+from fastseq.bench.sides import PEERS
+from fastseq.bench.tables import milliseconds, rate, share
+from fastseq.commands import positive, table
+
+# By names for a command line; "cpu" counts the time of all threads of the process.
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+SHAPE_HELP = f"{', '.join(SHAPES)}, or batch,timesteps,inputs,units"
+# How the other libraries are told to stay with an instruction set. XLA's products and ONNX Runtime's cannot be told:
+# limited by --xla_cpu_max_isa=AVX2, XLA took the same time as without.
+LIMITS = {
+    "avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    },
+}
+
+
+def script_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that shows the description as it is written."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_options(parser: argparse.ArgumentParser, *, rounds: int | None = None) -> None:
+    """The options of every script; `--rounds` with this default where there are rounds."""
+    parser.add_argument("--threads", type=positive, help="for every side; default: what fastseq would use")
+    parser.add_argument(
+        "--isa",
+        help="fastseq's instruction set. With avx2, torch, MKL and oneDNN (so most of TensorFlow) keep to it as well; "
+        "XLA and ONNX Runtime always choose for themselves",
+    )
+    if rounds is not None:
+        parser.add_argument("--rounds", type=positive, default=rounds, help=f"default: {rounds}")
+
+
+def add_peers(parser: argparse.ArgumentParser) -> None:
+    """The option of scripts that measure others, too."""
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="PEER", help=", ".join(PEERS))
+
+
+def add_clock(parser: argparse.ArgumentParser) -> None:
+    """The option of scripts that take the time by another clock, too."""
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu counts the time of all threads")
+
+
+def prepare(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Sets this process up as `add_options` says; ends the program where that is not possible here.
+
+    Returns:
+        The number of threads for all sides.
+    """
+    os.environ.update(LIMITS.get(options.isa or "", {}))
+    try:
+        threads = machine.prepare(options.threads)
+        if options.isa is not None:
+            from fastseq import runtime
+
+            runtime.set_isa(options.isa)
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    return threads
+
+
+def limited_sides(isa: str) -> tuple[str, ...]:
+    """The sides that keep to an instruction set which `prepare` is given."""
+    return ("fast", "functional", *(("stock", "tf-block", "torch") if isa in LIMITS else ()))
+
+
+def parse_shape(text: str) -> Shape:
+    """The shape of that name, or given as four numbers: 20,100,100,100.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text in SHAPES:
+        return SHAPES[text]
+    try:
+        shape = Shape(*(int(size) for size in text.split(",")))
+    except (TypeError, ValueError):
+        raise ValueError(f"a shape must be one of {SHAPE_HELP}; got {text!r}") from None
+    if min(shape) < 1:
+        raise ValueError(f"the numbers of a shape must be at least 1; got {text!r}")
+    return shape
+
+
+def shapes_of(cell: str, chosen: list[str]) -> dict[str, Shape]:
+    """The shapes to measure a cell at, by what to call them; its defaults where none is chosen."""
+    return {name: parse_shape(name) for name in chosen or DEFAULT_SHAPES[cell]}
+
+
+def header(packages: Iterable[str]) -> str:
+    """The machine, the settings, and the versions of those packages that are installed."""
+    from fastseq import runtime
+
+    found = ", ".join(f"{package} {version}" for package, version in machine.versions(packages).items())
+    threads = runtime.get_num_threads()
+    return (
+        f"{machine.cpu_name()}, {os.cpu_count()} CPUs; instruction set {runtime.isa()}, "
+        f"{threads} thread{'s' if threads != 1 else ''}\n"
+        f"{found}"
+    )
+
+
+def describe(measurement: Measurement) -> str:
+    """A measurement in lines: what it is, a table of its sides, and who is left out and why."""
+    peaks = {f"{peak.median / 1e9:.0f}" for peak in measurement.peaks.values()}
+    title = measurement.comparison.title + (f"; FMA peak {' to '.join(sorted(peaks))} GFLOP/s" if peaks else "")
+    rows = []
+    for side, samples in measurement.samples.items():
+        row = [side, milliseconds(samples.median), milliseconds(samples.iqr), f"{measurement.ratio(side).median:.2f}"]
+        if peaks:
+            flops = measurement.comparison.flops.get(side)
+            row += [rate(flops, samples.median) if flops else "-", share(measurement.share(side))]
+        rows.append(row)
+    lines = [title]
+    if rows:
+        columns = ["side", "ms", "IQR", f"times {measurement.base}", *(["GFLOP/s", "of peak"] if peaks else [])]
+        lines.append(table(columns, rows))
+    lines += [f"{side}: left out, {why}" for side, why in measurement.absent.items()]
+    lines += [f"{side}: NOT TIMED, {why}" for side, why in measurement.refused.items()]
+    return "\n".join(lines)
