@@ -11,6 +11,7 @@ user's cache with their logs. The figures are fastseq.functional's or, with --si
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import os
 import platform
@@ -18,10 +19,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from common import LIMITS, SHAPE_HELP, add_options, script_parser, shapes_of
 
+import fastseq.bench
 from fastseq.bench.layers import CASES, layer_problem
 from fastseq.bench.machine import cpu_name
 from fastseq.bench.problems import Problem, make_problem, verify
@@ -34,6 +38,8 @@ from fastseq.commands import table
 
 _ROOT = Path(__file__).resolve().parent.parent
 _WORKING_TREE = "."
+_BENCH = str(Path(fastseq.bench.__file__).parent)
+_FOLDER = "FASTSEQ_BENCH_FOLDER"
 
 
 def main() -> None:
@@ -56,12 +62,12 @@ def main() -> None:
         builds = {name: build(revision, Path(temporary, name)) for name, revision in revisions.items()}
         chosen = {"FASTSEQ_ISA": options.isa, **LIMITS.get(options.isa, {})} if options.isa else {}
         with (
-            Worker({**chosen, "PYTHONPATH": str(builds["base"])}) as base,
-            Worker({**chosen, "PYTHONPATH": str(builds["head"])}) as head,
+            Worker({**chosen, _FOLDER: str(builds["base"])}, begin_with_revision) as base,
+            Worker({**chosen, _FOLDER: str(builds["head"])}, begin_with_revision) as head,
         ):
             print(f"{cpu_name()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
             for name, worker in (("base", base), ("head", head)):
-                installation = worker.prepare(options.threads)
+                installation = worker.call(installation_of, options.threads)
                 if Path(installation.folder).resolve() != (builds[name] / "fastseq").resolve():
                     sys.exit(f"an installed fastseq comes before the one built, uninstall it: {installation.folder}")
                 print(f"{name}: {getattr(options, name)} {revisions[name][:12]}, {installation.description}")
@@ -86,6 +92,44 @@ def main() -> None:
                         rows.append((title, PASSES[pass_], *figures))
     print(table(("layer", "pass", "base ms", "IQR", "head ms", "IQR", "base / head"), rows))
     print(*absent, sep="\n")
+
+
+class Installation(NamedTuple):
+    """The fastseq of a worker process."""
+
+    folder: str
+    threads: int
+    description: str
+
+
+def installation_of(threads: int | None) -> Installation:
+    """What the fastseq of this process, a worker, is; `fastseq.bench.machine.prepare` there."""
+    import fastseq
+    from fastseq import runtime
+    from fastseq.bench.machine import prepare
+
+    threads = prepare(threads)
+    description = f"instruction set {runtime.isa()}, threads {threads}, {runtime.build_info()['compiler']}"
+    return Installation(str(Path(fastseq.__file__).parent), threads, description)
+
+
+def begin_with_revision(environment: Mapping[str, str]) -> None:
+    """`fastseq.bench.processes.begin`, with the fastseq in the folder `_FOLDER`, and with the benchmarks of this one.
+
+    A worker imports this script first, and by it parts of the fastseq that is found here; the core is not among them.
+    """
+    for name in [name for name in sys.modules if name.partition(".")[0] == "fastseq"]:
+        del sys.modules[name]
+    sys.path.insert(0, environment[_FOLDER])
+    importlib.import_module("fastseq")
+    spec = importlib.util.spec_from_file_location(
+        "fastseq.bench", Path(_BENCH, "__init__.py"), submodule_search_locations=[_BENCH]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["fastseq.bench"] = package = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(package)
+    importlib.import_module("fastseq.bench.processes").begin(environment)
 
 
 def revision_of(name: str) -> str:

@@ -25,7 +25,7 @@ from common import add_options, add_peers, describe, header, prepare, script_par
 
 from fastseq.bench.measuring import Comparison, Measurement
 from fastseq.bench.problems import Batch
-from fastseq.bench.sides import FASTSEQ, packages
+from fastseq.bench.sides import FASTSEQ, TrainingSide, packages
 from fastseq.bench.tables import milliseconds
 from fastseq.bench.timing import Samples, Turn, interleave, time_runs
 from fastseq.bench.whole_models import BATCHES, MODEL_PASSES, as_batch, model_comparison, takes_texts
@@ -100,12 +100,12 @@ def batches_of(spec: Any, data: Any) -> list[Batch]:
 
 def breakdown(comparison: Comparison, sides: list[str], rounds: int) -> str:
     """A table of what the parts of a step take."""
-    from fastseq.bench.sides.keras_layers import ModelSide, loss_and_gradients
+    from fastseq.bench.sides.keras_layers import loss_and_gradients
 
     parts: dict[str, dict[str, Turn]] = {_WHOLE: {}}
     for side in sides:
         made = comparison.make(side)
-        if not isinstance(made, ModelSide):
+        if not isinstance(made, TrainingSide):
             continue
         _, *gradients = loss_and_gradients(made.model, made.batches[0])
         parts[_WHOLE][side] = made.turn

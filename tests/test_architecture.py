@@ -93,8 +93,6 @@ def test_benchmarks_import_frameworks_late() -> None:
 RUNS_CODE = {
     ("fastseq/data.py", "allow_pickle=True"): "in memory, when its SHA-256 has been compared with the published one",
     ("fastseq/script.py", "exec"): "the user's script, as Python would run it",
-    ("fastseq/bench/worker.py", "pickle.load"): "from the program's own pipe to its worker",
-    ("fastseq/bench/processes.py", "pickle.load"): "the same",
 }
 RUNNERS = {"eval", "exec", "__import__", "os.system", "os.popen", "runpy.run_path", "runpy.run_module"}
 RUNNERS |= {f"{module}.{load}" for module in ("pickle", "marshal", "shelve") for load in ("load", "loads", "Unpickler")}

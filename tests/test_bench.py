@@ -689,14 +689,25 @@ def test_fma_peak() -> None:
         core.fma_peak(1, 0.0)
 
 
-def test_a_worker_measures_another_fastseq(tmp_path: Path) -> None:
+def test_a_worker_measures_another_fastseq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "fastseq"
     other.mkdir()
     (other / "__init__.py").touch()
     (other / "functional.py").write_text("def lstm_forward(*arguments, **options): ...\n")
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    compare = importlib.import_module("compare")
     problem = make_problem("gru", Shape(1, 1, 1, 1))
     with (
-        Worker({"PYTHONPATH": str(tmp_path)}) as worker,
+        Worker({compare._FOLDER: str(tmp_path)}, compare.begin_with_revision) as worker,
         pytest.raises(sides.UnavailableError, match="this revision has no gru_forward"),
     ):
         worker.make_side("functional", problem, "forward", threads=1)
+
+
+def test_a_worker_tells_its_errors_and_its_end() -> None:
+    with Worker({"OMP_NUM_THREADS": "1"}) as worker:
+        assert worker.call(os.getenv, "OMP_NUM_THREADS") == "1"
+        with pytest.raises(RuntimeError, match="ZeroDivisionError: "):
+            worker.call(divmod, 1, 0)
+        with pytest.raises(RuntimeError, match="a worker process has ended with status 3"):
+            worker.call(os._exit, 3)

@@ -9,7 +9,23 @@ _TINT = 0.16
 
 
 class Diagram(Drawing):
-    """A drawing of boxes and arrows."""
+    """A drawing of boxes and arrows, as wide as all of them.
+
+    Args:
+        title: What there is to see, also for those who do not see it.
+        height: In pixels.
+        heading: Text in the upper left corner.
+    """
+
+    def __init__(self, title: str, height: float, heading: str = "") -> None:
+        super().__init__(title, 760, height)
+        if heading:
+            self.text(20, 28, heading, size=15, bold=True)
+
+    def lines(self, x: float, y: float, texts: list[str], *, size: float, step: float = 17) -> None:
+        """Lines of text, one below the other, the first base line at y."""
+        for number, text in enumerate(texts):
+            self.text(x, y + number * step, text, size=size)
 
     def rect(self, x: float, y: float, width: float, height: float, colour: str) -> None:
         """A rectangle in a tint of its colour."""

@@ -10,7 +10,6 @@ def call() -> Diagram:
     diagram = Diagram(
         "A call goes from the Keras layer to the TensorFlow backend, the op library, the op driver and the tile "
         "kernel. Calls of fastseq.functional come in at the op driver, by way of the Python bindings.",
-        760,
         240,
     )
     rooms = [
@@ -43,10 +42,9 @@ def lstm_step() -> Diagram:
         "Left: stock Keras runs sixteen operations for every timestep, each of which reads and writes arrays in "
         "memory. Right: fastseq projects the inputs of many timesteps in one product, and a step is one product and "
         "one pass over the gates.",
-        760,
         408,
+        "Stock Keras: 16 operations a step",
     )
-    diagram.text(20, 28, "Stock Keras: 16 operations a step", size=15, bold=True)
     operations = [
         ("read x[t]", GREY),
         ("x[t] · kernel", ORANGE),
@@ -70,8 +68,9 @@ def lstm_step() -> Diagram:
         diagram.box(20 + column * 158, 44 + row * 38, 146, 28, [label], colour)
         if row:
             diagram.arrow((93 + column * 158, 34 + row * 38), (93 + column * 158, 43 + row * 38))
-    diagram.text(20, 372, "Every box is a call of the framework,", size=12)
-    diagram.text(20, 389, "and every arrow an array, written and read again.", size=12)
+    diagram.lines(
+        20, 372, ["Every box is a call of the framework,", "and every arrow an array, written and read again."], size=12
+    )
     diagram.rule(360, 16, 360, 392, dashed=True)
 
     diagram.text(384, 28, "fastseq: one product and one pass a step", size=15, bold=True)
@@ -101,10 +100,9 @@ def tile() -> Diagram:
     diagram = Diagram(
         "A tile of the product C = init + A B on AVX-512: 6 rows of A, given by pointers, meet a packed panel of B, "
         "64 columns wide, and the 6 by 4 vectors of sums stay in registers.",
-        760,
         346,
+        "C = init + A · B, one tile on AVX-512",
     )
-    diagram.text(20, 28, "C = init + A · B, one tile on AVX-512", size=15, bold=True)
     size = 26
     left, top = 320, 176
     diagram.text(150, 160, "6 rows of A, by pointers", size=12, anchor="middle")
@@ -122,16 +120,18 @@ def tile() -> Diagram:
     for column in range(4):
         diagram.text(left + column * 64 + 32, 73, "16 floats", size=11, anchor="middle")
     diagram.text(left + 128, 50, "a panel of B: 64 columns, row after row in memory", size=12, anchor="middle")
-    diagram.text(left + 268, 80, "up to 128 rows: 32 KiB,", size=12)
-    diagram.text(left + 268, 97, "which stay in the first-level", size=12)
-    diagram.text(left + 268, 114, "cache for all rows of A", size=12)
+    diagram.lines(
+        left + 268, 80, ["up to 128 rows: 32 KiB,", "which stay in the first-level", "cache for all rows of A"], size=12
+    )
     for column in range(4):
         diagram.arrow((left + column * 64 + 32, 147), (left + column * 64 + 32, 174))
-    diagram.text(left + 268, 210, "each number of A, times", size=12)
-    diagram.text(left + 268, 227, "4 vectors of B, is 4 fused", size=12)
-    diagram.text(left + 268, 244, "multiply-adds of 16 floats", size=12)
-    diagram.text(left + 268, 278, "green: 6 × 4 vectors of", size=12)
-    diagram.text(left + 268, 295, "sums, all in registers", size=12)
+    diagram.lines(
+        left + 268,
+        210,
+        ["each number of A, times", "4 vectors of B, is 4 fused", "multiply-adds of 16 floats"],
+        size=12,
+    )
+    diagram.lines(left + 268, 278, ["green: 6 × 4 vectors of", "sums, all in registers"], size=12)
     return diagram
 
 
@@ -140,10 +140,9 @@ def threads() -> Diagram:
     diagram = Diagram(
         "Left: the rows of a batch are dealt to two threads, which run the whole time loop without waiting for each "
         "other. Right: with few rows and many weights the threads divide the units, and meet after every step.",
-        760,
         250,
+        "Many rows: rows are divided",
     )
-    diagram.text(20, 28, "Many rows: rows are divided", size=15, bold=True)
     for row in range(6):
         colour = (BLUE, ORANGE)[row % 2]
         y = 48 + row * 26
@@ -161,8 +160,9 @@ def threads() -> Diagram:
             diagram.rect(476 + step * 44, y, 30, 56, colour)
     for step in range(6):
         diagram.rule(513 + step * 44, 52, 513 + step * 44, 186)
-    diagram.text(476, 206, "at every line the threads meet:", size=12)
-    diagram.text(476, 222, "each needs all units of h for the next step", size=12)
+    diagram.lines(
+        476, 206, ["at every line the threads meet:", "each needs all units of h for the next step"], size=12, step=16
+    )
     diagram.rect(20, 230, 12, 12, BLUE)
     diagram.text(38, 241, "thread 0", size=11)
     diagram.rect(104, 230, 12, 12, ORANGE)
@@ -175,7 +175,6 @@ def masks() -> Diagram:
     diagram = Diagram(
         "Left: four rows of ten timesteps with padding before, behind and inside. Right: each row as the shorter "
         "sequence of its own steps, longest first, so that the rows that still have a step are the first ones.",
-        760,
         226,
     )
     rows = {"a": "0000111111", "b": "1111111111", "c": "1110011000", "d": "1111111000"}
@@ -207,10 +206,9 @@ def convolution() -> Diagram:
     diagram = Diagram(
         "A sequence of timesteps with four channels each, side by side in memory. The patch of a width of three is "
         "twelve numbers in a row, wherever it begins, so that no patch is copied.",
-        760,
         256,
+        "A sequence in memory: timestep after timestep, channels side by side",
     )
-    diagram.text(20, 28, "A sequence in memory: timestep after timestep, channels side by side", size=15, bold=True)
     for step in range(8):
         for channel in range(4):
             diagram.rect(20 + step * 90 + channel * 21, 44, 21, 26, (BLUE, GREEN)[step % 2])
@@ -234,10 +232,9 @@ def dropout() -> Diagram:
     diagram = Diagram(
         "Forward: the seed and the number of the element go through ten rounds of Philox, the random bits are compared "
         "with the rate, the element is kept or dropped, and one bit is saved. Backward: the bit is all that is read.",
-        760,
         262,
+        "Forward",
     )
-    diagram.text(20, 28, "Forward", size=15, bold=True)
     diagram.box(20, 46, 130, 58, ["seed, number", "of the element"], GREY)
     diagram.arrow((150, 75), (177, 75))
     diagram.box(178, 46, 140, 58, ["Philox", "10 rounds, as in", "TensorFlow"], ORANGE)

@@ -26,7 +26,7 @@ def speedups(page: Path) -> Diagram:
     scale = _WIDTH / max(model.most for model in models)
     height = _TOP + _ROW * len(models) + 34
     in_words = ", ".join(f"{model.name} {model.times}" for model in models)
-    diagram = Diagram(f"A whole training step, times as fast as stock Keras: {in_words}", 760, height)
+    diagram = Diagram(f"A whole training step, times as fast as stock Keras: {in_words}", height)
     diagram.text(20, 28, "A whole training step: how many times as fast as stock Keras", size=16, bold=True)
     diagram.text(20, 47, "2 CPU cores; a bar's lighter end is the range over processes", size=12)
     for index, model in enumerate(models):

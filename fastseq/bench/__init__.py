@@ -4,5 +4,5 @@ A `measuring.Comparison` is something to compute and those who can compute it, t
 verifies them against each other and times them in turns.
 
 No module here imports a framework when it is itself imported, except those of `sides`: settings must be made before
-(`machine.prepare`), and a worker process may need one without fastseq.
+(`machine.prepare`), and a worker process may need one without fastseq's core.
 """

@@ -1,69 +1,67 @@
 """Sides in a process of their own: with another fastseq, another Keras backend, or another OpenMP runtime.
 
-A `Worker` starts start_worker.py and talks to it over its standard input and output, in pickles. The worker times its
-own runs: what goes between the processes is not in the figures.
+A worker times its own runs: what goes between the processes is not in the figures. It is spawned, not forked, so that
+no library is loaded before a side asks for it: what fastseq loads, an OpenMP runtime, would be shared by others.
 """
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 import os
-import pickle
-import subprocess
-import sys
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from fastseq.bench.problems import Problem, Results
 
+if TYPE_CHECKING:
+    from fastseq.bench.sides import Side
 
-class Installation(NamedTuple):
-    """The fastseq of a worker process."""
 
-    folder: str
-    threads: int
-    description: str
+def begin(environment: Mapping[str, str]) -> None:
+    """The first that a worker does: it takes these environment variables, and leaves Ctrl-C to whoever asks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(2, 1)  # what libraries print is no result
+    os.environ.update(environment)
 
 
 class Worker:
-    """A process that makes and runs sides.
+    """A process that makes and runs sides. It ends with this one, however that ends.
 
     Args:
         environment: What differs from this process's environment variables.
+        begin: Called there with the environment, before all else.
     """
 
-    def __init__(self, environment: Mapping[str, str]):
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("start_worker.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **environment},
-        )
+    def __init__(self, environment: Mapping[str, str], begin: Callable[[Mapping[str, str]], None] = begin) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._channel, other_end = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(other_end, dict(environment), begin), daemon=True)
+        self._process.start()
+        other_end.close()
+        self._numbers = itertools.count()
 
-    def prepare(self, threads: int | None) -> Installation:
-        """`machine.prepare` there. Only for fastseq's sides: others stay without it."""
-        installation: Installation = self.ask("prepare", threads)
-        return installation
-
-    def make_side(self, name: str, problem: Problem, pass_: str, *, threads: int) -> RemoteSide:
-        """`sides.make_side` there."""
-        return RemoteSide(self, self.ask("make", name, problem, pass_, threads))
-
-    def ask(self, *message: Any) -> Any:
-        """Sends a message and returns the answer, or raises it where it is an exception."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function of some module returns there; its errors are raised here."""
         try:
-            pickle.dump(message, self._process.stdin)
-            self._process.stdin.flush()
-            answer = pickle.load(self._process.stdout)
-        except (BrokenPipeError, EOFError):
-            raise RuntimeError(f"a worker process has ended with status {self._process.wait()}") from None
+            self._channel.send((function, arguments))
+            answer = self._channel.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            raise RuntimeError(f"a worker process has ended with status {self._process.exitcode}") from None
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def make_side(self, name: str, problem: Problem, pass_: str, *, threads: int) -> RemoteSide:
+        """`sides.make_side` there: the only one from now on. Whoever makes another is done with the last."""
+        side = RemoteSide(self, next(self._numbers))
+        self.call(_make, side.number, name, problem, pass_, threads)
+        return side
 
     def __enter__(self) -> Worker:
         return self
@@ -71,11 +69,8 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()  # it ends where its input ends
-        self._process.wait()
-        self._process.stdout.close()
+        self._channel.close()  # where it ends
+        self._process.join()
 
 
 @dataclass(frozen=True)
@@ -83,14 +78,51 @@ class RemoteSide:
     """A side in a worker process; see `sides.Side`."""
 
     worker: Worker
-    index: int
+    number: int
 
     def results(self) -> Results:
         """Computes once, there."""
-        results: Results = self.worker.ask("results", self.index)
+        results: Results = self.worker.call(_results, self.number)
         return results
 
     def turn(self, runs: int) -> list[float]:
         """See `timing.time_runs`; the seconds are those that the worker measured."""
-        seconds: list[float] = self.worker.ask("turn", self.index, runs)
+        seconds: list[float] = self.worker.call(_turn, self.number, runs)
         return seconds
+
+
+# In a worker: its side, by number.
+_sides: dict[int, Side] = {}
+
+
+def _serve(channel: Connection, environment: Mapping[str, str], begin: Callable[[Mapping[str, str]], None]) -> None:
+    begin(environment)
+    from fastseq.bench.sides import UnavailableError
+
+    while True:
+        try:
+            function, arguments = channel.recv()
+        except EOFError:
+            return
+        try:
+            answer = function(*arguments)
+        except (UnavailableError, ValueError) as reason:
+            answer = reason
+        except Exception as error:  # of a class that the other end may not have
+            answer = RuntimeError(f"{type(error).__name__}: {error}")
+        channel.send(answer)
+
+
+def _make(number: int, name: str, problem: Problem, pass_: str, threads: int) -> None:
+    from fastseq.bench.sides import make_local_side
+
+    _sides.clear()
+    _sides[number] = make_local_side(name, problem, pass_, threads=threads)
+
+
+def _results(number: int) -> Results:
+    return _sides[number].results()
+
+
+def _turn(number: int, runs: int) -> list[float]:
+    return _sides[number].turn(runs)

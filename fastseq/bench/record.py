@@ -61,19 +61,8 @@ class Record:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, with every single sample."""
-        return {
-            "command": self.command,
-            "date": self.date,
-            "seconds": self.seconds,
-            "interrupted": self.interrupted,
-            "threads": self.threads,
-            "machine": self.machine,
-            "versions": self.versions,
-            "missing": self.missing,
-            "warnings": self.warnings,
-            "skipped": self.skipped,
-            "measurements": [{**_as_json(one), "command": self.reproduce(one)} for one in self.measurements],
-        }
+        measurements = [{**_as_json(one), "command": self.reproduce(one)} for one in self.measurements]
+        return {**vars(self), "measurements": measurements}
 
 
 def save_json(record: Record, path: Path) -> None:

@@ -122,18 +122,6 @@ def _load_reuters(data: str) -> TrainingData:
     return TrainingData(corpus.x_train, one_hot[corpus.y_train], corpus.x_test, one_hot[corpus.y_test], corpus.source)
 
 
-def _load_imdb_long(data: str) -> TrainingData:
-    return load_imdb(num_words=5000, maxlen=500, data=data)
-
-
-def _load_imdb_short(data: str) -> TrainingData:
-    return load_imdb(num_words=300, maxlen=100, data=data)
-
-
-def _load_prices(data: str) -> TrainingData:
-    return load_prices(data, window=20)
-
-
 def _ids(maxlen: int) -> Any:
     return keras.Input((maxlen,), dtype="int32")
 
@@ -144,53 +132,24 @@ def _one_hot(ids: Any) -> Any:
     return tf.one_hot(ids, 300)
 
 
-def _reuters(layer: LayerNamed, *, recurrent: Callable[[LayerNamed], list[Any]], width: int = 100) -> list[Any]:
-    """Classifies a text by what recurrent layers make of it."""
-    return [
-        _ids(100),
-        layer("Embedding")(1000, width),
-        *recurrent(layer),
-        layer("Dense")(46, activation="softmax"),
-    ]
-
-
-def _lstm(layer: LayerNamed) -> list[Any]:
-    return [layer("LSTM")(100)]
-
-
-def _gru(layer: LayerNamed) -> list[Any]:
-    return [layer("GRU")(100)]
-
-
-def _bilstm(layer: LayerNamed) -> list[Any]:
-    return [layer("Bidirectional")(layer("LSTM")(100))]
+def _reuters(layer: LayerNamed, recurrent: Callable[[LayerNamed], list[Any]] | None = None, width: int = 100) -> Any:
+    """Classifies a text by what recurrent layers make of it, one LSTM if nothing else is said."""
+    layers = recurrent(layer) if recurrent else [layer("LSTM")(100)]
+    return [_ids(100), layer("Embedding")(1000, width), *layers, layer("Dense")(46, activation="softmax")]
 
 
 def _deep_lstm(layer: LayerNamed) -> list[Any]:
-    return [layer("LSTM")(100, return_sequences=True), layer("LSTM")(100, return_sequences=True), layer("LSTM")(100)]
+    return [layer("LSTM")(100, return_sequences=sequences) for sequences in (True, True, False)]
 
 
-def _imdb_cnn_lstm(layer: LayerNamed) -> list[Any]:
+def _imdb_cnn_lstm(layer: LayerNamed, *, width: int = 100, kernel_size: int = 5, units: int = 55) -> list[Any]:
     return [
         _ids(500),
-        layer("Embedding")(5000, 100),
+        layer("Embedding")(5000, width),
         layer("Dropout")(0.5),
-        layer("Conv1D")(64, 5, activation="relu"),
+        layer("Conv1D")(64, kernel_size, activation="relu"),
         layer("MaxPooling1D")(4),
-        layer("LSTM")(55),
-        layer("Dense")(1),
-        layer("Activation")("sigmoid"),
-    ]
-
-
-def _imdb_cnn_lstm_wide(layer: LayerNamed) -> list[Any]:
-    return [
-        _ids(500),
-        layer("Embedding")(5000, 500),
-        layer("Dropout")(0.5),
-        layer("Conv1D")(64, 3, activation="relu"),
-        layer("MaxPooling1D")(4),
-        layer("LSTM")(50),
+        layer("LSTM")(units),
         layer("Dense")(1),
         layer("Activation")("sigmoid"),
     ]
@@ -209,21 +168,8 @@ def _imdb_lstm_attention(layer: LayerNamed) -> list[Any]:
     ]
 
 
-def _imdb_rnn_onehot(layer: LayerNamed) -> list[Any]:
-    return [keras.Input((100, 300)), layer("SimpleRNN")(8), layer("Dense")(1, activation="sigmoid")]
-
-
-def _imdb_rnn_embedding(layer: LayerNamed) -> list[Any]:
-    return [
-        _ids(100),
-        layer("Embedding")(300, 16),
-        layer("SimpleRNN")(8),
-        layer("Dense")(1, activation="sigmoid"),
-    ]
-
-
-def _price_forecast(layer: LayerNamed) -> list[Any]:
-    return [keras.Input((20, 1)), layer("LSTM")(32), layer("Dense")(1)]
+def _imdb_rnn(layer: LayerNamed, *inputs: Any) -> list[Any]:
+    return [*inputs, layer("SimpleRNN")(8), layer("Dense")(1, activation="sigmoid")]
 
 
 # What models of one textbook share.
@@ -234,13 +180,13 @@ _REUTERS: dict[str, Any] = {
     "epochs": 200,
 }
 _IMDB: dict[str, Any] = {
-    "load": _load_imdb_long,
+    "load": lambda data: load_imdb(num_words=5000, maxlen=500, data=data),
     "loss": "binary_crossentropy",
     "batch_size": 40,
     "epochs": 100,
 }
 _IMDB_RNN: dict[str, Any] = {
-    "load": _load_imdb_short,
+    "load": lambda data: load_imdb(num_words=300, maxlen=100, data=data),
     "loss": "binary_crossentropy",
     "optimizer": lambda optimizer: optimizer("RMSprop")(learning_rate=1e-4),
     "batch_size": 64,
@@ -253,20 +199,39 @@ _IMDB_RNN: dict[str, Any] = {
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in [
-        ModelSpec("reuters-lstm", stack=partial(_reuters, recurrent=_lstm), patience=5, **_REUTERS),
-        ModelSpec("reuters-lstm-small", stack=partial(_reuters, recurrent=_lstm, width=32), patience=10, **_REUTERS),
-        ModelSpec("reuters-gru", stack=partial(_reuters, recurrent=_gru), patience=5, **_REUTERS),
-        ModelSpec("reuters-bilstm", stack=partial(_reuters, recurrent=_bilstm), patience=5, **_REUTERS),
-        ModelSpec("reuters-deep-lstm", stack=partial(_reuters, recurrent=_deep_lstm), patience=5, **_REUTERS),
+        ModelSpec("reuters-lstm", stack=_reuters, patience=5, **_REUTERS),
+        ModelSpec("reuters-lstm-small", stack=partial(_reuters, width=32), patience=10, **_REUTERS),
+        ModelSpec("reuters-gru", stack=lambda of: _reuters(of, lambda of: [of("GRU")(100)]), patience=5, **_REUTERS),
+        ModelSpec(
+            "reuters-bilstm",
+            stack=lambda of: _reuters(of, lambda of: [of("Bidirectional")(of("LSTM")(100))]),
+            patience=5,
+            **_REUTERS,
+        ),
+        ModelSpec("reuters-deep-lstm", stack=lambda of: _reuters(of, _deep_lstm), patience=5, **_REUTERS),
         ModelSpec("imdb-cnn-lstm", stack=_imdb_cnn_lstm, patience=3, validation_split=0.25, **_IMDB),
-        ModelSpec("imdb-cnn-lstm-wide", stack=_imdb_cnn_lstm_wide, patience=5, validation_split=0.25, **_IMDB),
+        ModelSpec(
+            "imdb-cnn-lstm-wide",
+            stack=partial(_imdb_cnn_lstm, width=500, kernel_size=3, units=50),
+            patience=5,
+            validation_split=0.25,
+            **_IMDB,
+        ),
         ModelSpec("imdb-lstm-attention", stack=_imdb_lstm_attention, patience=3, **_IMDB),
-        ModelSpec("imdb-rnn-onehot", stack=_imdb_rnn_onehot, encode=_one_hot, has_embedding=False, **_IMDB_RNN),
-        ModelSpec("imdb-rnn-embedding", stack=_imdb_rnn_embedding, **_IMDB_RNN),
+        ModelSpec(
+            "imdb-rnn-onehot",
+            stack=lambda of: _imdb_rnn(of, keras.Input((100, 300))),
+            encode=_one_hot,
+            has_embedding=False,
+            **_IMDB_RNN,
+        ),
+        ModelSpec(
+            "imdb-rnn-embedding", stack=lambda of: _imdb_rnn(of, _ids(100), of("Embedding")(300, 16)), **_IMDB_RNN
+        ),
         ModelSpec(
             "price-forecast",
-            load=_load_prices,
-            stack=_price_forecast,
+            load=load_prices,
+            stack=lambda of: [keras.Input((20, 1)), of("LSTM")(32), of("Dense")(1)],
             loss="mse",
             metric=MAE,
             batch_size=32,

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from fastseq.bench.problems import Problem, Results
 from fastseq.bench.processes import Worker
 from fastseq.bench.shapes import ADAM_PASSES
@@ -82,6 +84,40 @@ class BatchesSide:
     @functools.cached_property
     def _endless(self) -> Iterator[Any]:
         return itertools.cycle(self.batches)
+
+
+@dataclass(frozen=True)
+class TrainingSide:
+    """A training step in this process, of one batch after the other. `results` is to be called before any turn.
+
+    Attributes:
+        model: What is trained.
+        batches: They come again when all have been.
+        weights: The names of the model's.
+        loss_and_gradients: Takes the model and a batch, and gives arrays: the loss without dropout, and its gradients
+            by all weights.
+        make_step: Takes the model and the batches, and gives a function that trains on the next one.
+    """
+
+    model: Any
+    batches: Sequence[Any]
+    weights: Iterable[str]
+    loss_and_gradients: Callable[[Any, Any], Iterable[Any]]
+    make_step: Callable[[Any, Sequence[Any]], Callable[[], Any]]
+
+    def results(self) -> Results:
+        """The loss of the first batch without dropout, and its gradients by all weights."""
+        names = ["the loss", *(f"the gradient by {name}" for name in self.weights)]
+        arrays = self.loss_and_gradients(self.model, self.batches[0])
+        return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
+
+    def turn(self, runs: int) -> list[float]:
+        """Trains on the next batches."""
+        return time_runs(self._step, runs)
+
+    @functools.cached_property
+    def _step(self) -> Callable[[], Any]:
+        return self.make_step(self.model, self.batches)
 
 
 class _Kind(NamedTuple):

@@ -6,7 +6,6 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -15,9 +14,8 @@ import numpy as np
 
 from fastseq.bench.problems import LayerProblem, ModelProblem, Results
 from fastseq.bench.shapes import ADAM_PASSES
-from fastseq.bench.sides import BatchesSide, LocalSide
+from fastseq.bench.sides import BatchesSide, LocalSide, TrainingSide
 from fastseq.bench.sides._keras import one_layer
-from fastseq.bench.timing import time_runs
 
 
 def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
@@ -27,8 +25,7 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
     layer = keras.Sequential([keras.Input(problem.x.shape[1:], dtype=problem.x.dtype.name), one_layer(problem)])
     masks = {} if problem.mask is None else {"mask": jax.numpy.asarray(problem.mask)}
     x, doutputs = jax.numpy.asarray(problem.x), jax.numpy.asarray(problem.doutputs)
-    weights = [variable.value for variable in layer.trainable_variables]
-    others = [variable.value for variable in layer.non_trainable_variables]
+    weights, others = _values(layer)
     by_x = problem.differentiable
 
     def outputs_of(x: Any, weights: list[Any], training: bool) -> Any:
@@ -36,12 +33,13 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
 
     def gradients(x: Any, weights: list[Any], doutputs: Any) -> tuple[Any, list[Any], list[Any]]:
         """The outputs, their gradient by x, if there is one, and those by the weights."""
-        if by_x:
-            outputs, backward = jax.vjp(lambda x, weights: outputs_of(x, weights, True), x, weights)
-            dx, dweights = backward(doutputs)
-            return outputs, [dx], dweights
-        outputs, backward = jax.vjp(lambda weights: outputs_of(x, weights, True), weights)
-        return outputs, [], backward(doutputs)[0]
+
+        def of(weights: list[Any], x: Any = x) -> Any:
+            return outputs_of(x, weights, True)
+
+        outputs, backward = jax.vjp(of, weights, *([x] if by_x else []))
+        dweights, *dx = backward(doutputs)
+        return outputs, dx, dweights
 
     @jax.jit
     def predict(x: Any, weights: list[Any]) -> list[Any]:
@@ -80,55 +78,41 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
     return LocalSide(run, read)
 
 
-@dataclass(frozen=True)
-class _ModelSide:
-    """A model and the batches that it trains on; see `sides.Side`. `results` is to be called before any turn."""
+def _loss_and_gradients(model: Any, batch: tuple[Any, Any]) -> list[Any]:
+    weights, others = _values(model)
 
-    model: Any
-    batches: Sequence[tuple[Any, Any]]
-    weights: Sequence[str]
+    @jax.jit
+    def loss_of(weights: list[Any], x: Any, y: Any) -> Any:
+        outputs, _ = model.stateless_call(weights, others, x, training=False)
+        return model.compute_loss(x=x, y=y, y_pred=outputs)
 
-    def results(self) -> Results:
-        """The loss of the first batch without dropout, and its gradients by all weights."""
-        others = [variable.value for variable in self.model.non_trainable_variables]
-
-        @jax.jit
-        def loss_of(weights: list[Any], x: Any, y: Any) -> Any:
-            outputs, _ = self.model.stateless_call(weights, others, x, training=False)
-            return self.model.compute_loss(x=x, y=y, y_pred=outputs)
-
-        weights = [variable.value for variable in self.model.trainable_variables]
-        loss, gradients = jax.value_and_grad(loss_of)(weights, *self.batches[0])
-        by_name = {f"the gradient by {name}": np.asarray(g) for name, g in zip(self.weights, gradients, strict=True)}
-        return {"the loss": np.asarray(loss), **by_name}
-
-    def turn(self, runs: int) -> list[float]:
-        """Trains on the next batches."""
-        return time_runs(self._step, runs)
-
-    @functools.cached_property
-    def _step(self) -> Callable[[], Any]:
-        model = self.model
-        endless = itertools.cycle(self.batches)
-        step = jax.jit(model.train_step, donate_argnums=0)
-        kinds = (
-            model.trainable_variables,
-            model.non_trainable_variables,
-            model.optimizer.variables,
-            model.metrics_variables,
-        )
-        # Copies: what is donated is gone, and the model still has these.
-        state = tuple([jax.numpy.array(variable.value) for variable in kind] for kind in kinds)
-
-        def run() -> Any:
-            nonlocal state
-            logs, state = jax.block_until_ready(step(state, next(endless)))
-            return logs
-
-        return run
+    loss, gradients = jax.value_and_grad(loss_of)(weights, *batch)
+    return [loss, *gradients]
 
 
-def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> _ModelSide | BatchesSide:
+def _training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[], Any]:
+    endless = itertools.cycle(batches)
+    step = jax.jit(model.train_step, donate_argnums=0)
+    of_optimizer = model.optimizer.variables
+    kinds = (model.trainable_variables, model.non_trainable_variables, of_optimizer, model.metrics_variables)
+    # Copies: what is donated is gone, and the model still has these.
+    state = tuple([jax.numpy.array(variable.value) for variable in kind] for kind in kinds)
+
+    def run() -> Any:
+        nonlocal state
+        logs, state = jax.block_until_ready(step(state, next(endless)))
+        return logs
+
+    return run
+
+
+def _values(model: Any) -> tuple[list[Any], list[Any]]:
+    """Of the weights that are trained, and of all other variables."""
+    trained, others = model.trainable_variables, model.non_trainable_variables
+    return [variable.value for variable in trained], [variable.value for variable in others]
+
+
+def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> TrainingSide | BatchesSide:
     """A training step as `fit` does it, or a prediction of a batch."""
     _use_threads(threads)
     from fastseq.training.models import MODELS
@@ -143,12 +127,11 @@ def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -
     model.compute_loss(x=x, y=y, y_pred=outputs)  # these make the variables of metrics
     model.compute_metrics(x, y, outputs)
     model.optimizer.build(model.trainable_variables)
-    return _ModelSide(model, batches, list(problem.weights))
+    return TrainingSide(model, batches, problem.weights, _loss_and_gradients, _training_step)
 
 
 def _predicting(model: Any, batches: list[Any]) -> BatchesSide:
-    weights = [variable.value for variable in model.trainable_variables]
-    others = [variable.value for variable in model.non_trainable_variables]
+    weights, others = _values(model)
 
     @jax.jit
     def predict(x: Any, weights: list[Any], others: list[Any]) -> Any:

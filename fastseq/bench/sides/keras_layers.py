@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 import fastseq.keras
-from fastseq.bench.problems import Layer, LayerProblem, ModelProblem, Results
+from fastseq.bench.problems import Layer, LayerProblem, ModelProblem
 from fastseq.bench.shapes import ADAM_PASSES
-from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
+from fastseq.bench.sides import BatchesSide, LocalSide, TrainingSide, UnavailableError
 from fastseq.bench.sides._keras import one_layer
 from fastseq.bench.sides._tensorflow import forward, forward_backward, set_threads
-from fastseq.bench.timing import time_runs
 from fastseq.training.models import MODELS
 
 _JIT = "stock-jit"
@@ -83,37 +81,18 @@ def _step_with(
     return lambda: [*compute(x, doutputs), *weights]
 
 
-@dataclass(frozen=True)
-class ModelSide:
-    """A model and the batches that it trains on; see `sides.Side`. `results` is to be called before any turn."""
-
-    model: Any
-    batches: Sequence[tuple[Any, Any]]
-    weights: Sequence[str]
-
-    def results(self) -> Results:
-        """The loss of the first batch without dropout, and its gradients by all weights."""
-        names = ["the loss", *(f"the gradient by {name}" for name in self.weights)]
-        raw = loss_and_gradients(self.model, self.batches[0])
-        return {name: tf.convert_to_tensor(one).numpy() for name, one in zip(names, raw, strict=True)}
-
-    def turn(self, runs: int) -> list[float]:
-        """Trains on the next batches."""
-        return time_runs(self._step, runs)
-
-    @functools.cached_property
-    def _step(self) -> Callable[[], Any]:
-        return training_step(self.model, self.batches)
-
-
-def make_models(side: Any, problem: ModelProblem, pass_: str, *, threads: int) -> ModelSide | BatchesSide:
+def make_models(side: Any, problem: ModelProblem, pass_: str, *, threads: int) -> TrainingSide | BatchesSide:
     """A training step as `fit` does it, or a prediction of a batch."""
     set_threads(threads)
     model = MODELS[problem.name].build(side, mask_zero=problem.masked)
     model.set_weights(list(problem.weights.values()))
     batches = [(tf.convert_to_tensor(x), tf.convert_to_tensor(y)) for x, y in problem.batches]
     if pass_ == "training":
-        return ModelSide(model, batches, list(problem.weights))
+
+        def arrays(model: Any, batch: tuple[Any, Any]) -> list[Any]:
+            return [tf.convert_to_tensor(one).numpy() for one in loss_and_gradients(model, batch)]
+
+        return TrainingSide(model, batches, problem.weights, arrays, training_step)
 
     @tf.function(jit_compile=model.jit_compile)
     def predict(x: Any) -> Any:

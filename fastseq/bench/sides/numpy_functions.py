@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
+from typing import Any
 
 from fastseq import functional as f
 from fastseq.bench.problems import LayerProblem, Results
@@ -13,13 +11,8 @@ from fastseq.bench.shapes import TITLES
 from fastseq.bench.sides import LocalSide, UnavailableError
 from fastseq.bench.sides._settings import activation, check, window
 
-
-class _Op(NamedTuple):
-    """An operation on a problem's arrays."""
-
-    forward: Callable[[bool], Any]  # takes whether backward comes after it
-    outputs: Callable[[Any], NDArray[Any]]  # of what forward has returned
-    backward: Callable[[Any], Results]
+# An operation on a problem's arrays: forward takes whether backward comes after it, backward what forward has returned.
+_Op = tuple[Callable[[bool], Any], Callable[[Any], Results]]
 
 
 def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
@@ -29,13 +22,13 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
         raise UnavailableError(f"has no {' and '.join(names)}")
     for layer in problem.layers:
         check(layer)
-    op = _OPS[names](problem)
+    forward, backward = _OPS[names](problem)
 
     def run() -> Any:
-        found = op.forward(pass_ == "training")
-        return found, op.backward(found) if pass_ == "training" else {}
+        found = forward(pass_ == "training")
+        return found, backward(found) if pass_ == "training" else {}
 
-    return LocalSide(run, lambda raw: {"outputs": op.outputs(raw[0]), **raw[1]})
+    return LocalSide(run, lambda raw: {"outputs": getattr(raw[0], "outputs", raw[0]), **raw[1]})
 
 
 def _recurrent(problem: LayerProblem) -> _Op:
@@ -54,15 +47,14 @@ def _recurrent(problem: LayerProblem) -> _Op:
     def ahead(training: bool) -> Any:
         return forward(*arguments, **mask, **({} if training else {"save_workspace": False}))
 
-    return _Op(ahead, lambda result: result.outputs, back)
+    return ahead, back
 
 
 def _convolution(problem: LayerProblem) -> _Op:
     arguments = (problem.x, *problem.weights.values())
     options: dict[str, Any] = {"activation": activation(problem.layers[0])}
-    return _Op(
+    return (
         lambda training: f.conv1d_forward(*arguments, **options),
-        lambda outputs: outputs,
         lambda outputs: vars(f.conv1d_backward(outputs, problem.doutputs, *arguments, **options)),
     )
 
@@ -70,45 +62,40 @@ def _convolution(problem: LayerProblem) -> _Op:
 def _convolution_and_pooling(problem: LayerProblem) -> _Op:
     arguments: Any = (problem.x, *problem.weights.values(), *window(problem.layers[1]))
     options: dict[str, Any] = {"activation": activation(problem.layers[0])}
-    return _Op(
+    return (
         lambda training: f.conv1d_max_pool_forward(*arguments, **options, save_argmax=training),
-        lambda result: result.outputs,
         lambda result: vars(f.conv1d_max_pool_backward(result, problem.doutputs, *arguments, **options)),
     )
 
 
 def _max_pooling(problem: LayerProblem) -> _Op:
     sizes, timesteps = window(problem.layers[0]), problem.x.shape[1]
-    return _Op(
+    return (
         lambda training: f.max_pool_forward(problem.x, *sizes, save_argmax=training),
-        lambda result: result.outputs,
         lambda result: {"dx": f.max_pool_backward(result.argmax, problem.doutputs, timesteps, *sizes)},
     )
 
 
 def _average_pooling(problem: LayerProblem) -> _Op:
     sizes, timesteps = window(problem.layers[0]), problem.x.shape[1]
-    return _Op(
+    return (
         lambda training: f.average_pool_forward(problem.x, *sizes),
-        lambda outputs: outputs,
         lambda outputs: {"dx": f.average_pool_backward(problem.doutputs, timesteps, *sizes)},
     )
 
 
 def _dropout(problem: LayerProblem) -> _Op:
     rate, seed = problem.layers[0].settings["rate"], (1, 0)
-    return _Op(
+    return (
         lambda training: f.dropout(problem.x, rate, seed) if training else problem.x,
-        lambda outputs: outputs,
         lambda outputs: {"dx": f.dropout(problem.doutputs, rate, seed)},
     )
 
 
 def _embedding(problem: LayerProblem) -> _Op:
     (embeddings,) = problem.weights.values()
-    return _Op(
+    return (
         lambda training: f.embedding_forward(problem.x, embeddings),
-        lambda outputs: outputs,
         lambda outputs: {"dembeddings": f.embedding_backward(problem.x, problem.doutputs, len(embeddings))},
     )
 

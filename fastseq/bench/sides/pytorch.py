@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from fastseq.bench.problems import Layer, LayerProblem, ModelProblem, Results
-from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
+from fastseq.bench.sides import BatchesSide, LocalSide, TrainingSide, UnavailableError
 from fastseq.bench.sides._layouts import from_keras, to_keras
 from fastseq.bench.sides._settings import activation
 from fastseq.bench.sides._torch_modules import Stack
-from fastseq.bench.timing import time_runs
 
 
 def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
@@ -66,48 +64,12 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
     return LocalSide({"forward": predict, "training": train, "adam": step}[pass_], read)
 
 
-@dataclass(frozen=True)
-class _ModelSide:
-    """A step: the gradients of the batch before are dropped, then forward, backward and the optimizer.
+def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> TrainingSide | BatchesSide:
+    """The model in torch.nn; to train it, with a loss of logits, as torch's are.
 
     Recurrent layers have two biases where Keras's have one, so that the bias learns twice as fast. What Keras does
     besides, the mean of the loss and the accuracy so far, is not done here.
     """
-
-    stack: Stack
-    batches: Sequence[tuple[torch.Tensor, torch.Tensor]]
-    weights: Sequence[str]
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    optimizer: torch.optim.Optimizer
-
-    def results(self) -> Results:
-        """The loss of the first batch without dropout, and its gradients by all weights."""
-        self.stack.eval()
-        x, y = self.batches[0]
-        loss = self.loss(self.stack(x), y)
-        gradients = torch.autograd.grad(loss, list(self.stack.parameters()))
-        self.stack.train()
-        arrays = self.stack.to_keras(gradients)
-        by_name = {f"the gradient by {name}": array for name, array in zip(self.weights, arrays, strict=True)}
-        return {"the loss": loss.detach().numpy(), **by_name}
-
-    def turn(self, runs: int) -> list[float]:
-        """Trains on the next batches."""
-        return time_runs(self._step, runs)
-
-    @functools.cached_property
-    def _endless(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        return itertools.cycle(self.batches)
-
-    def _step(self) -> None:
-        x, y = next(self._endless)
-        self.optimizer.zero_grad()
-        self.loss(self.stack(x), y).backward()
-        self.optimizer.step()
-
-
-def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> _ModelSide | BatchesSide:
-    """The model in torch.nn; to train it, with a loss of logits, as torch's are."""
     torch.set_num_threads(threads)
     training = pass_ == "training"
     layers = _without_last_activation(problem.layers, problem.loss) if training else problem.layers
@@ -119,8 +81,29 @@ def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -
         (torch.from_numpy(from_keras(x, stack.takes)), torch.from_numpy(y.astype(np.float32)))
         for x, y in problem.batches
     ]
-    optimizer = _OPTIMIZERS[name](list(stack.parameters()), settings)
-    return _ModelSide(stack, batches, list(problem.weights), _LOSSES[problem.loss][1], optimizer)
+    loss_of, optimizer = _LOSSES[problem.loss][1], _OPTIMIZERS[name](list(stack.parameters()), settings)
+
+    def loss_and_gradients(stack: Stack, batch: tuple[torch.Tensor, torch.Tensor]) -> list[Any]:
+        stack.eval()
+        x, y = batch
+        loss = loss_of(stack(x), y)
+        gradients = torch.autograd.grad(loss, list(stack.parameters()))
+        stack.train()
+        return [loss.detach().numpy(), *stack.to_keras(gradients)]
+
+    def make_step(stack: Stack, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Callable[[], None]:
+        endless = itertools.cycle(batches)
+
+        def step() -> None:
+            """Drops the gradients of the batch before, then forward, backward and the optimizer."""
+            x, y = next(endless)
+            optimizer.zero_grad()
+            loss_of(stack(x), y).backward()
+            optimizer.step()
+
+        return step
+
+    return TrainingSide(stack, batches, problem.weights, loss_and_gradients, make_step)
 
 
 def _predicting(stack: Stack, inputs: Sequence[NDArray[Any]]) -> BatchesSide:
