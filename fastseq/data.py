@@ -148,11 +148,7 @@ def load_reuters(
 
 
 def load_imdb(
-    num_words: int | None = None,
-    maxlen: int | None = None,
-    *,
-    data: str = "auto",
-    seed: int = 113,
+    num_words: int | None = None, maxlen: int | None = None, *, data: str = "auto", seed: int = 113
 ) -> TextData:
     """IMDB film reviews: 25,000 to train on, 25,000 to test on, negative (0) or positive (1).
 

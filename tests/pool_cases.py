@@ -47,3 +47,17 @@ def run_pool(module: Any, pooling: str, x: Any, window: Window, doutputs: Any = 
     if pooling == "max":
         return Results(outputs, argmax, module.max_pool_backward(argmax, doutputs, x.shape[1], *window))
     return Results(outputs, None, module.average_pool_backward(doutputs, x.shape[1], *window))
+
+
+def special_windows(lowest: float) -> dict[tuple[float, ...], tuple[float, int]]:
+    """Windows of 3 with NaN and infinities, and the maximum and its place in each; `lowest` is the dtype's."""
+    nan, inf = np.nan, np.inf
+    return {
+        (nan, 1, 2): (2, 2),
+        (1, nan, 0): (1, 0),
+        (nan, nan, nan): (lowest, 0),
+        (-inf, -inf, -inf): (lowest, 0),
+        (-inf, nan, -5): (-5, 2),
+        (-inf, inf, inf): (inf, 1),
+        (nan, inf, nan): (inf, 1),
+    }

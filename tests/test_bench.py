@@ -548,17 +548,17 @@ def test_environment_is_told_without_secrets_and_paths(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--ops", "lstm/nonsense"], "argument --ops: choose names or parts of names"),
-        (["--models", "gpt"], "argument --models: choose names or parts of names"),
-        (["--peers", "matlab"], "argument --peers: invalid choice: 'matlab'"),
-        (["--threads", "0"], "argument --threads: must be at least 1, got 0"),
-        (["--rounds", "few"], "argument --rounds: invalid positive value: 'few'"),
-        (["--out", "/dev/null/folder"], "argument --out: cannot write to /dev/null/folder"),
+        ("--ops lstm/nonsense", "argument --ops: choose names or parts of names"),
+        ("--models gpt", "argument --models: choose names or parts of names"),
+        ("--peers matlab", "argument --peers: invalid choice: 'matlab'"),
+        ("--threads 0", "argument --threads: must be at least 1, got 0"),
+        ("--rounds few", "argument --rounds: invalid positive value: 'few'"),
+        ("--out /dev/null/folder", "argument --out: cannot write to /dev/null/folder"),
     ],
 )
-def test_bad_options(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_options(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["bench", *arguments])
+        cli.main(["bench", *arguments.split()])
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
 

@@ -26,6 +26,7 @@ from conv1d_cases import (
     run_native,
     run_reference,
 )
+from kernel_checks import assert_same_bits, finite_difference
 from processes import run_python
 from tolerances import FINITE_DIFFERENCE, REFERENCE, assert_close
 
@@ -78,15 +79,7 @@ def _assert_matches_reference(case: Case) -> None:
 
 
 def _assert_same_bits(case: Case, isas: list[str], threads: tuple[int, ...]) -> None:
-    """Those that the scalar kernels give in one thread."""
-    runtime.set_isa("scalar")
-    runtime.set_num_threads(1)
-    expected = run_native(case)
-    for isa, number in itertools.product(isas, threads):
-        runtime.set_isa(isa)
-        runtime.set_num_threads(number)
-        for name, array in run_native(case).items():
-            np.testing.assert_array_equal(array, expected[name], err_msg=f"{isa} {number} {case.options} {name}")
+    assert_same_bits(lambda: run_native(case), isas, threads, case.options)
 
 
 def _assert_matches_finite_difference(case: Case, forward: Callable[[Case], Any], gradients: Any) -> None:
@@ -97,14 +90,7 @@ def _assert_matches_finite_difference(case: Case, forward: Callable[[Case], Any]
         if array is None:
             assert getattr(gradients, f"d{name}") is None
             continue
-        difference = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            kept = array[index]
-            array[index] = kept + 1e-6
-            above = loss()
-            array[index] = kept - 1e-6
-            difference[index] = (above - loss()) / 2e-6
-            array[index] = kept
+        difference = finite_difference(loss, array)
         assert_close(getattr(gradients, f"d{name}"), difference, FINITE_DIFFERENCE, f"{case.options} {name}")
 
 

@@ -24,7 +24,7 @@ from conv1d_cases import (
     run_reference,
 )
 from gpu_arrays import DTYPES, Emulated, Real, rounded
-from pool_cases import WINDOWS, Window, small_integers
+from pool_cases import WINDOWS, Window, small_integers, special_windows
 from pool_cases import fits as window_fits
 from tolerances import CUDA, assert_close
 
@@ -244,18 +244,8 @@ def test_max_pool_matches_reference(gpu: Emulated | Real, size: tuple[int, int, 
 
 @every_dtype
 def test_max_pool_of_special_values(gpu: Emulated | Real, dtype: str) -> None:
-    nan, inf = np.nan, np.inf
     lowest = {"float32": -(2 - 2**-23) * 2.0**127, "float16": -65504.0, "bfloat16": -(2 - 2**-7) * 2.0**127}[dtype]
-    windows = {
-        (nan, 1, 2): (2, 2),
-        (1, nan, 0): (1, 0),
-        (nan, nan, nan): (lowest, 0),
-        (-inf, -inf, -inf): (lowest, 0),
-        (-inf, nan, -5): (-5, 2),
-        (-inf, inf, inf): (inf, 1),
-        (nan, inf, nan): (inf, 1),
-        (3, 3, 3): (3, 0),
-    }
+    windows = {**special_windows(lowest), (3, 3, 3): (3, 0)}
     x = gpu.array(np.array(list(windows), np.float32).reshape(1, -1, 1), dtype)
     result = functional.max_pool_forward(x, 3)
     np.testing.assert_array_equal(gpu.numpy(result.outputs).ravel(), [value for value, _ in windows.values()])

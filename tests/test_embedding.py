@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kernel_checks import finite_difference
 from tolerances import FINITE_DIFFERENCE, STOCK, assert_close
 
 from fastseq import functional, reference, runtime
@@ -101,14 +102,7 @@ def test_reference_matches_finite_difference() -> None:
     def loss() -> float:
         return float((doutputs * reference.embedding_forward(ids, embeddings)).sum())
 
-    difference = np.zeros_like(embeddings)
-    for index in np.ndindex(embeddings.shape):
-        kept = embeddings[index]
-        embeddings[index] = kept + 1e-6
-        above = loss()
-        embeddings[index] = kept - 1e-6
-        difference[index] = (above - loss()) / 2e-6
-        embeddings[index] = kept
+    difference = finite_difference(loss, embeddings)
     assert_close(reference.embedding_backward(ids, doutputs, 4), difference, FINITE_DIFFERENCE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conv1d_cases import ACTIVATIONS, OPTIONS, fits, make_case, reference_forward
-from layer_cases import assert_same, every_wrap, run
+from layer_cases import assert_fit_as_stock, assert_same, assert_weights_go_both_ways, every_wrap, run
 from tolerances import HALF, STOCK, assert_close
 
 from fastseq.keras import FastConv1D, NativeFallbackWarning, export_native
@@ -224,10 +225,9 @@ def test_unknown_batch_and_timesteps(mode: dict[str, Any], data_format: str) -> 
 def test_fit_gives_the_same_history_as_stock(mode: dict[str, Any], run_eagerly: bool) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 20, (40, TIMESTEPS)), rng.random((40, 1)).astype("float32")
-    histories, weights = [], []
-    for kind in (Stock, FastConv1D):
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential(
+
+    def make(kind: Any) -> Any:
+        return keras.Sequential(
             [
                 keras.Input((TIMESTEPS,), dtype="int32"),
                 keras.layers.Embedding(20, CHANNELS),
@@ -237,13 +237,9 @@ def test_fit_gives_the_same_history_as_stock(mode: dict[str, Any], run_eagerly: 
                 keras.layers.Dense(1),
             ]
         )
-        model.compile("adam", "mse", run_eagerly=run_eagerly)
-        histories.append(model.fit(x, y, batch_size=10, epochs=2, validation_split=0.25, verbose=0).history)
-        weights.append(model.get_weights())
-    for key, values in histories[0].items():
-        np.testing.assert_allclose(histories[1][key], values, rtol=1e-4)
-    for one, two in zip(*weights, strict=True):
-        np.testing.assert_allclose(two, one, atol=1e-4)
+
+    makes = (partial(make, kind) for kind in (Stock, FastConv1D))
+    assert_fit_as_stock(makes, x, y, run_eagerly=run_eagerly, epochs=2, same_start=False)
 
 
 def test_no_jit_for_models_with_native_layers() -> None:
@@ -264,14 +260,7 @@ def _model(kind: Any, **arguments: Any) -> Any:
 
 @pytest.mark.parametrize("mode", [{}, {"use_bias": False}, {"groups": 2, "activation": "gelu"}], ids=str)
 def test_weights_go_both_ways(mode: dict[str, Any], tmp_path: Path) -> None:
-    for source, target in ((Stock, FastConv1D), (FastConv1D, Stock)):
-        one, two = _model(source, **mode), _model(target, **mode)
-        path = tmp_path / f"{source.__name__}.weights.h5"
-        one.save_weights(path)
-        two.load_weights(path)
-        for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
-            np.testing.assert_array_equal(a, b)
-        assert_close(two(_x()), one(_x()), STOCK["float32"])
+    assert_weights_go_both_ways(lambda kind: _model(kind, **mode), (Stock, FastConv1D), _x(), tmp_path)
 
 
 def test_weights_file_has_the_same_bytes(tmp_path: Path) -> None:

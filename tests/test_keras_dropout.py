@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from layer_cases import assert_same_histories, keras_can_drop_everything
 from processes import run_python
 
 from fastseq import reference, runtime
@@ -125,17 +126,9 @@ def test_noise_shapes(noise_shape: Any, wrap: Any) -> None:
     _assert_twins(*_pair("dropout", 0.4, noise_shape=noise_shape, seed=5), _x(), wrap=wrap)
 
 
-def _keras_can_drop_everything() -> bool:
-    try:
-        keras.random.dropout(keras.ops.ones(1), 1.0)
-    except ValueError:
-        return False
-    return True
-
-
 def test_everything_dropped_as_in_stock() -> None:
     stock, fast = _pair("dropout", 1.0, seed=5)
-    if _keras_can_drop_everything():
+    if keras_can_drop_everything():
         _assert_same_bits(stock(_x(), training=True), fast(_x(), training=True))
     else:
         for layer in (stock, fast):
@@ -304,8 +297,7 @@ def test_fit_gives_the_same_history_as_stock(kind: str, run_eagerly: bool) -> No
         model.compile("sgd", "mse", run_eagerly=run_eagerly, jit_compile=False)
         histories.append(model.fit(x, y, batch_size=10, epochs=3, validation_split=0.25, verbose=0).history)
         states.append(layer.seed_generator.state.numpy())
-    for key, values in histories[0].items():
-        np.testing.assert_allclose(histories[1][key], values, rtol=1e-5)
+    assert_same_histories(histories, rtol=1e-5)
     np.testing.assert_array_equal(states[0], [7, 9])
     np.testing.assert_array_equal(states[1], states[0])
 

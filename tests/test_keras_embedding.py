@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from layer_cases import assert_same_histories
 from processes import run_python
 from tolerances import STOCK, assert_close
 
@@ -420,8 +421,7 @@ def test_fit_gives_the_same_history_as_stock(run_eagerly: bool) -> None:
         assert kind is STOCK_LAYER or not model.jit_compile
         ids = _ids(40, 9)
         histories.append(model.fit(ids, y, batch_size=10, epochs=3, validation_split=0.25, verbose=0).history)
-    for key, values in histories[0].items():
-        np.testing.assert_allclose(histories[1][key], values, rtol=1e-5)
+    assert_same_histories(histories, rtol=1e-5)
 
 
 def test_determinism() -> None:

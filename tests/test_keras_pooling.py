@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from layer_cases import assert_fit_as_stock
 from tolerances import STOCK, assert_close
 
 from fastseq.keras import FastAveragePooling1D, FastMaxPooling1D, NativeFallbackWarning, export_native
@@ -135,20 +137,14 @@ def test_any_number_of_timesteps(pooling: str) -> None:
 def test_fit_gives_the_same_history_as_stock(pooling: str, run_eagerly: bool) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((40, TIMESTEPS, CHANNELS)).astype("float32"), rng.random((40, 1)).astype("float32")
-    histories, weights = [], None
-    for layers in (STOCK_LAYERS, FAST_LAYERS):
-        keras.utils.set_random_seed(0)
+
+    def make(layers: dict[str, Any]) -> Any:
         convolution = keras.layers.Conv1D(7, 3, activation="relu")
-        model = keras.Sequential(
-            [keras.Input((TIMESTEPS, CHANNELS)), convolution, layers[pooling](3), keras.layers.Flatten()]
-        )
-        model.add(keras.layers.Dense(1))
-        weights = weights or model.get_weights()
-        model.set_weights(weights)
-        model.compile("adam", "mse", run_eagerly=run_eagerly)
-        histories.append(model.fit(x, y, batch_size=10, epochs=3, validation_split=0.25, verbose=0).history)
-    for key, values in histories[0].items():
-        np.testing.assert_allclose(histories[1][key], values, rtol=1e-4)
+        pooled = [keras.Input((TIMESTEPS, CHANNELS)), convolution, layers[pooling](3)]
+        return keras.Sequential([*pooled, keras.layers.Flatten(), keras.layers.Dense(1)])
+
+    makes = (partial(make, layers) for layers in (STOCK_LAYERS, FAST_LAYERS))
+    assert_fit_as_stock(makes, x, y, run_eagerly=run_eagerly)
 
 
 @every_pooling

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_cases import assert_same, run
+from layer_cases import assert_fit_as_stock, assert_same, assert_weights_go_both_ways, keras_can_drop_everything, run
 from rnn_cases import CELLS, GATES, STATES, VARIANTS, activation_options, every_cell, every_variant
 from tolerances import HALF, STOCK, assert_close
 
@@ -72,17 +73,8 @@ def _gru_has_a_mask_for_each_gate() -> bool:
     return hasattr(keras.layers.GRUCell(1, recurrent_dropout=0.5), "dropout_mask_count")
 
 
-@functools.cache
-def _keras_can_drop_everything() -> bool:
-    try:
-        keras.random.dropout(keras.ops.ones(1), 1.0)
-    except ValueError:
-        return False
-    return True
-
-
 def _skip_what_stock_cannot(cell: str, mode: dict[str, Any]) -> None:
-    if 1.0 in (mode.get("dropout"), mode.get("recurrent_dropout")) and not _keras_can_drop_everything():
+    if 1.0 in (mode.get("dropout"), mode.get("recurrent_dropout")) and not keras_can_drop_everything():
         pytest.skip("this Keras has no dropout with rate 1")
     if cell == "gru" and mode.get("recurrent_dropout") and not _gru_has_a_mask_for_each_gate():
         pytest.skip("this Keras drops h also where the update gate keeps it: see test_recurrent_dropout_of_older_keras")
@@ -247,17 +239,12 @@ def test_symbolic_shapes(cell: str) -> None:
 def test_fit_gives_the_same_history_as_stock(cell: str, variant: dict[str, Any], run_eagerly: bool) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((40, TIMESTEPS, INPUTS)).astype("float32"), rng.random((40, 1)).astype("float32")
-    histories, weights = [], None
-    for kind in (STOCK_LAYERS[cell], FAST_LAYERS[cell]):
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), kind(UNITS, **variant), keras.layers.Dense(1)])
-        if weights is None:
-            weights = model.get_weights()
-        model.set_weights(weights)
-        model.compile("adam", "mse", run_eagerly=run_eagerly)
-        histories.append(model.fit(x, y, batch_size=10, epochs=3, validation_split=0.25, verbose=0).history)
-    for key, values in histories[0].items():
-        np.testing.assert_allclose(histories[1][key], values, rtol=1e-4)
+
+    def make(kind: Any) -> Any:
+        return keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), kind(UNITS, **variant), keras.layers.Dense(1)])
+
+    makes = (partial(make, layers[cell]) for layers in (STOCK_LAYERS, FAST_LAYERS))
+    assert_fit_as_stock(makes, x, y, run_eagerly=run_eagerly)
 
 
 @every_cell
@@ -281,14 +268,7 @@ def test_weights_go_both_ways(cell: str, variant: dict[str, Any], tmp_path: Path
         return keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), layer, keras.layers.Dense(1)])
 
     stock, fast = STOCK_LAYERS[cell], FAST_LAYERS[cell]
-    for source, target in ((stock, fast), (fast, stock)):
-        one, two = model(source), model(target)
-        path = tmp_path / f"{source.__name__}.weights.h5"
-        one.save_weights(path)
-        two.load_weights(path)
-        for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
-            np.testing.assert_array_equal(a, b)
-        assert_close(two(_x()), one(_x()), STOCK["float32"])
+    assert_weights_go_both_ways(model, (stock, fast), _x(), tmp_path)
     layers = [kind(UNITS, **variant) for kind in (fast, stock)]
     for layer in layers:
         layer.build((None, TIMESTEPS, INPUTS))

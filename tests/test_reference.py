@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from kernel_checks import finite_difference
 from rnn_cases import (
     GATES,
     VARIANTS,
@@ -38,18 +39,9 @@ def _assert_matches_finite_difference(case: Any) -> None:
         return float(sum((gradient * getattr(forward, name[1:])).sum() for name, gradient in case.gradients.items()))
 
     gradients = reference_backward(case, reference_forward(case))
-    step = 1e-6
     for group in (case.weights, case.states):
         for name, array in group.items():
-            difference = np.zeros_like(array)
-            for index in np.ndindex(array.shape):
-                kept = array[index]
-                array[index] = kept + step
-                above = loss()
-                array[index] = kept - step
-                below = loss()
-                array[index] = kept
-                difference[index] = (above - below) / (2 * step)
+            difference = finite_difference(loss, array)
             assert_close(getattr(gradients, f"d{name}"), difference, FINITE_DIFFERENCE, name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from attention_cases import PACKAGE, SCORES, every_mask, every_score, make_case
+from kernel_checks import finite_difference
 from tolerances import FINITE_DIFFERENCE, REFERENCE, assert_close
 
 from fastseq import reference
@@ -20,17 +21,8 @@ def test_backward_matches_finite_difference(score: str, mask: str) -> None:
         return reference.attention_forward(case.x, case.weights, score=score, mask=case.mask)
 
     gradients = reference.attention_backward(forward(), doutputs)
-    step = 1e-6
     for array, gradient in zip((case.x, *case.weights), (gradients.dx, *gradients.dweights), strict=True):
-        difference = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            kept = array[index]
-            array[index] = kept + step
-            above = (doutputs * forward().outputs).sum()
-            array[index] = kept - step
-            below = (doutputs * forward().outputs).sum()
-            array[index] = kept
-            difference[index] = (above - below) / (2 * step)
+        difference = finite_difference(lambda: float((doutputs * forward().outputs).sum()), array)
         assert_close(gradient, difference, FINITE_DIFFERENCE)
 
 

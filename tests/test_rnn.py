@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kernel_checks import assert_same_bits, finite_difference
 from rnn_cases import (
     CELLS,
     FORWARD,
@@ -69,15 +70,7 @@ def _assert_matches_reference(case: Case) -> None:
 
 
 def _assert_same_bits(case: Case, isas: list[str], threads: tuple[int, ...]) -> None:
-    """Those that the scalar kernels give in one thread."""
-    runtime.set_isa("scalar")
-    runtime.set_num_threads(1)
-    expected = run_native(case)
-    for isa, number in itertools.product(isas, threads):
-        runtime.set_isa(isa)
-        runtime.set_num_threads(number)
-        for name, array in run_native(case).items():
-            np.testing.assert_array_equal(array, expected[name], err_msg=f"{isa} {number} {case.options} {name}")
+    assert_same_bits(lambda: run_native(case), isas, threads, case.options)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -142,15 +135,7 @@ def test_backward_matches_finite_difference(cell: str, variant: dict[str, Any]) 
         return float(sum((gradient * getattr(forward, name[1:])).sum() for name, gradient in case.gradients.items()))
 
     for name, array in {**case.weights, **case.states}.items():
-        difference = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            kept = array[index]
-            array[index] = kept + 1e-6
-            above = loss()
-            array[index] = kept - 1e-6
-            difference[index] = (above - loss()) / 2e-6
-            array[index] = kept
-        assert_close(gradients[f"d{name}"], difference, FINITE_DIFFERENCE, name)
+        assert_close(gradients[f"d{name}"], finite_difference(loss, array), FINITE_DIFFERENCE, name)
 
 
 @pytest.mark.parametrize(("cell", "options"), SOME_OPTIONS)

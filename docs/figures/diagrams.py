@@ -4,14 +4,43 @@ from __future__ import annotations
 
 from diagram import BLUE, GREEN, GREY, ORANGE, Diagram
 
+# What there is to see, for those who do not see it.
+_TITLES = {
+    "call": (
+        "A call goes from the Keras layer to the TensorFlow backend, the op library, the op driver and the tile "
+        "kernel. Calls of fastseq.functional come in at the op driver, by way of the Python bindings."
+    ),
+    "lstm_step": (
+        "Left: stock Keras runs sixteen operations for every timestep, each of which reads and writes arrays in "
+        "memory. Right: fastseq projects the inputs of many timesteps in one product, and a step is one product and "
+        "one pass over the gates."
+    ),
+    "tile": (
+        "A tile of the product C = init + A B on AVX-512: 6 rows of A, given by pointers, meet a packed panel of B, "
+        "64 columns wide, and the 6 by 4 vectors of sums stay in registers."
+    ),
+    "threads": (
+        "Left: the rows of a batch are dealt to two threads, which run the whole time loop without waiting for each "
+        "other. Right: with few rows and many weights the threads divide the units, and meet after every step."
+    ),
+    "masks": (
+        "Left: four rows of ten timesteps with padding before, behind and inside. Right: each row as the shorter "
+        "sequence of its own steps, longest first, so that the rows that still have a step are the first ones."
+    ),
+    "convolution": (
+        "A sequence of timesteps with four channels each, side by side in memory. The patch of a width of three is "
+        "twelve numbers in a row, wherever it begins, so that no patch is copied."
+    ),
+    "dropout": (
+        "Forward: the seed and the number of the element go through ten rounds of Philox, the random bits are compared "
+        "with the rate, the element is kept or dropped, and one bit is saved. Backward: the bit is all that is read."
+    ),
+}
+
 
 def call() -> Diagram:
     """The way of a call from the layer to the tile kernel."""
-    diagram = Diagram(
-        "A call goes from the Keras layer to the TensorFlow backend, the op library, the op driver and the tile "
-        "kernel. Calls of fastseq.functional come in at the op driver, by way of the Python bindings.",
-        240,
-    )
+    diagram = Diagram(_TITLES["call"], 240)
     rooms = [
         (["layer", "FastLSTM", "weights, options"], BLUE, "fastseq/keras/"),
         (["backend", "tensors,", "gradients"], BLUE, "fastseq/keras/backend/"),
@@ -38,13 +67,7 @@ def call() -> Diagram:
 
 def lstm_step() -> Diagram:
     """A step of an LSTM op by op, and fused."""
-    diagram = Diagram(
-        "Left: stock Keras runs sixteen operations for every timestep, each of which reads and writes arrays in "
-        "memory. Right: fastseq projects the inputs of many timesteps in one product, and a step is one product and "
-        "one pass over the gates.",
-        408,
-        "Stock Keras: 16 operations a step",
-    )
+    diagram = Diagram(_TITLES["lstm_step"], 408, "Stock Keras: 16 operations a step")
     operations = [
         ("read x[t]", GREY),
         ("x[t] · kernel", ORANGE),
@@ -97,12 +120,7 @@ def lstm_step() -> Diagram:
 
 def tile() -> Diagram:
     """What the product kernel holds where."""
-    diagram = Diagram(
-        "A tile of the product C = init + A B on AVX-512: 6 rows of A, given by pointers, meet a packed panel of B, "
-        "64 columns wide, and the 6 by 4 vectors of sums stay in registers.",
-        346,
-        "C = init + A · B, one tile on AVX-512",
-    )
+    diagram = Diagram(_TITLES["tile"], 346, "C = init + A · B, one tile on AVX-512")
     size = 26
     left, top = 320, 176
     diagram.text(150, 160, "6 rows of A, by pointers", size=12, anchor="middle")
@@ -137,12 +155,7 @@ def tile() -> Diagram:
 
 def threads() -> Diagram:
     """The grids of threads."""
-    diagram = Diagram(
-        "Left: the rows of a batch are dealt to two threads, which run the whole time loop without waiting for each "
-        "other. Right: with few rows and many weights the threads divide the units, and meet after every step.",
-        250,
-        "Many rows: rows are divided",
-    )
+    diagram = Diagram(_TITLES["threads"], 250, "Many rows: rows are divided")
     for row in range(6):
         colour = (BLUE, ORANGE)[row % 2]
         y = 48 + row * 26
@@ -172,11 +185,7 @@ def threads() -> Diagram:
 
 def masks() -> Diagram:
     """Masked rows as shorter sequences."""
-    diagram = Diagram(
-        "Left: four rows of ten timesteps with padding before, behind and inside. Right: each row as the shorter "
-        "sequence of its own steps, longest first, so that the rows that still have a step are the first ones.",
-        226,
-    )
+    diagram = Diagram(_TITLES["masks"], 226)
     rows = {"a": "0000111111", "b": "1111111111", "c": "1110011000", "d": "1111111000"}
     diagram.text(20, 28, "The batch, with its mask", size=15, bold=True)
     diagram.text(420, 28, "What is computed", size=15, bold=True)
@@ -204,10 +213,7 @@ def masks() -> Diagram:
 def convolution() -> Diagram:
     """Patches that lie in memory already."""
     diagram = Diagram(
-        "A sequence of timesteps with four channels each, side by side in memory. The patch of a width of three is "
-        "twelve numbers in a row, wherever it begins, so that no patch is copied.",
-        256,
-        "A sequence in memory: timestep after timestep, channels side by side",
+        _TITLES["convolution"], 256, "A sequence in memory: timestep after timestep, channels side by side"
     )
     for step in range(8):
         for channel in range(4):
@@ -229,12 +235,7 @@ def convolution() -> Diagram:
 
 def dropout() -> Diagram:
     """Where random numbers become bits, and bits gradients."""
-    diagram = Diagram(
-        "Forward: the seed and the number of the element go through ten rounds of Philox, the random bits are compared "
-        "with the rate, the element is kept or dropped, and one bit is saved. Backward: the bit is all that is read.",
-        262,
-        "Forward",
-    )
+    diagram = Diagram(_TITLES["dropout"], 262, "Forward")
     diagram.box(20, 46, 130, 58, ["seed, number", "of the element"], GREY)
     diagram.arrow((150, 75), (177, 75))
     diagram.box(178, 46, 140, 58, ["Philox", "10 rounds, as in", "TensorFlow"], ORANGE)

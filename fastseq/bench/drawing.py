@@ -16,22 +16,18 @@ from typing import Literal
 Anchor = Literal["start", "middle", "end"]
 Points = Sequence[tuple[float, float]]
 
-# By name, on a light and on a dark ground. Those of series can be told apart by the colour-blind (Okabe and Ito 2008).
+# Those of series can be told apart by the colour-blind (Okabe and Ito 2008).
+_ON_LIGHT = ["#0072b2", "#d55e00", "#009e73", "#b0508a", "#9a7d00", "#1b1f24", "#7a5230"]
+_ON_DARK = ["#56b4e9", "#ff9248", "#2fd0a4", "#e39bc6", "#f0e442", "#e6e8eb", "#d0a37a"]
+# By name, on a light and on a dark ground.
 COLOURS = {
     "ink": ("#1b1f24", "#e6e8eb"),
     "muted": ("#626a73", "#9aa3ad"),
     "grid": ("#dfe3e8", "#343b44"),
     "ground": ("#ffffff", "#14181d"),
-    "win": ("#0072b2", "#56b4e9"),
-    "loss": ("#d55e00", "#ff9248"),
-    "series-1": ("#0072b2", "#56b4e9"),
-    "series-2": ("#d55e00", "#ff9248"),
-    "series-3": ("#009e73", "#2fd0a4"),
-    "series-4": ("#b0508a", "#e39bc6"),
-    "series-5": ("#9a7d00", "#f0e442"),
-    "series-6": ("#1b1f24", "#e6e8eb"),
-    "series-7": ("#7a5230", "#d0a37a"),
+    **{f"series-{number}": of for number, of in enumerate(zip(_ON_LIGHT, _ON_DARK, strict=True), 1)},
 }
+COLOURS |= {"win": COLOURS["series-1"], "loss": COLOURS["series-2"]}
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _MARGIN, _ABOVE, _CAPTION_LINE = 10.0, 40.0, 15.0
 
