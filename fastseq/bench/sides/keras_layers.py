@@ -16,7 +16,6 @@ from fastseq.bench.shapes import ADAM_PASSES
 from fastseq.bench.sides import BatchesSide, LocalSide, TrainingSide, UnavailableError
 from fastseq.bench.sides._keras import one_layer
 from fastseq.bench.sides._tensorflow import forward, forward_backward, set_threads
-from fastseq.training.models import MODELS
 
 _JIT = "stock-jit"
 
@@ -83,6 +82,8 @@ def _step_with(
 
 def make_models(side: Any, problem: ModelProblem, pass_: str, *, threads: int) -> TrainingSide | BatchesSide:
     """A training step as `fit` does it, or a prediction of a batch."""
+    from fastseq.training.models import MODELS  # here, since compare.py runs layers of older revisions
+
     set_threads(threads)
     model = MODELS[problem.name].build(side, mask_zero=problem.masked)
     model.set_weights(list(problem.weights.values()))
