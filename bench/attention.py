@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import functools
 
-from common import add_options, header, prepare, script_parser
+from common import add_options, header, interleave, prepare, script_parser
 
 from fastseq.bench.layers import ATTENTION_SHAPE as SHAPE
 from fastseq.bench.layers import SCORES, attention_problem
 from fastseq.bench.problems import make_problem, verify
 from fastseq.bench.sides import make_side
 from fastseq.bench.tables import milliseconds
-from fastseq.bench.timing import Turn, interleave, time_runs
+from fastseq.bench.timing import Turn, time_runs
 from fastseq.commands import table
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from fastseq.bench import machine
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.shapes import DEFAULT_SHAPES, SHAPES, Shape
 from fastseq.bench.sides import PEERS
 from fastseq.bench.tables import milliseconds, rate, share
+from fastseq.bench.timing import Name, Samples, Turn, take_turns
 from fastseq.commands import positive, table
 
 # By names for a command line; "cpu" counts the time of all threads of the process.
@@ -135,3 +136,9 @@ def describe(measurement: Measurement) -> str:
     lines += [f"{side}: left out, {why}" for side, why in measurement.absent.items()]
     lines += [f"{side}: NOT TIMED, {why}" for side, why in measurement.refused.items()]
     return "\n".join(lines)
+
+
+def interleave(turns: Mapping[Name, Turn], rounds: int) -> dict[Name, Samples]:
+    """What all rounds of `take_turns` have given."""
+    *_, samples = take_turns(turns, rounds)
+    return samples

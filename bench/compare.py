@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from common import LIMITS, SHAPE_HELP, add_options, script_parser, shapes_of
+from common import LIMITS, SHAPE_HELP, add_options, interleave, script_parser, shapes_of
 
 import fastseq.bench
 from fastseq.bench.layers import CASES, layer_problem
@@ -33,7 +33,6 @@ from fastseq.bench.processes import Worker
 from fastseq.bench.shapes import GATES, PASSES
 from fastseq.bench.sides import UnavailableError
 from fastseq.bench.tables import milliseconds
-from fastseq.bench.timing import interleave
 from fastseq.commands import table
 
 _ROOT = Path(__file__).resolve().parent.parent

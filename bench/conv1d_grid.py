@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from common import CLOCKS, add_clock, add_options, header, prepare, script_parser
+from common import CLOCKS, add_clock, add_options, header, interleave, prepare, script_parser
 
 from fastseq.bench.sides import packages
-from fastseq.bench.timing import interleave, ratios, time_runs
+from fastseq.bench.timing import ratios, time_runs
 from fastseq.commands import table
 
 _GRID = {

@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from common import CLOCKS, add_clock, add_options, header, prepare, script_parser
+from common import CLOCKS, add_clock, add_options, header, interleave, prepare, script_parser
 
 from fastseq.bench.sides import packages
-from fastseq.bench.timing import interleave, time_runs
+from fastseq.bench.timing import time_runs
 from fastseq.commands import table
 
 _LAYERS = {

@@ -21,13 +21,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import add_options, add_peers, describe, header, prepare, script_parser
+from common import add_options, add_peers, describe, header, interleave, prepare, script_parser
 
 from fastseq.bench.measuring import Comparison, Measurement
 from fastseq.bench.problems import Batch
 from fastseq.bench.sides import FASTSEQ, TrainingSide, packages
 from fastseq.bench.tables import milliseconds
-from fastseq.bench.timing import Samples, Turn, interleave, time_runs
+from fastseq.bench.timing import Samples, Turn, time_runs
 from fastseq.bench.whole_models import BATCHES, MODEL_PASSES, as_batch, model_comparison, takes_texts
 from fastseq.commands import table
 

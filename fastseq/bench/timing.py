@@ -87,12 +87,6 @@ def take_turns(turns: Mapping[Name, Turn], rounds: int) -> Iterator[dict[Name, S
         yield {name: Samples(list(of)) for name, of in taken.items()}
 
 
-def interleave(turns: Mapping[Name, Turn], rounds: int) -> dict[Name, Samples]:
-    """What all rounds of `take_turns` have given."""
-    *_, samples = take_turns(turns, rounds)
-    return samples
-
-
 def fma_peak(threads: int) -> float:
     """The machine's peak of single-precision multiply-adds, on fastseq's instruction set: operations a second."""
     from fastseq._libraries import core
