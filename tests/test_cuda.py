@@ -202,8 +202,12 @@ def test_all_arrays_must_be_in_one_place(emulated: Emulated) -> None:
         functional.conv1d_forward(InterfaceArray(x), [1])
     with pytest.raises(ValueError, match=r"kernel must be on cuda:0 as x is, got an array on cuda:1"):
         functional.conv1d_forward(InterfaceArray(x), DlpackArray(kernel, device=(2, 1)))
+    with pytest.raises(ValueError, match=r"kernel must be on cuda:0 as x is, got an array in the CPU's memory"):
+        functional.conv1d_forward(InterfaceArray(x), DlpackArray(kernel, device=(1, 0)))
     with pytest.raises(TypeError, match=r"kernel must be a numpy\.ndarray, got InterfaceArray"):
         functional.conv1d_forward(x, InterfaceArray(kernel))
+    with pytest.raises(ValueError, match=r"kernel must be in the CPU's memory as x is, got an array on cuda:0"):
+        functional.conv1d_forward(x, DlpackArray(kernel))
 
 
 def test_what_cannot_be_exported_names_the_argument(emulated: Emulated) -> None:
@@ -231,11 +235,9 @@ def test_ops_without_kernels_for_gpus(emulated: Emulated) -> None:
             call()
 
 
-def test_array_of_a_framework_on_the_cpu() -> None:
-    x = DlpackArray(_ones(1, 4, 2), device=(1, 0))
-    words = (
-        r"x must be a numpy.ndarray or an array on an NVIDIA GPU, got a emulated_cuda.DlpackArray that is on neither"
-    )
+def test_array_of_a_framework_on_another_device() -> None:
+    x = DlpackArray(_ones(1, 4, 2), device=(10, 0))  # a GPU of another make
+    words = r"x must be in the CPU's memory or on an NVIDIA GPU, got a emulated_cuda.DlpackArray that is on neither"
     with pytest.raises(TypeError, match=words):
         _pool(x)
 

@@ -10,10 +10,8 @@
 
 #include "errors.h"
 #include "fastseq/array.h"
-#include "fastseq/conv1d.h"
 #include "fastseq/memory.h"
-#include "fastseq/pool.h"
-#include "fastseq/rnn.h"
+#include "fastseq/statement.h"
 
 namespace fastseq::bindings {
 
@@ -62,7 +60,7 @@ inline py::dtype numpy_dtype(DType dtype) {
 }
 
 // A view of `object`, which must be a C-contiguous numpy.ndarray of one of the core's dtypes, or None.
-inline Array view(const char* name, const py::object& object, const char* dtypes = "float32 or float64") {
+inline Array view(const char* name, const py::object& object, const char* dtypes) {
   Array view;
   if (object.is_none()) return view;
   if (!py::isinstance<py::array>(object))
@@ -89,53 +87,39 @@ inline Array view(const char* name, const py::object& object, const char* dtypes
   return view;
 }
 
-// A new array of `dtype` and `shape`, content undefined, and its view.
-inline py::array make_array(DType dtype, const std::vector<int64_t>& shape, Array* view) {
-  auto memory = std::make_unique<Memory>(array_bytes(dtype, shape.data(), static_cast<int>(shape.size())));
-  view->present = true;
-  view->dtype = dtype;
-  view->data = memory->get();
-  view->rank = static_cast<int>(shape.size());
-  for (int i = 0; i < view->rank; ++i) view->shape[i] = shape[static_cast<size_t>(i)];
-  const py::capsule owner(memory.get(), [](void* owned) { delete static_cast<Memory*>(owned); });
-  memory.release();
-  return py::array(numpy_dtype(dtype), std::vector<py::ssize_t>(shape.begin(), shape.end()), view->data, owner);
+// What an error says of the dtypes that an input may have.
+inline const char* dtypes_of(const Input& input, const char* floats) {
+  if (input.holds == Holds::kBools) return "bool";
+  if (input.holds == Holds::kIntegers) return "int32 or int64";
+  const bool positions = input.dtype == DType::kUInt8 || input.dtype == DType::kUInt16 || input.dtype == DType::kInt32;
+  return positions ? "uint8, uint16 or int32" : floats;
 }
 
-// Where a call computes. Bindings of ops are written over this or Gpu (gpu.h), and find ops by the type of the plan.
+// Where a call computes. The bindings (operations.h) are written over this or Gpu (gpu.h).
 class Cpu {
  public:
-  using RnnPlan = fastseq::RnnPlan;
-  using Conv1dPlan = fastseq::Conv1dPlan;
-  using PoolPlan = fastseq::PoolPlan;
-
-  static DType workspace_dtype(DType dtype) { return dtype; }
-  static int64_t workspace_width(const RnnOptions& options, int64_t units) {
-    return rnn_workspace_width(options, units);
+  Array view(const Input& input, const py::object& object) const {
+    return bindings::view(input.name, object, dtypes_of(input, "float32 or float64"));
   }
-
-  Array floats(const char* name, const py::object& object) const { return view(name, object); }
-  Array mask(const char* name, const py::object& object) const { return view(name, object, "bool"); }
-  Array argmax(const char* name, const py::object& object) const {
-    return view(name, object, "uint8, uint16 or int32");
+  // A new array, content undefined, and its view.
+  py::object make(const Array& like, Array* array) const {
+    auto memory = std::make_unique<Memory>(array_bytes(like.dtype, like.shape, like.rank));
+    *array = like;
+    array->data = memory->get();
+    const py::capsule owner(memory.get(), [](void* owned) { delete static_cast<Memory*>(owned); });
+    memory.release();
+    return py::array(numpy_dtype(like.dtype), std::vector<py::ssize_t>(like.shape, like.shape + like.rank), array->data,
+                     owner);
   }
-  py::object make(DType dtype, const std::vector<int64_t>& shape, Array* view) const {
-    return make_array(dtype, shape, view);
+  template <class Operation>
+  void plan(Operation& operation) const {
+    raise_if_error(operation.make_plan());
   }
-
-  // Calls op() for a plan's status. A GPU's takes a precision besides.
-  template <class Op>
-  void plan(const Op& op) const {
-    raise_if_error(op());
+  template <class Operation>
+  void run(const Operation& operation) const {
+    const Memory scratch(operation.plan.scratch_bytes);
+    without_gil([&] { return operation.run(scratch.get()); });
   }
-  // Calls op(scratch). A GPU's takes a stream besides.
-  template <class Op>
-  void run(size_t scratch_bytes, const Op& op) const {
-    const Memory scratch(scratch_bytes);
-    without_gil([&] { return op(scratch.get()); });
-  }
-  // What `run` has made, as the caller gets it.
-  py::object result(py::object made) const { return made; }
 };
 
 }  // namespace fastseq::bindings

@@ -6,12 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "conv1d.h"
 #include "device_array.h"
 #include "fastseq/cuda.h"
 #include "gpu.h"
-#include "pool.h"
-#include "rnn.h"
+#include "operations.h"
 
 namespace fastseq::bindings {
 
@@ -49,13 +47,11 @@ PYBIND11_MODULE(_cuda, module) {
       .def_property_readonly("__cuda_array_interface__", &DeviceArray::cuda_array_interface);
 
   py::class_<Gpu> gpu(module, "Gpu", py::module_local());
-  gpu.def(py::init<int, uintptr_t, py::object, bool, bool, py::object, py::object>(), py::kw_only(), py::arg("device"),
-          py::arg("stream"), py::arg("stream_owner"), py::arg("tf32"), py::arg("wait"), py::arg("export_array"),
-          py::arg("hand_over"));
-  gpu.def("__getattr__", [](const Gpu& self, const std::string& name) -> py::object { throw self.has_no(name); });
-  bind_conv1d(gpu);
-  bind_max_pool(gpu);
-  bind_rnn(gpu);
+  gpu.def(py::init<int, uintptr_t, py::object, bool, bool>(), py::kw_only(), py::arg("device"), py::arg("stream"),
+          py::arg("stream_owner"), py::arg("tf32"), py::arg("wait"));
+  using Operations = DeviceOperations<cuda::RnnPlan, cuda::Conv1dPlan, cuda::PoolPlan>;
+  module.def("operations", &Operations::names);
+  gpu.def("compute", &compute<Operations, Gpu>, py::arg("operation"), py::arg("arguments"));
 }
 
 }  // namespace fastseq::bindings

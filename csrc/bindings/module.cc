@@ -1,15 +1,16 @@
-// The extension module fastseq._core: process settings here, one file per op beside it. Ops that have kernels for GPUs
-// too are in headers, which the module _cuda (cuda.cc) shares.
-#include "module.h"
-
+// The extension module fastseq._core: process settings, and the operations over NumPy arrays.
+#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <string>
+
 #include "arrays.h"
-#include "conv1d.h"
+#include "fastseq/adam.h"
+#include "fastseq/dropout.h"
+#include "fastseq/embedding.h"
 #include "fastseq/peak.h"
 #include "fastseq/runtime.h"
-#include "pool.h"
-#include "rnn.h"
+#include "operations.h"
 
 namespace fastseq::bindings {
 
@@ -46,15 +47,28 @@ PYBIND11_MODULE(_core, module) {
   module.def("idle_memory", &idle_memory);
   module.def("release_idle_memory", &release_idle_memory);
   module.def("poison_fresh_memory", &poison_fresh_memory, py::arg("on"));
-  py::class_<Cpu> cpu(module, "Cpu");
-  bind_adam(cpu);
-  bind_average_pool(module, cpu);
-  bind_conv1d(cpu);
-  bind_dropout(cpu);
-  bind_embedding(cpu);
-  bind_max_pool(cpu);
-  bind_rnn(cpu);
-  module.attr("cpu") = Cpu();
+  module.def(
+      "pooled_timesteps",
+      [](int64_t timesteps, int64_t pool_size, int64_t strides, const std::string& padding) {
+        PoolOptions options{pool_size, strides, {}};
+        raise_if_error(parse_option("padding", padding, &options.padding));
+        int64_t pooled = 0;
+        raise_if_error(pooled_timesteps(options, timesteps, &pooled));
+        return pooled;
+      },
+      py::arg("timesteps"), py::arg("pool_size"), py::arg("strides"), py::arg("padding"));
+
+  using Operations = DeviceOperations<RnnPlan, Conv1dPlan, PoolPlan, PoolForward<false>, PoolBackward<false>,
+                                      EmbeddingForward, EmbeddingBackward, Adam, Dropout>;
+  module.def(
+      "compute",
+      [](const std::string& operation, const py::dict& arguments) {
+        return compute<Operations>(Cpu(), operation, arguments);
+      },
+      py::arg("operation"), py::arg("arguments"));
+  module.def("output_shapes", &output_shapes<Operations>, py::arg("operation"), py::arg("arguments"));
+  module.def("statement", &statement<Operations>, py::arg("operation"));
+  module.def("operations", &Operations::names);
 }
 
 }  // namespace fastseq::bindings

@@ -5,6 +5,31 @@
 namespace fastseq {
 namespace {
 
+// "(3, 17)": where element `index` is in an array of this shape.
+std::string place_text(const Array& array, int64_t index) {
+  int64_t place[Array::kMaxRank] = {};
+  for (int i = array.rank - 1; i >= 0; --i) {
+    place[i] = index % array.shape[i];
+    index /= array.shape[i];
+  }
+  return shape_text(place, array.rank, array.rank);
+}
+
+template <class Index>
+Status check_indices_as(const char* name, const Array& array, int64_t size) {
+  if (!array.data) return {};  // of an array to be, only shape and dtype are known
+  int64_t count = 1;
+  for (int i = 0; i < array.rank; ++i) count *= array.shape[i];
+  const Index* begin = array.as<const Index>();
+  const Index* end = begin + count;
+  const Index* outside = std::find_if(begin, end, [&](Index index) { return index < 0 || index >= size; });
+  if (outside == end) return {};
+  return Status::invalid_argument(std::string(name) + " must be in [0, " + std::to_string(size) + "), got " +
+                                  std::to_string(*outside) + " at " + place_text(array, outside - begin));
+}
+
+}  // namespace
+
 const char* dtype_name(DType dtype) {
   switch (dtype) {
     case DType::kFloat32:
@@ -30,30 +55,6 @@ const char* dtype_name(DType dtype) {
   }
   return "another dtype";
 }
-
-// "(3, 17)": where element `index` is in an array of this shape.
-std::string place_text(const Array& array, int64_t index) {
-  int64_t place[Array::kMaxRank] = {};
-  for (int i = array.rank - 1; i >= 0; --i) {
-    place[i] = index % array.shape[i];
-    index /= array.shape[i];
-  }
-  return shape_text(place, array.rank, array.rank);
-}
-
-template <class Index>
-Status check_indices_as(const char* name, const Array& array, int64_t size) {
-  int64_t count = 1;
-  for (int i = 0; i < array.rank; ++i) count *= array.shape[i];
-  const Index* begin = array.as<const Index>();
-  const Index* end = begin + count;
-  const Index* outside = std::find_if(begin, end, [&](Index index) { return index < 0 || index >= size; });
-  if (outside == end) return {};
-  return Status::invalid_argument(std::string(name) + " must be in [0, " + std::to_string(size) + "), got " +
-                                  std::to_string(*outside) + " at " + place_text(array, outside - begin));
-}
-
-}  // namespace
 
 std::string shape_text(const int64_t* shape, int rank, int full_rank) {
   std::string text = "(";

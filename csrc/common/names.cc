@@ -23,21 +23,32 @@ Status find(const Named<Option> (&known)[kCount], const char* argument, const st
   return Status::invalid_argument(std::string(argument) + " must be one of " + names + ", got '" + name + "'");
 }
 
+template <class Option, size_t kCount>
+std::vector<std::string> all_from(const Named<Option> (&known)[kCount], Option option) {
+  std::vector<std::string> names;
+  for (const Named<Option>& one : known) names.insert(one.option == option ? names.begin() : names.end(), one.name);
+  return names;
+}
+
+constexpr Named<Activation> kActivations[] = {{"tanh", Activation::kTanh},
+                                              {"sigmoid", Activation::kSigmoid},
+                                              {"hard_sigmoid", Activation::kHardSigmoid},
+                                              {"relu", Activation::kRelu},
+                                              {"linear", Activation::kLinear}};
+constexpr Named<Padding> kPaddings[] = {
+    {"valid", Padding::kValid}, {"same", Padding::kSame}, {"causal", Padding::kCausal}};
+
 }  // namespace
 
-Status parse_activation(const char* argument, const std::string& name, Activation* activation) {
-  static constexpr Named<Activation> kActivations[] = {{"tanh", Activation::kTanh},
-                                                       {"sigmoid", Activation::kSigmoid},
-                                                       {"hard_sigmoid", Activation::kHardSigmoid},
-                                                       {"relu", Activation::kRelu},
-                                                       {"linear", Activation::kLinear}};
-  return find(kActivations, argument, name, activation);
+Status parse_option(const char* argument, const std::string& name, Activation* option) {
+  return find(kActivations, argument, name, option);
 }
 
-Status parse_padding(const char* argument, const std::string& name, Padding* padding) {
-  static constexpr Named<Padding> kPaddings[] = {
-      {"valid", Padding::kValid}, {"same", Padding::kSame}, {"causal", Padding::kCausal}};
-  return find(kPaddings, argument, name, padding);
+Status parse_option(const char* argument, const std::string& name, Padding* option) {
+  return find(kPaddings, argument, name, option);
 }
+
+std::vector<std::string> names_from(Activation option) { return all_from(kActivations, option); }
+std::vector<std::string> names_from(Padding option) { return all_from(kPaddings, option); }
 
 }  // namespace fastseq

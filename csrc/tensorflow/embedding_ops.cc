@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "op_support.h"
+#include "stated_op.h"
 
 namespace fastseq::tensorflow {
 namespace {
@@ -31,8 +32,8 @@ Array next_rows(Context& context, const Array& ids, int64_t input_dim) {
 }
 
 // ids (...), embeddings (V, D) -> rows (...), the ids with the negative ones replaced, and outputs (..., D)
-struct EmbeddingForward {
-  explicit EmbeddingForward(Attributes&) {}
+struct EmbeddingForwardOp {
+  explicit EmbeddingForwardOp(Attributes&) {}
 
   static void infer_shapes(Shapes& shapes) {
     TF_ShapeHandle* ids = shapes.input(0);
@@ -59,45 +60,14 @@ struct EmbeddingForward {
   }
 };
 
-// ids (N), doutputs (N, D) -> dembeddings (V, D)
-class EmbeddingBackward {
- public:
-  explicit EmbeddingBackward(Attributes& attributes)
-      : input_dim_(attributes.integer("input_dim")), squared_(attributes.boolean("squared")) {}
-
-  static void infer_shapes(Shapes& shapes) {
-    // input_dim is an attribute.
-    shapes.set_output(0, {shapes.unknown_dim(), shapes.dim(shapes.input(1, 2), 1)});
-  }
-
-  void compute(Context& context) const {
-    const Array ids = context.next_input();
-    const Array doutputs = context.next_input();
-    EmbeddingPlan plan;
-    if (context.ok()) context.check(embedding_plan_backward(ids, doutputs, input_dim_, &plan));
-    const Array dembeddings = context.next_output(plan.dtype, {plan.input_dim, plan.output_dim});
-    void* scratch = context.scratch(plan.scratch_bytes);
-    if (context.ok()) context.check(embedding_backward(plan, ids, doutputs, squared_, dembeddings, scratch));
-  }
-
- private:
-  int64_t input_dim_;
-  bool squared_;
-};
-
-const bool kRegistered = register_op<EmbeddingForward>({
+const bool kRegistered = register_op<EmbeddingForwardOp>({
                              "FastseqEmbeddingForward",
                              {"ids: Tids", "embeddings: T"},
                              {"rows: Tids", "outputs: T"},
                              // What the gradient is to be: for the function that is registered for it in Python.
                              {"Tids: {int32, int64}", "dense_gradient: bool"},
                          }) &&
-                         register_op<EmbeddingBackward>({
-                             "FastseqEmbeddingBackward",
-                             {"ids: Tids", "doutputs: T"},
-                             {"dembeddings: T"},
-                             {"Tids: {int32, int64}", "input_dim: int >= 0", "squared: bool"},
-                         });
+                         register_stated<EmbeddingBackward>();
 
 }  // namespace
 }  // namespace fastseq::tensorflow

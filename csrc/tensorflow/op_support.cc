@@ -131,6 +131,12 @@ Array Context::next_optional_output(bool wanted, DType dtype, std::initializer_l
   return {};
 }
 
+int64_t Context::next_number(const char* name) {
+  const Array number = next_input();
+  if (ok() && number.rank != 0) fail(TF_INVALID_ARGUMENT, (std::string(name) + " must be a scalar").c_str());
+  return ok() ? *number.as<const int64_t>() : 0;
+}
+
 bool Context::next_live() {
   const int input = inputs_++;
   const int output = outputs_++;
@@ -201,10 +207,25 @@ void Shapes::set_output(int index, const std::vector<TF_ShapeHandle*>& dims) {
 
 void Shapes::set_outputs_unknown() { TF_ShapeInferenceContextSetUnknownShape(context_, status_); }
 
-void Shapes::set_output_unknown(int index, int rank) {
+Array Shapes::sizes_of_input(int index, int rank) {
+  Array array;
+  array.present = true;
+  array.rank = rank == Input::kAnyRank ? 1 : rank;
+  TF_ShapeHandle* shape = rank == Input::kAnyRank ? input(index) : input(index, rank);
+  for (int i = 0; i < array.rank; ++i) {
+    sizes_.push_back(rank == Input::kAnyRank ? shape : dim(shape, i));
+    array.shape[i] = -static_cast<int64_t>(sizes_.size());
+  }
+  return array;
+}
+
+void Shapes::set_output_of(int index, const Array& like, bool optional, bool bytes) {
   std::vector<TF_ShapeHandle*> dims;
-  for (int i = 0; i < rank; ++i) dims.push_back(unknown_dim());
-  set_output(index, dims);
+  for (int i = 0; i < like.rank; ++i) {
+    const bool unknown = like.shape[i] == 0 || (optional && i == 1) || (bytes && i == like.rank - 1);
+    dims.push_back(unknown ? unknown_dim() : sizes_[static_cast<size_t>(-like.shape[i] - 1)]);
+  }
+  if (!optional || like.rank > 1) set_output(index, dims);
 }
 
 int Shapes::inputs() const { return static_cast<int>(TF_ShapeInferenceContextNumInputs(context_)); }
@@ -257,9 +278,9 @@ bool register_op(const OpDefinition& definition, const OpFunctions& functions) {
   };
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
   TF_OpDefinitionBuilderAddAttr(op, "T: {float, double}");
-  for (const char* attr : definition.attrs) TF_OpDefinitionBuilderAddAttr(op, attr);
-  for (const char* input : definition.inputs) TF_OpDefinitionBuilderAddInput(op, input);
-  for (const char* output : definition.outputs) TF_OpDefinitionBuilderAddOutput(op, output);
+  for (const std::string& attr : definition.attrs) TF_OpDefinitionBuilderAddAttr(op, attr.c_str());
+  for (const std::string& input : definition.inputs) TF_OpDefinitionBuilderAddInput(op, input.c_str());
+  for (const std::string& output : definition.outputs) TF_OpDefinitionBuilderAddOutput(op, output.c_str());
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, functions.infer_shapes);
   TF_RegisterOpDefinition(op, status.get());
   if (!registered()) return false;

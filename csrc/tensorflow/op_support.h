@@ -11,6 +11,8 @@
 #include "c_api.h"
 #include "fastseq/array.h"
 #include "fastseq/memory.h"
+#include "fastseq/names.h"
+#include "fastseq/statement.h"
 #include "fastseq/status.h"
 
 namespace fastseq::tensorflow {
@@ -77,6 +79,8 @@ class Context : public Outcome {
   // Like input `index`, and in its memory where nobody else needs what is there. *input, which is that input's array,
   // is where it is from then on. No input may be taken after it.
   Array next_output_over(int index, Array* input);
+  // A scalar.
+  int64_t next_number(const char* name);
   // Absent, and of size 0 along every dimension, unless it is `wanted`.
   Array next_optional_output(bool wanted, DType dtype, std::initializer_list<int64_t> shape);
   // The next input is a token, and the next output says what is returned: whether the token is held by another node
@@ -110,7 +114,12 @@ class Shapes : public Outcome {
   // One that is not known to be the same as any other: a handle of its own at every call.
   TF_ShapeHandle* unknown_dim();
   void set_outputs_unknown();
-  void set_output_unknown(int index, int rank);
+  // An array whose sizes stand for those of input `index`: numbers below 0. It has one for all of them together where
+  // `rank` says that it may be any.
+  Array sizes_of_input(int index, int rank);
+  // Of an array with such sizes, or 0 for one that is not known. One that may be left out has none along a dimension,
+  // the second if there are several; of one that holds raw bytes nobody knows how many there are.
+  void set_output_of(int index, const Array& like, bool optional, bool bytes);
   int inputs() const;
   void set_output(int index, const std::vector<TF_ShapeHandle*>& dims);
   void set_output_like(int index, TF_ShapeHandle* shape);
@@ -120,6 +129,7 @@ class Shapes : public Outcome {
 
   TF_ShapeInferenceContext* context_;
   std::vector<OwnedShape> handles_;
+  std::vector<TF_ShapeHandle*> sizes_;  // that sizes_of_input stands for
 };
 
 // The attributes of an op, while a kernel of it is made.
@@ -130,6 +140,12 @@ class Attributes : public Outcome {
     if (!ok()) TF_OpKernelConstruction_Failure(construction_, status_);
   }
 
+  void read(const char* name, bool* option) { *option = boolean(name); }
+  void read(const char* name, int64_t* option) { *option = integer(name); }
+  template <class Option>
+  void read(const char* name, Option* option) {
+    check(parse_option(name, string(name), option));
+  }
   bool boolean(const char* name);
   int64_t integer(const char* name);
   std::vector<int64_t> integers(const char* name);
@@ -139,12 +155,7 @@ class Attributes : public Outcome {
   TF_OpKernelConstruction* construction_;
 };
 
-using Names = std::vector<const char*>;
-
-inline Names operator+(Names all, const Names& more) {
-  all.insert(all.end(), more.begin(), more.end());
-  return all;
-}
+using Names = std::vector<std::string>;
 
 // An op as TensorFlow is told of it.
 struct OpDefinition {

@@ -4,8 +4,9 @@ NumPy arrays are computed on the CPU: float32 or float64, all of one call alike,
 nor cast. They are read where they are, some more than once and by several threads, and with Python's lock released: do
 not change them during a call.
 
-Arrays of PyTorch, CuPy or JAX in the memory of an NVIDIA GPU are computed there, by the functions that have kernels for
-GPUs, and the results are arrays of the same framework: float32, float16 or bfloat16, all of one call alike,
+Arrays of any other library with DLPack, such as PyTorch's and JAX's, are taken likewise in the CPU's memory, and the
+results are arrays of the first array's library. Those of PyTorch, CuPy or JAX in the memory of an NVIDIA GPU are
+computed there, by the functions that have kernels for GPUs: float32, float16 or bfloat16, all of one call alike,
 C-contiguous, on one device. docs/cuda.md says which, and how calls are ordered with the framework's own.
 """
 

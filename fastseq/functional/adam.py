@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq.functional.arrays import FloatArray
-from fastseq.functional.places import place_of
+from fastseq.functional.devices import compute
 
 __all__ = ["AdamState", "adam"]
 
@@ -62,7 +62,7 @@ def adam(
     Raises:
         ValueError: An index is out of range (which, and where, is said), a shape does not fit, or an array is not
             C-contiguous.
-        TypeError: An array is no NumPy array, or its dtype is none of the above.
+        TypeError: An argument is no array, or its dtype is none of the above.
 
     References:
         Kingma and Ba 2015, "Adam: a method for stochastic optimization"; Reddi, Kale and Kumar 2018, "On the
@@ -74,7 +74,6 @@ def adam(
     >>> adam(AdamState(zeros, zeros, zeros), np.array([1, -2, 0], np.float32), alpha=0.1).momentum
     array([ 0.1, -0.2,  0. ], dtype=float32)
     """
-    updated = place_of("variable", state[0]).adam(
-        *state, gradient, indices, float(alpha), float(beta_1), float(beta_2), float(epsilon)
-    )
-    return AdamState(*updated)
+    arguments = locals()
+    arrays = AdamState(*arguments.pop("state"))
+    return AdamState(**compute("adam", {**arrays._asdict(), **arguments}))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
-from fastseq.functional.arrays import FloatArray, integer
-from fastseq.functional.places import place_of
-from fastseq.functional.pool import MaxPoolResult, pool_window
-
-if TYPE_CHECKING:
-    from fastseq import _core
+from fastseq.functional.arrays import FloatArray
+from fastseq.functional.devices import compute
+from fastseq.functional.pool import MaxPoolResult
 
 __all__ = [
     "Conv1DGradients",
@@ -60,7 +57,7 @@ def conv1d_forward(
     Raises:
         ValueError: A shape or option does not fit, or an array is not C-contiguous; with padding "valid" also where x
             has fewer timesteps than the kernel reaches over.
-        TypeError: An array is no NumPy array, or its dtype is none of float32 and float64 or differs from x's.
+        TypeError: An argument is no array, or its dtype is none of float32 and float64 or differs from x's.
 
     References:
         The exact definition is `fastseq.reference.conv1d_forward`. As a product with packed operands: Goto and van de
@@ -71,8 +68,7 @@ def conv1d_forward(
     >>> conv1d_forward(np.ones((2, 10, 3)), np.ones((5, 3, 4))).shape
     (2, 6, 4)
     """
-    place, arguments = _arguments(x, kernel, bias, activation, strides, padding, dilation_rate, groups)
-    return place.conv1d_forward(arguments, False)[0]
+    return compute("conv1d_forward", locals())["outputs"]
 
 
 def conv1d_backward(
@@ -116,8 +112,7 @@ def conv1d_backward(
     >>> conv1d_backward(y, np.ones_like(y), x, kernel).dkernel.shape
     (5, 3, 4)
     """
-    place, arguments = _arguments(x, kernel, bias, activation, strides, padding, dilation_rate, groups)
-    return Conv1DGradients(*place.conv1d_backward(arguments, outputs, None, doutputs))
+    return Conv1DGradients(**compute("conv1d_backward", locals()))
 
 
 def conv1d_max_pool_forward(
@@ -164,18 +159,7 @@ def conv1d_max_pool_forward(
     >>> result.outputs.shape
     (2, 3, 4)
     """
-    place, arguments = _arguments(
-        x,
-        kernel,
-        bias,
-        activation,
-        strides,
-        padding,
-        dilation_rate,
-        groups,
-        *pool_window(pool_size, pool_strides, pool_padding, "pool_"),
-    )
-    return MaxPoolResult(*place.conv1d_forward(arguments, save_argmax))
+    return MaxPoolResult(**compute("conv1d_forward", _pooled(locals())))
 
 
 def conv1d_max_pool_backward(
@@ -229,44 +213,14 @@ def conv1d_max_pool_backward(
         raise TypeError(
             f"result must be the MaxPoolResult of conv1d_max_pool_forward(...), got {type(result).__name__}"
         )
-    place, arguments = _arguments(
-        x,
-        kernel,
-        bias,
-        activation,
-        strides,
-        padding,
-        dilation_rate,
-        groups,
-        *pool_window(pool_size, pool_strides, pool_padding, "pool_"),
-    )
-    return Conv1DGradients(*place.conv1d_backward(arguments, result.outputs, result.argmax, doutputs))
+    arguments = locals()
+    saved = arguments.pop("result")
+    return Conv1DGradients(**compute("conv1d_backward", _pooled(arguments, outputs=saved.outputs, argmax=saved.argmax)))
 
 
-def _arguments(
-    x: FloatArray,
-    kernel: FloatArray,
-    bias: FloatArray | None,
-    activation: str,
-    strides: int,
-    padding: str,
-    dilation_rate: int,
-    groups: int,
-    pool_size: int | None = None,
-    pool_strides: int = 1,
-    pool_padding: str = "valid",
-) -> tuple[_core.Cpu, _core.Cpu.Conv1dArguments]:
-    place = place_of("x", x)
-    return place, place.Conv1dArguments(
-        x=x,
-        kernel=kernel,
-        bias=bias,
-        activation=activation,
-        padding=padding,
-        strides=integer("strides", strides),
-        dilation_rate=integer("dilation_rate", dilation_rate),
-        groups=integer("groups", groups),
-        pool_size=pool_size,
-        pool_strides=pool_strides,
-        pool_padding=pool_padding,
-    )
+def _pooled(arguments: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """The arguments as the core takes them, to which a `pool_size` of 0 is no pooling."""
+    pool_size, strides = arguments["pool_size"], arguments["pool_strides"]
+    if pool_size == 0:
+        raise ValueError("pool_size must be at least 1, got 0")
+    return {**arguments, "pool_strides": pool_size if strides is None else strides, **others}

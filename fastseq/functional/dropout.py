@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastseq.functional.arrays import FloatArray
-from fastseq.functional.places import place_of
+from fastseq.functional.devices import compute
 
 __all__ = ["dropout"]
 
@@ -50,7 +50,7 @@ def dropout(
 
     Raises:
         ValueError: An argument is out of its range, a shape does not fit, or x is not C-contiguous.
-        TypeError: x is no NumPy array of float32 or float64, or a seed or size is no integer.
+        TypeError: x is no array of float32 or float64, or a seed or size is no integer.
 
     References:
         Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting"; Salmon et al. 2011,
@@ -69,4 +69,4 @@ def dropout(
     sizes: list[int] = []  # to the core, that is x's shape
     if noise_shape is not None:
         sizes = [-1 if size is None else _size(size) for size in noise_shape] or [1] * min(np.ndim(x), 1)
-    return place_of("x", x).dropout(x, float(rate), (pair[0], pair[1]), sizes)
+    return compute("dropout", {"x": x, "rate": float(rate), "seed": pair, "noise_shape": sizes})["y"]

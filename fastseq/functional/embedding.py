@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq.functional.arrays import FloatArray
-from fastseq.functional.places import place_of
+from fastseq.functional.devices import compute
 
 __all__ = ["embedding_backward", "embedding_forward"]
 
@@ -26,7 +26,7 @@ def embedding_forward(ids: _IdArray, embeddings: FloatArray) -> FloatArray:
     Raises:
         ValueError: An id is out of range (which, and where, is said), a shape does not fit, or an array is not
             C-contiguous.
-        TypeError: An array is no NumPy array, or its dtype is none of the above.
+        TypeError: An argument is no array, or its dtype is none of the above.
 
     >>> import numpy as np
     >>> from fastseq.functional import embedding_forward
@@ -36,7 +36,7 @@ def embedding_forward(ids: _IdArray, embeddings: FloatArray) -> FloatArray:
            [0., 1.],
            [4., 5.]], dtype=float32)
     """
-    return place_of("embeddings", embeddings).embedding_forward(ids, embeddings)
+    return compute("embedding_forward", locals())["outputs"]
 
 
 def embedding_backward(ids: _IdArray, doutputs: FloatArray, input_dim: int, *, squared: bool = False) -> FloatArray:
@@ -65,4 +65,4 @@ def embedding_backward(ids: _IdArray, doutputs: FloatArray, input_dim: int, *, s
            [0., 0.],
            [2., 2.]], dtype=float32)
     """
-    return place_of("doutputs", doutputs).embedding_backward(ids, doutputs, input_dim, squared)
+    return compute("embedding_backward", locals())["dembeddings"]

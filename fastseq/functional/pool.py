@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastseq._libraries import core as _core
 from fastseq.functional.arrays import FloatArray, IndexArray, integer
-from fastseq.functional.places import place_of
+from fastseq.functional.devices import compute
 
 __all__ = [
     "MaxPoolResult",
@@ -32,12 +33,6 @@ class MaxPoolResult:
     argmax: IndexArray | None
 
 
-def pool_window(pool_size: int, strides: int | None, padding: str, prefix: str = "") -> tuple[int, int, str]:
-    """The arguments of a pooling as the core takes them; the caller's name of `strides` begins with `prefix`."""
-    size = integer("pool_size", pool_size)
-    return size, size if strides is None else integer(f"{prefix}strides", strides), padding
-
-
 def pooled_timesteps(timesteps: int, pool_size: int, strides: int | None = None, padding: str = "valid") -> int:
     """The number of timesteps that pooling leaves.
 
@@ -59,7 +54,9 @@ def pooled_timesteps(timesteps: int, pool_size: int, strides: int | None = None,
     >>> pooled_timesteps(10, 4), pooled_timesteps(10, 4, padding="same"), pooled_timesteps(10, 4, strides=1)
     (2, 3, 7)
     """
-    return _core.pooled_timesteps(integer("timesteps", timesteps), *pool_window(pool_size, strides, padding))
+    size = integer("pool_size", pool_size)
+    step = size if strides is None else integer("strides", strides)
+    return _core.pooled_timesteps(integer("timesteps", timesteps), size, step, padding)
 
 
 def max_pool_forward(
@@ -82,7 +79,7 @@ def max_pool_forward(
 
     Raises:
         ValueError: A size does not fit, x is not C-contiguous, or `padding` is none of the above.
-        TypeError: x is no NumPy array of float32 or float64, or a number is not an int.
+        TypeError: x is no array of float32 or float64, or a number is not an int.
 
     References:
         The exact definition is `fastseq.reference.max_pool_forward`.
@@ -94,7 +91,7 @@ def max_pool_forward(
     >>> result.outputs.ravel().tolist(), result.argmax.ravel().tolist()
     ([3.0, 4.0, 9.0], [0, 0, 1])
     """
-    return MaxPoolResult(*place_of("x", x).max_pool_forward(x, *pool_window(pool_size, strides, padding), save_argmax))
+    return MaxPoolResult(**_pool("max_pool_forward", locals()))
 
 
 def max_pool_backward(
@@ -133,8 +130,7 @@ def max_pool_backward(
     >>> max_pool_backward(result.argmax, np.ones_like(result.outputs), 6, pool_size=2).ravel().tolist()
     [1.0, 0.0, 1.0, 0.0, 0.0, 1.0]
     """
-    window = pool_window(pool_size, strides, padding)
-    return place_of("doutputs", doutputs).max_pool_backward(argmax, doutputs, integer("timesteps", timesteps), *window)
+    return _pool("max_pool_backward", locals())["dx"]
 
 
 def average_pool_forward(
@@ -164,7 +160,7 @@ def average_pool_forward(
     >>> average_pool_forward(x, pool_size=2, padding="same").ravel().tolist()
     [2.0, 2.5, 5.0]
     """
-    return place_of("x", x).average_pool_forward(x, *pool_window(pool_size, strides, padding))
+    return _pool("average_pool_forward", locals())["outputs"]
 
 
 def average_pool_backward(
@@ -189,5 +185,9 @@ def average_pool_backward(
     References:
         The exact definition is `fastseq.reference.average_pool_backward`.
     """
-    window = pool_window(pool_size, strides, padding)
-    return place_of("doutputs", doutputs).average_pool_backward(doutputs, integer("timesteps", timesteps), *window)
+    return _pool("average_pool_backward", locals())["dx"]
+
+
+def _pool(operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    strides = arguments["strides"]
+    return compute(operation, {**arguments, "strides": arguments["pool_size"] if strides is None else strides})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastseq.functional.arrays import FloatArray, MaskArray
-from fastseq.functional.places import place_of
+from fastseq.functional.devices import compute
 
 __all__ = [
     "LSTMGradients",
@@ -125,7 +126,7 @@ def lstm_forward(
 
     Raises:
         ValueError: A shape does not fit, an array is not C-contiguous, or an activation is none of the above.
-        TypeError: An array is no NumPy array, or its dtype is none of the above or differs from x's.
+        TypeError: An argument is no array, or its dtype is none of the above or differs from x's.
 
     References:
         Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000. The exact definition is
@@ -140,24 +141,7 @@ def lstm_forward(
     >>> lstm_forward(x, kernel, recurrent_kernel).outputs.shape
     (2, 5, 4)
     """
-    place = place_of("x", x)
-    arguments = place.RnnArguments(
-        x=x,
-        kernel=kernel,
-        recurrent_kernel=recurrent_kernel,
-        bias=bias,
-        h0=h0,
-        c0=c0,
-        mask=mask,
-        dropout_mask=dropout_mask,
-        recurrent_dropout_mask=recurrent_dropout_mask,
-        activation=activation,
-        recurrent_activation=recurrent_activation,
-        go_backwards=go_backwards,
-        zero_output_for_mask=zero_output_for_mask,
-    )
-    outputs, last_output, h_n, c_n, saved = place.lstm_forward(arguments, return_sequences, save_workspace)
-    return LSTMResult(outputs, last_output, h_n, None if saved is None else RNNWorkspace(saved), c_n)
+    return LSTMResult(**_forward("lstm_forward", locals()))
 
 
 def lstm_backward(
@@ -213,24 +197,7 @@ def lstm_backward(
     References:
         Werbos 1990, "Backpropagation Through Time". The exact definition is `fastseq.reference.lstm_backward`.
     """
-    place = place_of("x", x)
-    arguments = place.RnnArguments(
-        x=x,
-        kernel=kernel,
-        recurrent_kernel=recurrent_kernel,
-        bias=bias,
-        h0=h0,
-        c0=c0,
-        mask=mask,
-        dropout_mask=dropout_mask,
-        recurrent_dropout_mask=recurrent_dropout_mask,
-        activation=activation,
-        recurrent_activation=recurrent_activation,
-        go_backwards=go_backwards,
-        zero_output_for_mask=zero_output_for_mask,
-    )
-    saved = _saved("lstm_forward", workspace)
-    return LSTMGradients(*place.lstm_backward(arguments, saved, doutputs, dlast_output, dh_n, dc_n))
+    return LSTMGradients(**_backward("lstm_backward", locals()))
 
 
 def gru_forward(
@@ -292,24 +259,7 @@ def gru_forward(
     >>> gru_forward(x, kernel, recurrent_kernel).outputs.shape
     (2, 5, 4)
     """
-    place = place_of("x", x)
-    arguments = place.RnnArguments(
-        x=x,
-        kernel=kernel,
-        recurrent_kernel=recurrent_kernel,
-        bias=bias,
-        h0=h0,
-        mask=mask,
-        dropout_mask=dropout_mask,
-        recurrent_dropout_mask=recurrent_dropout_mask,
-        activation=activation,
-        recurrent_activation=recurrent_activation,
-        reset_after=reset_after,
-        go_backwards=go_backwards,
-        zero_output_for_mask=zero_output_for_mask,
-    )
-    outputs, last_output, h_n, _, saved = place.gru_forward(arguments, return_sequences, save_workspace)
-    return RNNResult(outputs, last_output, h_n, None if saved is None else RNNWorkspace(saved))
+    return RNNResult(**_forward("gru_forward", locals()))
 
 
 def gru_backward(
@@ -363,24 +313,7 @@ def gru_backward(
     References:
         Werbos 1990, "Backpropagation Through Time". The exact definition is `fastseq.reference.gru_backward`.
     """
-    place = place_of("x", x)
-    arguments = place.RnnArguments(
-        x=x,
-        kernel=kernel,
-        recurrent_kernel=recurrent_kernel,
-        bias=bias,
-        h0=h0,
-        mask=mask,
-        dropout_mask=dropout_mask,
-        recurrent_dropout_mask=recurrent_dropout_mask,
-        activation=activation,
-        recurrent_activation=recurrent_activation,
-        reset_after=reset_after,
-        go_backwards=go_backwards,
-        zero_output_for_mask=zero_output_for_mask,
-    )
-    saved = _saved("gru_forward", workspace)
-    return RNNGradients(*place.gru_backward(arguments, saved, doutputs, dlast_output, dh_n, None)[:-1])
+    return RNNGradients(**_backward("gru_backward", locals()))
 
 
 def simple_rnn_forward(
@@ -435,22 +368,7 @@ def simple_rnn_forward(
     >>> simple_rnn_forward(x, kernel, recurrent_kernel).outputs.shape
     (2, 5, 4)
     """
-    place = place_of("x", x)
-    arguments = place.RnnArguments(
-        x=x,
-        kernel=kernel,
-        recurrent_kernel=recurrent_kernel,
-        bias=bias,
-        h0=h0,
-        mask=mask,
-        dropout_mask=dropout_mask,
-        recurrent_dropout_mask=recurrent_dropout_mask,
-        activation=activation,
-        go_backwards=go_backwards,
-        zero_output_for_mask=zero_output_for_mask,
-    )
-    outputs, last_output, h_n, _, saved = place.simple_rnn_forward(arguments, return_sequences, save_workspace)
-    return RNNResult(outputs, last_output, h_n, None if saved is None else RNNWorkspace(saved))
+    return RNNResult(**_forward("simple_rnn_forward", locals()))
 
 
 def simple_rnn_backward(
@@ -500,27 +418,20 @@ def simple_rnn_backward(
     References:
         Werbos 1990, "Backpropagation Through Time". The exact definition is `fastseq.reference.simple_rnn_backward`.
     """
-    place = place_of("x", x)
-    arguments = place.RnnArguments(
-        x=x,
-        kernel=kernel,
-        recurrent_kernel=recurrent_kernel,
-        bias=bias,
-        h0=h0,
-        mask=mask,
-        dropout_mask=dropout_mask,
-        recurrent_dropout_mask=recurrent_dropout_mask,
-        activation=activation,
-        go_backwards=go_backwards,
-        zero_output_for_mask=zero_output_for_mask,
-    )
-    saved = _saved("simple_rnn_forward", workspace)
-    return RNNGradients(*place.simple_rnn_backward(arguments, saved, doutputs, dlast_output, dh_n, None)[:-1])
+    return RNNGradients(**_backward("simple_rnn_backward", locals()))
 
 
-def _saved(forward: str, workspace: object) -> FloatArray:
+def _forward(operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    results = compute(operation, arguments)
+    saved = results["workspace"]
+    return results | {"workspace": None if saved is None else RNNWorkspace(saved)}
+
+
+def _backward(operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    workspace = arguments["workspace"]
     if not isinstance(workspace, RNNWorkspace):
+        forward = operation.replace("backward", "forward")
         raise TypeError(
             f"workspace must be the RNNWorkspace of {forward}(..., save_workspace=True), got {type(workspace).__name__}"
         )
-    return workspace.values
+    return compute(operation, {**arguments, "workspace": workspace.values})

@@ -83,14 +83,14 @@ TEST(the_first_index_out_of_range_is_found) {
 
 TEST(options_are_known_by_keras_names) {
   Activation activation{};
-  require(parse_activation("activation", "hard_sigmoid", &activation));
+  require(parse_option("activation", "hard_sigmoid", &activation));
   CHECK(activation == Activation::kHardSigmoid);
-  CHECK_INVALID(parse_activation("activation", "gelu", &activation),
+  CHECK_INVALID(parse_option("activation", "gelu", &activation),
                 "activation must be one of tanh, sigmoid, hard_sigmoid, relu, linear, got 'gelu'");
   Padding padding{};
-  require(parse_padding("padding", "causal", &padding));
+  require(parse_option("padding", "causal", &padding));
   CHECK(padding == Padding::kCausal);
-  CHECK_INVALID(parse_padding("padding", "", &padding), "padding must be one of valid, same, causal, got ''");
+  CHECK_INVALID(parse_option("padding", "", &padding), "padding must be one of valid, same, causal, got ''");
   HalfType half{};
   require(parse_half_type("cast_from", "bfloat16", &half));
   CHECK(half == HalfType::kBfloat16);

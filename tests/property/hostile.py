@@ -319,17 +319,11 @@ def core_calls(rng: Random) -> Call:
     from fastseq import functional
     from fastseq._libraries import core
 
-    cpu = core.cpu
+    def direct(operation: str) -> Any:
+        return lambda **arguments: core.compute(operation, arguments)
 
     def adam(variable: Any, momentum: Any, velocity: Any, velocity_hat: Any = None, **arguments: Any) -> Any:
         return functional.adam(functional.AdamState(variable, momentum, velocity, velocity_hat), **arguments)
-
-    def through(holder: Any, names: set[str], function: Any) -> Any:
-        def call(**arguments: Any) -> Any:
-            held = holder(**{name: value for name, value in arguments.items() if name in names})
-            return function(held, **{name: value for name, value in arguments.items() if name not in names})
-
-        return call
 
     kind = rng.choice(["rnn", "rnn", "conv1d", "pool", "embedding", "adam", "dropout", "settings"])
     raw = rng.random() < 0.5
@@ -341,13 +335,8 @@ def core_calls(rng: Random) -> Call:
         if backward:
             workspace = getattr(functional, f"{cell}_forward")(**arguments).workspace
             more = {"workspace": workspace.values if raw else workspace, **rnn_gradients(rng, cell, arguments)}
-            if raw and cell != "lstm":
-                more["dc_n"] = None
         name = f"{cell}_{'backward' if backward else 'forward'}"
-        if raw:
-            names = {*arguments, "c0", "recurrent_activation", "reset_after"}
-            return f"core.cpu.{name}", through(cpu.RnnArguments, names, getattr(cpu, name)), {**arguments, **more}
-        return name, getattr(functional, name), {**arguments, **more}
+        return name, direct(name) if raw else getattr(functional, name), {**arguments, **more}
     if kind == "conv1d":
         arguments = conv1d_arguments(rng)
         pooled = rng.random() < 0.5
@@ -361,8 +350,7 @@ def core_calls(rng: Random) -> Call:
         more = {"outputs": outputs, "argmax": argmax, "doutputs": np.ones_like(outputs)} if backward else {}
         name = f"conv1d_{'backward' if backward else 'forward'}"
         if raw:
-            function = through(cpu.Conv1dArguments, {*arguments, *window}, getattr(cpu, name))
-            return f"core.cpu.{name}", function, {**arguments, **window, **(more or {"save_argmax": True})}
+            return name, direct(name), {**arguments, **window, **(more or {"save_argmax": True})}
         if not pooled:
             more.pop("argmax", None)
             return name, getattr(functional, name), {**arguments, **more}
@@ -374,40 +362,35 @@ def core_calls(rng: Random) -> Call:
         return name, max_pool_backward if backward else getattr(functional, name), {**arguments, **window, **more}
     if kind == "pool":
         arguments = pool_arguments(rng)
-        module: Any = cpu if raw else functional
         of_max = rng.random() < 0.5
-        name = "max_pool" if of_max else "average_pool"
+        name = "max_pool_forward" if of_max else "average_pool_forward"
         if rng.random() < 0.5:
-            return (
-                f"{name}_forward",
-                getattr(module, f"{name}_forward"),
-                {
-                    **arguments,
-                    **({"save_argmax": True} if of_max else {}),
-                },
-            )
-        x = arguments.pop("x")
-        result = functional.max_pool_forward(x, **arguments)
-        more = {"doutputs": np.ones_like(result.outputs), "timesteps": x.shape[1], **arguments}
-        if of_max:
-            more["argmax"] = result.argmax
-        return f"{name}_backward", getattr(module, f"{name}_backward"), more
+            more = {"save_argmax": True} if of_max else {}
+        else:
+            name = name.replace("forward", "backward")
+            x = arguments.pop("x")
+            result = functional.max_pool_forward(x, **arguments)
+            more = {"doutputs": np.ones_like(result.outputs), "timesteps": x.shape[1]}
+            if of_max:
+                more["argmax"] = result.argmax
+        return name, direct(name) if raw else getattr(functional, name), {**arguments, **more}
     if kind == "embedding":
         arguments = embedding_arguments(rng)
-        module = cpu if raw else functional
         if rng.random() < 0.5:
-            return "embedding_forward", module.embedding_forward, arguments
+            name = "embedding_forward"
+            return name, direct(name) if raw else functional.embedding_forward, arguments
         table = arguments.pop("embeddings")
         doutputs = _floats(rng, *arguments["ids"].shape, table.shape[1])
         more = {"doutputs": doutputs, "input_dim": len(table), "squared": rng.random() < 0.5}
-        return "embedding_backward", module.embedding_backward, {**arguments, **more}
+        name = "embedding_backward"
+        return name, direct(name) if raw else functional.embedding_backward, {**arguments, **more}
     if kind == "adam":
-        return ("core.cpu.adam", cpu.adam, adam_arguments(rng)) if raw else ("adam", adam, adam_arguments(rng))
+        return "adam", direct("adam") if raw else adam, adam_arguments(rng)
     if kind == "dropout":
         x = _floats(rng, rng.randint(0, 3), 5, 3)
         if raw:
             noise: Any = rng.choice([[], [-1, 1, -1], [1, 1], [5, 1], [1] * 9, [-5, 0, 3], [2**62, 2, 2**62]])
-            return "core.cpu.dropout", cpu.dropout, {"x": x, "rate": 0.5, "seed": (1, 2), "noise_shape": noise}
+            return "dropout", direct("dropout"), {"x": x, "rate": 0.5, "seed": (1, 2), "noise_shape": noise}
         noise = rng.choice([None, (None, 1, None), (), (1,), (5, 1), [0, -1], "ab", (2**70,), (None,) * 40])
         seed = rng.choice([(1, 2), [2**63 - 1, -(2**63)], (2**63, 0), (1,), (1, 2, 3), "12", (1.0, 2)])
         return "dropout", functional.dropout, {"x": x, "rate": 0.5, "seed": seed, "noise_shape": noise}

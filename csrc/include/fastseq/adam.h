@@ -21,6 +21,7 @@
 #include <cstdint>
 
 #include "fastseq/array.h"
+#include "fastseq/statement.h"
 #include "fastseq/status.h"
 
 namespace fastseq {
@@ -63,5 +64,46 @@ Status adam_plan(const AdamState& state, const AdamGradient& gradient, const Ada
 // overlaps none.
 Status adam(const AdamPlan& plan, const AdamState& state, const AdamGradient& gradient, const AdamState& updated,
             void* scratch);
+
+// --- the statement (statement.h) -------------------------------------------------------------------------------------
+
+template <class Visit>
+void for_each_number(AdamOptions& options, const Visit& visit) {
+  visit(Input::number("alpha"), options.alpha);
+  visit(Input::number("beta_1"), options.beta_1);
+  visit(Input::number("beta_2"), options.beta_2);
+  visit(Input::number("epsilon"), options.epsilon);
+}
+
+struct Adam {
+  AdamState state;
+  AdamGradient gradient;
+  AdamOptions options;
+  AdamPlan plan;
+  AdamState updated;
+
+  static const char* name() { return "adam"; }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    visit(Input::required("variable"), state.variable);
+    visit(Input::required("momentum"), state.momentum);
+    visit(Input::required("velocity"), state.velocity);
+    visit(Input::optional("velocity_hat"), state.velocity_hat);
+    visit(Input::required("gradient"), gradient.values);
+    visit(Input::optional("indices", Holds::kIntegers), gradient.indices);
+    for_each_number(options, visit);
+  }
+  template <class Visit>
+  void for_each_option(const Visit&) {}
+  Status make_plan() { return adam_plan(state, gradient, options, &plan); }
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    visit(Output::always("variable"), updated.variable, state.variable);
+    visit(Output::always("momentum"), updated.momentum, state.momentum);
+    visit(Output::always("velocity"), updated.velocity, state.velocity);
+    visit(Output::when(state.velocity_hat.present, "velocity_hat"), updated.velocity_hat, state.velocity_hat);
+  }
+  Status run(void* scratch) const { return adam(plan, state, gradient, updated, scratch); }
+};
 
 }  // namespace fastseq

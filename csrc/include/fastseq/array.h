@@ -1,8 +1,10 @@
 // A view of somebody else's array, as every op takes it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 namespace fastseq {
 
@@ -30,6 +32,9 @@ constexpr size_t dtype_bytes(DType dtype) {
   return 0;
 }
 
+// As NumPy has it: "float32".
+const char* dtype_name(DType dtype);
+
 // C-contiguous, in the machine's byte order; the caller owns the memory. `present` tells an optional array that is not
 // given from one without elements, whose data may be null too.
 struct Array {
@@ -40,6 +45,16 @@ struct Array {
   int rank = 0;
   int64_t shape[kMaxRank] = {};
   bool present = false;
+
+  // One to be: without memory.
+  static Array like(DType dtype, std::initializer_list<int64_t> shape) {
+    Array array;
+    array.dtype = dtype;
+    array.rank = static_cast<int>(shape.size());
+    std::copy(shape.begin(), shape.end(), array.shape);
+    array.present = true;
+    return array;
+  }
 
   template <class T>
   T* as() const {

@@ -22,6 +22,7 @@
 #include "fastseq/array.h"
 #include "fastseq/padding.h"
 #include "fastseq/pool.h"
+#include "fastseq/statement.h"
 #include "fastseq/status.h"
 
 namespace fastseq {
@@ -83,5 +84,107 @@ Status conv1d_forward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const 
 Status conv1d_plan_backward(const Conv1dInputs& inputs, const Conv1dOptions& options, Conv1dPlan* plan);
 Status conv1d_backward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs,
                        const Array& doutputs, const Conv1dGradients& gradients, void* scratch);
+
+// --- the statement (statement.h); with the plan of cuda.h, of the same operations on a GPU ---------------------------
+
+template <class Visit>
+void for_each_input(Conv1dInputs& inputs, const Visit& visit) {
+  visit(Input::required("x", 3), inputs.x);
+  visit(Input::required("kernel", 3), inputs.kernel);
+  visit(Input::optional("bias"), inputs.bias);
+}
+
+template <class Visit>
+void for_each_option(Conv1dOptions& options, const Visit& visit) {
+  visit("activation", options.activation);
+  visit("padding", options.padding);
+  visit("strides", options.strides);
+  visit("dilation_rate", options.dilation_rate);
+  visit("groups", options.groups);
+  int64_t pool_size = options.pooled ? options.pool.pool_size : 0;  // 0: no pooling
+  visit("pool_size", pool_size);
+  options.pooled = pool_size != 0;
+  if (options.pooled) options.pool.pool_size = pool_size;
+  visit("pool_strides", options.pool.strides);
+  visit("pool_padding", options.pool.padding);
+}
+
+template <class Plan = Conv1dPlan>
+struct Conv1dForward {
+  Conv1dInputs inputs;
+  Conv1dOptions options;
+  bool save_argmax = true;
+  Plan plan;
+  Conv1dOutputs outputs;
+
+  static const char* name() { return "conv1d_forward"; }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    fastseq::for_each_input(inputs, visit);
+  }
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    fastseq::for_each_option(options, visit);
+    visit("save_argmax", save_argmax);
+  }
+  template <class... How>
+  Status make_plan(How... how) {
+    return conv1d_plan_forward(inputs, options, how..., &plan);
+  }
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    Array like = Array::like(inputs.x.dtype, {inputs.x.shape[0], plan.dims.outputs, inputs.kernel.shape[2]});
+    visit(Output::always("outputs"), outputs.outputs, like);
+    like.dtype = max_pool_index_dtype(options.pool.pool_size);
+    visit(Output::when(options.pooled && save_argmax, "argmax", Holds::kSaved), outputs.argmax, like);
+  }
+  template <class... Stream>
+  Status run(void* scratch, Stream... stream) const {
+    return conv1d_forward(plan, inputs, outputs, scratch, stream...);
+  }
+};
+
+template <class Plan = Conv1dPlan>
+struct Conv1dBackward {
+  Conv1dInputs inputs;
+  Conv1dOutputs outputs;
+  Array doutputs;
+  Conv1dOptions options;
+  bool with_dx = true;
+  bool with_weights = true;
+  Plan plan;
+  Conv1dGradients gradients;
+
+  static const char* name() { return "conv1d_backward"; }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    fastseq::for_each_input(inputs, visit);
+    visit(Input::required("outputs"), outputs.outputs);
+    visit(Input::saved("argmax", max_pool_index_dtype(options.pool.pool_size), options.pooled), outputs.argmax);
+    visit(Input::required("doutputs"), doutputs);
+  }
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    fastseq::for_each_option(options, visit);
+    visit("with_dx", with_dx);
+    visit("with_weights", with_weights);
+  }
+  template <class... How>
+  Status make_plan(How... how) {
+    return conv1d_plan_backward(inputs, options, how..., &plan);
+  }
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    Array bias = inputs.bias;
+    bias.dtype = inputs.x.dtype;  // where it is absent, too
+    visit(Output::when(with_dx, "dx"), gradients.dx, inputs.x);
+    visit(Output::when(with_weights, "dkernel"), gradients.dkernel, inputs.kernel);
+    visit(Output::when(with_weights && inputs.bias.present, "dbias"), gradients.dbias, bias);
+  }
+  template <class... Stream>
+  Status run(void* scratch, Stream... stream) const {
+    return conv1d_backward(plan, inputs, outputs, doutputs, gradients, scratch, stream...);
+  }
+};
 
 }  // namespace fastseq

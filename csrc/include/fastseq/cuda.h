@@ -57,6 +57,10 @@ struct RnnPlan {
 // What backward needs of a step and row: the activated gates, the states before the step and, of GRU with reset_after,
 // h recurrent_kernel[h] + recurrent bias[h]. 6U, 5U (4U without reset_after) and 2U elements, float32.
 int64_t rnn_workspace_width(const RnnOptions& options, int64_t units);
+inline Array rnn_workspace(const RnnPlan& plan) {
+  const RnnDims& d = plan.dims;
+  return Array::like(DType::kFloat32, {d.batch, d.timesteps, cuda::rnn_workspace_width(plan.options, d.units)});
+}
 
 // Plans look at shapes and dtypes, at no data, and at the current device.
 Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, RnnPlan* plan);
@@ -85,6 +89,7 @@ Status conv1d_backward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const
 struct PoolPlan {
   PoolDims dims;
   PoolOptions options;
+  static constexpr size_t scratch_bytes = 0;
 };
 
 Status pool_plan_forward(const Array& x, const PoolOptions& options, PoolPlan* plan);

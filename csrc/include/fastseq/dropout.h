@@ -23,11 +23,13 @@
 // Parallel over elements; the same bits for any number of threads.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "fastseq/array.h"
+#include "fastseq/statement.h"
 #include "fastseq/status.h"
 
 namespace fastseq {
@@ -66,6 +68,7 @@ struct DropoutPlan {
   int64_t bits = 0;          // 2^n - 1 where u has n random bits
   int64_t threshold = 0;     // what these bits, as a number, must reach
   double scale = 1.0;
+  static constexpr size_t scratch_bytes = 0;
 };
 
 // Checks shapes and options; the error names the argument, what was expected and what came.
@@ -79,5 +82,32 @@ Status dropout(const DropoutPlan& plan, const Array& x, const Array& y, const Ar
 // The gradient by x from that by y, with the mask that dropout saved. The plan is one for `dy`, of any seed; `dx` has
 // its dtype and shape; it is dy, or does not overlap it.
 Status dropout_gradient(const DropoutPlan& plan, const Array& mask, const Array& dy, const Array& dx);
+
+// --- the statement (statement.h), of what is drawn again for the gradient --------------------------------------------
+
+struct Dropout {
+  Array x;
+  DropoutOptions options;
+  DropoutPlan plan;
+  Array y;
+
+  static const char* name() { return "dropout"; }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    visit(Input::required("x"), x);
+    visit(Input::number("rate"), options.rate);
+    visit(Input::number("seed"), options.seed);
+  }
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    visit("noise_shape", options.noise_shape);
+  }
+  Status make_plan() { return dropout_plan(x, options, &plan); }
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    visit(Output::always("y"), y, x);
+  }
+  Status run(void*) const { return dropout(plan, x, y); }
+};
 
 }  // namespace fastseq

@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "fastseq/array.h"
+#include "fastseq/statement.h"
 #include "fastseq/status.h"
 
 namespace fastseq {
@@ -40,5 +41,59 @@ Status embedding_plan_backward(const Array& ids, const Array& doutputs, int64_t 
 // (tf.IndexedSlices) gets to see.
 Status embedding_backward(const EmbeddingPlan& plan, const Array& ids, const Array& doutputs, bool squared,
                           const Array& dembeddings, void* scratch);
+
+// --- the statement (statement.h) -------------------------------------------------------------------------------------
+
+struct EmbeddingForward {
+  Array ids;
+  Array embeddings;
+  EmbeddingPlan plan;
+  Array outputs;
+
+  static const char* name() { return "embedding_forward"; }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    visit(Input::required("ids", Input::kAnyRank, Holds::kIntegers), ids);
+    visit(Input::required("embeddings", 2), embeddings);
+  }
+  template <class Visit>
+  void for_each_option(const Visit&) {}
+  Status make_plan() { return embedding_plan_forward(ids, embeddings, &plan); }
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    Array like = ids;
+    like.dtype = embeddings.dtype;
+    like.shape[like.rank++] = embeddings.shape[1];
+    visit(Output::always("outputs"), outputs, like);
+  }
+  Status run(void*) const { return embedding_forward(plan, ids, embeddings, outputs); }
+};
+
+struct EmbeddingBackward {
+  Array ids;
+  Array doutputs;
+  int64_t input_dim = 0;
+  bool squared = false;
+  EmbeddingPlan plan;
+  Array dembeddings;
+
+  static const char* name() { return "embedding_backward"; }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    visit(Input::required("ids", Input::kAnyRank, Holds::kIntegers), ids);
+    visit(Input::required("doutputs"), doutputs);
+  }
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    visit("input_dim", input_dim);
+    visit("squared", squared);
+  }
+  Status make_plan() { return embedding_plan_backward(ids, doutputs, input_dim, &plan); }
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    visit(Output::always("dembeddings"), dembeddings, Array::like(doutputs.dtype, {input_dim, plan.output_dim}));
+  }
+  Status run(void* scratch) const { return embedding_backward(plan, ids, doutputs, squared, dembeddings, scratch); }
+};
 
 }  // namespace fastseq

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "fastseq/activation.h"
 #include "fastseq/padding.h"
@@ -9,7 +10,11 @@
 
 namespace fastseq {
 
-Status parse_activation(const char* argument, const std::string& name, Activation* activation);
-Status parse_padding(const char* argument, const std::string& name, Padding* padding);
+Status parse_option(const char* argument, const std::string& name, Activation* option);
+Status parse_option(const char* argument, const std::string& name, Padding* option);
+
+// All names of options of this type, its own first.
+std::vector<std::string> names_from(Activation option);
+std::vector<std::string> names_from(Padding option);
 
 }  // namespace fastseq

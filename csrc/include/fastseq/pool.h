@@ -15,11 +15,13 @@
 // threads.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "fastseq/array.h"
 #include "fastseq/padding.h"
+#include "fastseq/statement.h"
 #include "fastseq/status.h"
 
 namespace fastseq {
@@ -55,6 +57,7 @@ struct PoolPlan {
   PoolOptions options;
   const struct Isa* isa = nullptr;
   int threads = 1;
+  static constexpr size_t scratch_bytes = 0;
 };
 
 // x (B, T, C)
@@ -70,5 +73,91 @@ Status max_pool_backward(const PoolPlan& plan, const Array& argmax, const Array&
 
 Status average_pool_forward(const PoolPlan& plan, const Array& x, const Array& outputs);
 Status average_pool_backward(const PoolPlan& plan, const Array& doutputs, const Array& dx);
+
+// --- the statement (statement.h); with the plan of cuda.h, of the same operations on a GPU ---------------------------
+
+template <class Visit>
+void for_each_option(PoolOptions& options, const Visit& visit) {
+  visit("pool_size", options.pool_size);
+  visit("strides", options.strides);
+  visit("padding", options.padding);
+}
+
+// Of the greatest values, or of means.
+template <bool kMax, class Plan = PoolPlan>
+struct PoolForward {
+  Array x;
+  PoolOptions options;
+  bool save_argmax = true;
+  Plan plan;
+  Array outputs;
+  Array argmax;
+
+  static const char* name() { return kMax ? "max_pool_forward" : "average_pool_forward"; }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    visit(Input::required("x", 3), x);
+  }
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    fastseq::for_each_option(options, visit);
+    if (kMax) visit("save_argmax", save_argmax);
+  }
+  template <class... How>
+  Status make_plan(How...) {
+    return pool_plan_forward(x, options, &plan);
+  }
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    Array like = Array::like(x.dtype, {x.shape[0], plan.dims.pooled, x.shape[2]});
+    visit(Output::always("outputs"), outputs, like);
+    like.dtype = max_pool_index_dtype(options.pool_size);
+    if (kMax) visit(Output::when(save_argmax, "argmax", Holds::kSaved), argmax, like);
+  }
+  template <class... Stream>
+  Status run(void*, Stream... stream) const {
+    if constexpr (kMax)
+      return max_pool_forward(plan, x, outputs, argmax, stream...);
+    else
+      return average_pool_forward(plan, x, outputs);
+  }
+};
+
+template <bool kMax, class Plan = PoolPlan>
+struct PoolBackward {
+  Array doutputs;
+  int64_t timesteps = 0;
+  Array argmax;
+  PoolOptions options;
+  Plan plan;
+  Array dx;
+
+  static const char* name() { return kMax ? "max_pool_backward" : "average_pool_backward"; }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    visit(Input::required("doutputs", 3), doutputs);
+    visit(Input::number("timesteps"), timesteps);
+    if (kMax) visit(Input::saved("argmax", max_pool_index_dtype(options.pool_size)), argmax);
+  }
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    fastseq::for_each_option(options, visit);
+  }
+  template <class... How>
+  Status make_plan(How...) {
+    return pool_plan_backward(doutputs, timesteps, options, &plan);
+  }
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    visit(Output::always("dx"), dx, Array::like(doutputs.dtype, {doutputs.shape[0], timesteps, doutputs.shape[2]}));
+  }
+  template <class... Stream>
+  Status run(void*, Stream... stream) const {
+    if constexpr (kMax)
+      return max_pool_backward(plan, argmax, doutputs, dx, stream...);
+    else
+      return average_pool_backward(plan, doutputs, dx);
+  }
+};
 
 }  // namespace fastseq

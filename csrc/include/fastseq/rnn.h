@@ -25,6 +25,7 @@
 
 #include "fastseq/activation.h"
 #include "fastseq/array.h"
+#include "fastseq/statement.h"
 #include "fastseq/status.h"
 
 namespace fastseq {
@@ -113,5 +114,133 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
 Status rnn_plan_backward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan);
 Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace,
                     const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch);
+
+inline Array rnn_workspace(const RnnPlan& plan) {
+  const RnnDims& d = plan.dims;
+  return Array::like(d.dtype, {d.batch, d.timesteps, rnn_workspace_width(plan.options, d.units)});
+}
+
+// --- the statement (statement.h); with the plan of cuda.h, of the same operations on a GPU ---------------------------
+
+template <class Visit>
+void for_each_input(Cell cell, RnnInputs& inputs, const Visit& visit) {
+  visit(Input::required("x", 3), inputs.x);
+  visit(Input::required("kernel"), inputs.kernel);
+  visit(Input::required("recurrent_kernel", 2), inputs.recurrent_kernel);
+  visit(Input::optional("bias"), inputs.bias);
+  visit(Input::optional("h0"), inputs.h0);
+  if (cell == Cell::kLstm) visit(Input::optional("c0"), inputs.c0);
+  visit(Input::optional("mask", Holds::kBools), inputs.mask);
+  visit(Input::optional("dropout_mask"), inputs.dropout_mask);
+  visit(Input::optional("recurrent_dropout_mask"), inputs.recurrent_dropout_mask);
+}
+
+template <class Visit>
+void for_each_option(RnnOptions& options, const Visit& visit) {
+  visit("activation", options.activation);
+  if (options.cell != Cell::kSimpleRnn) visit("recurrent_activation", options.recurrent_activation);
+  if (options.cell == Cell::kGru) visit("reset_after", options.reset_after);
+  visit("go_backwards", options.go_backwards);
+  visit("zero_output_for_mask", options.zero_output_for_mask);
+}
+
+template <Cell kCell, class Plan = RnnPlan>
+struct RnnForward {
+  RnnInputs inputs;
+  RnnOptions options{kCell};
+  bool return_sequences = true;
+  bool save_workspace = true;
+  Plan plan;
+  RnnOutputs outputs;
+
+  static const char* name() {
+    return kCell == Cell::kLstm ? "lstm_forward" : kCell == Cell::kGru ? "gru_forward" : "simple_rnn_forward";
+  }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    fastseq::for_each_input(kCell, inputs, visit);
+  }
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    fastseq::for_each_option(options, visit);
+    visit("return_sequences", return_sequences);
+    visit("save_workspace", save_workspace);
+  }
+  template <class... How>
+  Status make_plan(How... how) {
+    return rnn_plan_forward(inputs, options, how..., &plan);
+  }
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    const Array& x = inputs.x;
+    const int64_t units = inputs.recurrent_kernel.shape[0];
+    const Array state = Array::like(x.dtype, {x.shape[0], units});
+    visit(Output::when(return_sequences, "outputs"), outputs.outputs,
+          Array::like(x.dtype, {x.shape[0], x.shape[1], units}));
+    visit(Output::always("last_output"), outputs.last_output, state);
+    visit(Output::always("h_n"), outputs.h_n, state);
+    if (kCell == Cell::kLstm) visit(Output::always("c_n"), outputs.c_n, state);
+    visit(Output::when(save_workspace, "workspace", Holds::kSaved), outputs.workspace, rnn_workspace(plan));
+  }
+  template <class... Stream>
+  Status run(void* scratch, Stream... stream) const {
+    return rnn_forward(plan, inputs, outputs, scratch, stream...);
+  }
+};
+
+template <Cell kCell, class Plan = RnnPlan>
+struct RnnBackward {
+  RnnInputs inputs;
+  Array workspace;
+  RnnOutputGradients doutputs;
+  RnnOptions options{kCell};
+  bool return_sequences = true;  // of forward; without, doutputs.doutputs is not looked at
+  bool with_dx = true;
+  bool with_weights = true;
+  Plan plan;
+  RnnGradients gradients;
+
+  static const char* name() {
+    return kCell == Cell::kLstm ? "lstm_backward" : kCell == Cell::kGru ? "gru_backward" : "simple_rnn_backward";
+  }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    fastseq::for_each_input(kCell, inputs, visit);
+    visit(Input::saved("workspace", inputs.x.dtype), workspace);
+    visit(Input::optional("doutputs"), doutputs.doutputs);
+    visit(Input::optional("dlast_output"), doutputs.dlast_output);
+    visit(Input::optional("dh_n"), doutputs.dh_n);
+    if (kCell == Cell::kLstm) visit(Input::optional("dc_n"), doutputs.dc_n);
+    if (!return_sequences) doutputs.doutputs = {};
+  }
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    fastseq::for_each_option(options, visit);
+    visit("return_sequences", return_sequences);
+    visit("with_dx", with_dx);
+    visit("with_weights", with_weights);
+  }
+  template <class... How>
+  Status make_plan(How... how) {
+    return rnn_plan_backward(inputs, options, how..., &plan);
+  }
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    const Array& x = inputs.x;
+    const Array state = Array::like(x.dtype, {x.shape[0], inputs.recurrent_kernel.shape[0]});
+    Array bias = inputs.bias;
+    bias.dtype = x.dtype;  // where it is absent, too
+    visit(Output::when(with_dx, "dx"), gradients.dx, x);
+    visit(Output::when(with_weights, "dkernel"), gradients.dkernel, inputs.kernel);
+    visit(Output::when(with_weights, "drecurrent_kernel"), gradients.drecurrent_kernel, inputs.recurrent_kernel);
+    visit(Output::when(with_weights && inputs.bias.present, "dbias"), gradients.dbias, bias);
+    visit(Output::always("dh0"), gradients.dh0, state);
+    if (kCell == Cell::kLstm) visit(Output::always("dc0"), gradients.dc0, state);
+  }
+  template <class... Stream>
+  Status run(void* scratch, Stream... stream) const {
+    return rnn_backward(plan, inputs, workspace, doutputs, gradients, scratch, stream...);
+  }
+};
 
 }  // namespace fastseq

@@ -16,6 +16,7 @@ from fastseq.keras.backend.tensorflow.library import (
     backward,
     native_dtype,
     ops,
+    options_of,
     or_absent,
     or_none,
     or_zeros,
@@ -89,8 +90,8 @@ def conv1d(
     return tf.cast(outputs, x.dtype)
 
 
-_CONVOLUTION = ("activation", "strides", "padding", "dilation_rate", "groups")
 _POOLING = ("pool_size", "pool_strides", "pool_padding")
+_CONVOLUTION = tuple(name for name in options_of("conv1d_backward") if name not in _POOLING)
 
 
 def _convolve(inputs: Iterable[Any], convolved_shape: Any, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq._libraries import tensorflow_library
+from fastseq._libraries import core, tensorflow_library
 from fastseq.functional import pooled_timesteps
 
 ops = tf.load_op_library(str(tensorflow_library()))
@@ -17,24 +17,14 @@ NATIVE_DTYPES = (tf.float32, tf.float64)
 
 
 # What the operations' attributes are, of which TensorFlow takes no look-alikes: 1 is no bool to it, nor is np.True_.
-_ATTRIBUTE_TYPES: dict[str, type] = {
-    "activation": str,
-    "dense_gradient": bool,
-    "dilation_rate": int,
-    "go_backwards": bool,
-    "groups": int,
-    "padding": str,
-    "pool_padding": str,
-    "pool_size": int,
-    "pool_strides": int,
-    "recurrent_activation": str,
-    "reset_after": bool,
-    "return_sequences": bool,
-    "save_argmax": bool,
-    "save_workspace": bool,
-    "strides": int,
-    "zero_output_for_mask": bool,
+_ATTRIBUTE_TYPES: dict[str, type] = {"dense_gradient": bool} | {
+    name: type(default) for op in core.operations() for name, default in core.statement(op)[2].items()
 }
+
+
+def options_of(operation: str) -> tuple[str, ...]:
+    """The options that a backward operation, by its name in the core, shares with its forward operation."""
+    return tuple(name for name in core.statement(operation)[2] if name not in ("with_dx", "with_weights"))
 
 
 def attributes(**settings: Any) -> dict[str, Any]:

@@ -9,9 +9,16 @@ import tensorflow as tf
 
 from fastseq.keras.backend.tensorflow import formulas
 from fastseq.keras.backend.tensorflow.conv1d import max_pool_of_convolution, traced_convolution
-from fastseq.keras.backend.tensorflow.library import attributes, attributes_of, native_dtype, ops, pooled_shape
+from fastseq.keras.backend.tensorflow.library import (
+    attributes,
+    attributes_of,
+    native_dtype,
+    ops,
+    options_of,
+    pooled_shape,
+)
 
-_ATTRIBUTES = ("pool_size", "strides", "padding")
+_ATTRIBUTES = options_of("max_pool_backward")
 
 
 def _pool(forward: Callable[..., Any], x: Any, data_format: str, window: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from fastseq.keras.backend.tensorflow.library import (
     backward,
     native_dtype,
     ops,
+    options_of,
     or_absent,
     or_none,
     or_zeros,
@@ -113,7 +114,8 @@ def rnn(
     return last_output, outputs, states
 
 
-def _register_gradients(cell: str, op_name: str, names: tuple[str, ...]) -> None:
+def _register_gradients(cell: str, op_name: str) -> None:
+    names = options_of(f"{cell}_backward")
     states = 2 if cell == "lstm" else 1
 
     @tf.RegisterGradient(f"{op_name}Forward")  # type: ignore[untyped-decorator]
@@ -153,7 +155,6 @@ def _register_gradients(cell: str, op_name: str, names: tuple[str, ...]) -> None
         return [*by_inputs, None, *by_doutputs, *(None for _ in tokens)]
 
 
-_ATTRIBUTES = ("activation", "go_backwards", "zero_output_for_mask", "return_sequences")
-_register_gradients("lstm", "FastseqLstm", (*_ATTRIBUTES, "recurrent_activation"))
-_register_gradients("gru", "FastseqGru", (*_ATTRIBUTES, "recurrent_activation", "reset_after"))
-_register_gradients("simple_rnn", "FastseqSimpleRnn", _ATTRIBUTES)
+_register_gradients("lstm", "FastseqLstm")
+_register_gradients("gru", "FastseqGru")
+_register_gradients("simple_rnn", "FastseqSimpleRnn")

@@ -1,0 +1,59 @@
+// How a contract states its operations. Each is a struct at the end of its header, which says once and in order which
+// arrays the operation takes, which options, and what it gives. Front ends walk that; they list nothing themselves.
+//
+//   struct Operation {
+//     static const char* name();                       // "max_pool_forward"
+//     void for_each_input(const Visit& visit);         // visit(const Input&, Array& or a number&)
+//     void for_each_option(const Visit& visit);        // visit(const char* name, option&), whose type says its kind
+//     Status make_plan(how...);                        // from what has been read; no array needs data
+//     void for_each_output(const Visit& visit);        // visit(const Output&, Array&, const Array& like)
+//     Plan plan;                                       // with scratch_bytes
+//     Status run(void* scratch, stream...);
+//   };
+//
+// `like` has the dtype and shape of an output before there is memory. A front end that knows the shapes of inputs in
+// part, and no plan, learns as much of an output: a size that follows from options is 0 before there is a plan.
+#pragma once
+
+#include "fastseq/array.h"
+
+namespace fastseq {
+
+// What the elements of an array may be. kSaved is what forward hands to backward, of a dtype that is the core's affair.
+enum class Holds { kFloats, kBools, kIntegers, kSaved };
+
+// One that is not required is an array that may be absent. Numbers may differ from call to call, as arrays do.
+struct Input {
+  static constexpr int kAnyRank = -1;
+
+  static Input required(const char* name, int rank = kAnyRank, Holds holds = Holds::kFloats) {
+    return {name, holds, true, rank, DType::kOther};
+  }
+  static Input optional(const char* name, Holds holds = Holds::kFloats) {
+    return {name, holds, false, kAnyRank, DType::kOther};
+  }
+  static Input saved(const char* name, DType dtype, bool is_required = true) {
+    return {name, Holds::kSaved, is_required, kAnyRank, dtype};
+  }
+  static Input number(const char* name) { return {name, Holds::kFloats, true, 0, DType::kOther}; }
+
+  const char* name;
+  Holds holds;
+  bool is_required;
+  int rank;     // where sizes of outputs follow from its sizes
+  DType dtype;  // of kSaved, when the inputs before it have been read
+};
+
+struct Output {
+  static Output always(const char* name) { return {name, Holds::kFloats, false, true}; }
+  static Output when(bool wanted, const char* name, Holds holds = Holds::kFloats) {
+    return {name, holds, true, wanted};
+  }
+
+  const char* name;
+  Holds holds;
+  bool optional;
+  bool wanted;
+};
+
+}  // namespace fastseq
