@@ -32,7 +32,7 @@ _MODELS = (
     "price-forecast",
 )
 
-# The classes of `fastseq.keras.twins`, by name for the same reason.
+# The classes of `fastseq.keras.replacements`, by name for the same reason.
 _TWINS = (
     "Adam",
     "AveragePooling1D",

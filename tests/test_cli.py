@@ -18,7 +18,7 @@ import small_models
 from processes import run_python
 
 from fastseq import cli, models, plots, results, training
-from fastseq.keras.twins import STAND_INS
+from fastseq.keras.replacements import PATCH_CLASSES
 
 
 def _small(name: str, monkeypatch: pytest.MonkeyPatch) -> models.ModelSpec:
@@ -365,7 +365,7 @@ def test_unknown_model_lists_those_that_exist(capsys: pytest.CaptureFixture[str]
 
 def test_command_line_knows_every_name() -> None:
     assert tuple(models.MODELS) == cli._MODELS
-    assert tuple(sorted(stock.__name__ for stock in STAND_INS)) == cli._TWINS
+    assert tuple(sorted(stock.__name__ for stock in PATCH_CLASSES)) == cli._TWINS
 
 
 def test_corrupt_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

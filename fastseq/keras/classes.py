@@ -1,4 +1,4 @@
-"""How an object gets another class: a fast layer is its stock twin with other methods."""
+"""How an object gets another class: a fast layer is its stock layer with other methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["change_class"]
 
 
 def change_class(part: Any, cls: Any) -> None:
-    """Gives a layer or an optimizer another class: its fast twin for a stock one, or the other way."""
+    """Gives a layer or an optimizer another class: its fast replacement for a stock one, or the other way."""
     object.__setattr__(part, "__class__", cls)
     if isinstance(part, keras.layers.Layer):
         vars(part).update(copy.deepcopy(_notes_on_call(cls)))
