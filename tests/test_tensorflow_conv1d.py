@@ -28,9 +28,10 @@ DEFAULTS: dict[str, Any] = {
 
 
 def _call(case: Case, arrays: dict[str, Any], **changes: Any) -> Any:
-    known = {"convolved_shape": (None, None, None), "training": False}
+    known: dict[str, Any] = {"convolved_shape": (None, None, None), "training": False}
     known = {name: changes.pop(name, value) for name, value in known.items()}
-    return backend.conv1d(**{"bias": None, **arrays}, options={**DEFAULTS, **case.options, **changes}, **known)
+    inputs = [arrays.get(name) for name in ("x", "kernel", "bias")]
+    return backend.conv1d(inputs, options={**DEFAULTS, **case.options, **changes}, **known)
 
 
 def _tensors(case: Case) -> dict[str, Any]:

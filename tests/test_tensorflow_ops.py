@@ -42,16 +42,10 @@ def _options(case: Case) -> dict[str, Any]:
 def _call(case: Case, arrays: dict[str, Any], training: bool) -> tuple[Any, Any, list[Any]]:
     result: tuple[Any, Any, list[Any]] = backend.rnn(
         case.cell,
-        arrays["x"],
-        [arrays[f"{state}0"] for state in STATES[case.cell]],
-        arrays["kernel"],
-        arrays["recurrent_kernel"],
-        arrays["bias"],
-        case.masks.get("mask"),
-        case.masks.get("dropout_mask"),
-        case.masks.get("recurrent_dropout_mask"),
-        options=_options(case),
-        return_sequences=case.return_sequences,
+        [arrays[name] for name in ("x", "kernel", "recurrent_kernel", "bias")]
+        + [arrays[f"{state}0"] for state in STATES[case.cell]]
+        + [case.masks.get(name) for name in ("mask", "dropout_mask", "recurrent_dropout_mask")],
+        options=_options(case) | {"return_sequences": case.return_sequences},
         training=training,
     )
     return result

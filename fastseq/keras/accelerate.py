@@ -142,7 +142,7 @@ def _make_fast(part: Any, xla: bool, *, classes: frozenset[type]) -> str | None:
     if stock in _FAST:
         if stock not in classes:
             return "excluded"
-        if xla and not backend.supports_jit():
+        if xla and backend.is_supported() and not backend.load().supports_jit:
             return "jit_compile=True, and XLA compiles no custom operations"
         change_class(part, _FAST[stock])
         reason: str | None = part.reason_against()

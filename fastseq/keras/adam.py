@@ -80,14 +80,7 @@ class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
             state.append(self._velocity_hats[index])
         adam = backend.load().adam
         assert adam is not None
-        updated = adam(
-            state,
-            gradient,
-            iterations=self.iterations,
-            learning_rate=learning_rate,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
-        )
+        settings = (self.iterations, learning_rate, self.beta_1, self.beta_2, self.epsilon)
+        updated = adam(state, gradient, *settings)
         for old, new in zip(state, updated, strict=True):
             self.assign(old, new)

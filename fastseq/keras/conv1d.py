@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import keras
@@ -13,7 +12,7 @@ from fastseq.keras.activations import native_name
 from fastseq.keras.calls import called_for_training
 from fastseq.keras.native import NativeChoice, replacement_for
 from fastseq.keras.stock_methods import StockMethods
-from fastseq.keras.tensors import cast, native_dtype, only_number, with_channels_last, wrong_setting
+from fastseq.keras.tensors import native_tensors, only_number, with_channels_last, wrong_setting
 
 _POOLING_METHODS = StockMethods(keras.layers.MaxPooling1D, unused=["call"])
 _PADDINGS = ("valid", "same", "causal")
@@ -89,29 +88,22 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
         return outputs if native else activation(outputs)
 
     def _convolve(self, inputs: Any, activation: str, training: bool = False, **pooling: Any) -> Any:
-        x = ops.cast(inputs, self.compute_dtype)
-        dtype = native_dtype(self.compute_dtype)
-        bias = ops.convert_to_tensor(self.bias) if self.use_bias else None
+        options = {
+            "activation": activation,
+            "strides": only_number(self.strides),
+            "padding": self.padding,
+            "dilation_rate": only_number(self.dilation_rate),
+            "groups": self.groups,
+            **pooling,
+        }
         batch, *rest = FastConv1D.compute_output_shape(self, inputs.shape)
-        return with_channels_last(
-            functools.partial(
-                backend.load().conv1d,
-                kernel=cast(ops.convert_to_tensor(self.kernel), dtype),
-                bias=None if bias is None else cast(bias, dtype),
-                options={
-                    "activation": activation,
-                    "strides": only_number(self.strides),
-                    "padding": self.padding,
-                    "dilation_rate": only_number(self.dilation_rate),
-                    "groups": self.groups,
-                    **pooling,
-                },
-                convolved_shape=(batch, *(reversed(rest) if self.data_format == "channels_first" else rest)),
-                training=training,
-            ),
-            x,
-            self.data_format,
-        )
+        shape = (batch, *(reversed(rest) if self.data_format == "channels_first" else rest))
+        weights = native_tensors([self.kernel, self.bias if self.use_bias else None], self.compute_dtype)
+
+        def convolve(x: Any) -> Any:
+            return backend.load().conv1d([x, *weights], options=options, convolved_shape=shape, training=training)
+
+        return with_channels_last(convolve, ops.cast(inputs, self.compute_dtype), self.data_format)
 
 
 @replacement_for(keras.layers.Conv1D)  # which has the weights

@@ -58,7 +58,7 @@ class NativeDropout(NativeChoice):
             return super().call(inputs, training=training)  # type: ignore[misc]
         drop = backend.load().dropout
         assert drop is not None
-        return drop(inputs, self.rate, self.seed_generator.next(), noise_shape=self._native_noise_shape())
+        return drop(inputs, self.rate, self.seed_generator.next(), self._native_noise_shape())
 
 
 @replacement_for(keras.layers.Dropout, overridden=["call"])

@@ -103,12 +103,8 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
         embeddings = ops.convert_to_tensor(self.embeddings)
         embed = backend.load().embedding
         assert embed is not None
-        outputs = embed(
-            inputs,
-            cast(embeddings, native_dtype(embeddings.dtype)),
-            dense_gradient=self.dense_gradient,
-            on_negative=self._tell_of_negative_ids,
-        )
+        native = cast(embeddings, native_dtype(embeddings.dtype))
+        outputs = embed(inputs, native, self.dense_gradient, self._tell_of_negative_ids)
         return cast(cast(outputs, keras.backend.standardize_dtype(embeddings.dtype)), self.compute_dtype)
 
     def _tell_of_negative_ids(self) -> None:

@@ -134,7 +134,9 @@ class NativeChoice:
     def supports_jit(self) -> bool:
         """Whether Keras can have this layer compiled (`jit_compile=True`)."""
         as_stock = bool(vars(self).get("supports_jit"))
-        return as_stock and (self.use_native is False or backend.supports_jit() or self.reason_against() is not None)
+        return as_stock and (
+            self.use_native is False or self.reason_against() is not None or backend.load().supports_jit
+        )
 
     @supports_jit.setter
     def supports_jit(self, as_stock: bool) -> None:
@@ -147,7 +149,7 @@ class NativeChoice:
         """
         if self.use_native is False:
             return False
-        exporting = backend.exporting()
+        exporting = backend.load().exporting if backend.is_supported() else None
         exported_to = exporting.export_format() if exporting else None
         if exported_to and self.use_native is not True:
             return False

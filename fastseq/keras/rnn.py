@@ -11,7 +11,7 @@ from keras import ops
 from fastseq.keras import backend
 from fastseq.keras.cells import gives_logits, native_cell, no_native_cell_because
 from fastseq.keras.native import NativeChoice, replacement_for
-from fastseq.keras.tensors import cast, native_dtype, rank
+from fastseq.keras.tensors import cast, native_tensors, rank
 
 
 def _call_reason(states: Sequence[Any], mask: Any | None) -> str | None:
@@ -31,12 +31,14 @@ def _for_every_row(tensor: Any, x: Any) -> Any:
     return ops.broadcast_to(tensor, (ops.shape(x)[0], ops.shape(tensor)[1]))
 
 
-def _factors(dropout_mask: Any, x: Any, dtype: str) -> Any:
+def _factors(dropout_mask: Any | None, x: Any) -> Any | None:
     """Keras's dropout mask, one tensor for all gates or a list with one for each, as (gates, batch, width)."""
+    if dropout_mask is None:
+        return None
     masks = dropout_mask if isinstance(dropout_mask, (list, tuple)) else [dropout_mask]
     # Of a nested list of states, Keras makes masks with a dimension more.
     masks = [ops.squeeze(one, 0) if rank(one) == 3 else one for one in masks]
-    return cast(ops.stack([_for_every_row(one, x) for one in masks]), dtype)
+    return ops.stack([_for_every_row(one, x) for one in masks])
 
 
 class NativeRNN(NativeChoice):
@@ -66,13 +68,7 @@ class NativeRNN(NativeChoice):
         cell, native = self.cell, native_cell(self.cell)
         assert native is not None
         self._check_number(states)
-        bias = native.bias(cell)
         x = ops.cast(sequences, cell.compute_dtype)
-        dtype = native_dtype(cell.compute_dtype)
-
-        def native_tensor(tensor: Any) -> Any:
-            return cast(ops.convert_to_tensor(tensor), dtype)
-
         states = [ops.convert_to_tensor(state) for state in states]
         if mask is not None:
             mask = cast(ops.convert_to_tensor(mask), "bool")
@@ -80,22 +76,18 @@ class NativeRNN(NativeChoice):
         # The masks that RNN.call has drawn already, so that the random numbers are the stock layer's.
         drops = training and native.drops(cell.dropout)
         drops_recurrent = training and native.drops(cell.recurrent_dropout)
+        floats = (
+            *(x, cell.kernel, cell.recurrent_kernel, native.bias(cell)),
+            *(_for_every_row(state, x) for state in states),
+            _factors(cell.get_dropout_mask(sequences[:, 0, :]) if drops else None, x),
+            _factors(cell.get_recurrent_dropout_mask(states[0]) if drops_recurrent else None, x),
+        )
+        *inputs, factors, recurrent_factors = native_tensors(floats, cell.compute_dtype)
+        settings = ("go_backwards", "zero_output_for_mask", "return_sequences")
         last_output, outputs, states = backend.load().rnn(
             native.name,
-            native_tensor(x),
-            [native_tensor(_for_every_row(state, x)) for state in states],
-            native_tensor(cell.kernel),
-            native_tensor(cell.recurrent_kernel),
-            None if bias is None else native_tensor(bias),
-            mask,
-            _factors(cell.get_dropout_mask(sequences[:, 0, :]), x, dtype) if drops else None,
-            _factors(cell.get_recurrent_dropout_mask(states[0]), x, dtype) if drops_recurrent else None,
-            options={
-                **native.options(cell),
-                "go_backwards": self.go_backwards,
-                "zero_output_for_mask": self.zero_output_for_mask,
-            },
-            return_sequences=self.return_sequences,
+            [*inputs, mask, factors, recurrent_factors],
+            options=native.options(cell) | {name: getattr(self, name) for name in settings},
             training=bool(training),
         )
         if not self.return_sequences:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -22,6 +22,12 @@ def native_dtype(dtype: Any) -> str:
     """What the kernels compute in for a dtype: that one or, where they do not have it, float32."""
     name: str = keras.backend.standardize_dtype(dtype)
     return name if name in NATIVE_DTYPES else "float32"
+
+
+def native_tensors(tensors: Iterable[Any], dtype: Any) -> list[Any]:
+    """Tensors and variables as the kernels take them where Keras computes in `dtype`; None for what is not there."""
+    native = native_dtype(dtype)
+    return [None if one is None else cast(ops.convert_to_tensor(one), native) for one in tensors]
 
 
 def rank(x: Any) -> int | None:

@@ -16,8 +16,8 @@ class Backend(Protocol):
     """A module with the kernels as functions of a backend's tensors, each with its gradient.
 
     Tensors are of one dtype, float32 or float64, and sequences are (batch, timesteps, channels), unless said otherwise:
-    what else Keras has, the layers turn into that. `training` tells whether a gradient is likely to be asked for. It
-    can be either way: what it needs is saved or, if this was false, computed again.
+    whatever else Keras has, the layers turn into that. `training` tells whether a gradient is likely to be asked for.
+    It can be either way: what it needs is saved or, if this was false, computed again.
 
     What some backends do not have is None there, and layers ask for it.
     """
@@ -33,163 +33,72 @@ class Backend(Protocol):
         """The kernels' name of one of the framework's own activation functions; None of any other."""
 
     def rnn(
-        self,
-        cell: str,
-        x: Any,
-        initial_state: Sequence[Any],
-        kernel: Any,
-        recurrent_kernel: Any,
-        bias: Any | None,
-        mask: Any | None,
-        dropout_mask: Any | None,
-        recurrent_dropout_mask: Any | None,
-        *,
-        options: Mapping[str, Any],
-        return_sequences: bool,
-        training: bool,
+        self, cell: str, inputs: Sequence[Any], *, options: Mapping[str, Any], training: bool
     ) -> tuple[Any, Any, list[Any]]:
-        """What Keras's `RNN.inner_loop` returns; see `fastseq.functional`.
+        """What Keras's `RNN.inner_loop` returns; see the cell's forward function in `fastseq.functional`.
 
         Args:
             cell: "lstm", "gru" or "simple_rnn".
-            x: (batch, timesteps, inputs).
-            initial_state: h0 and, of an LSTM, c0: each (batch, units).
-            kernel: (inputs, gates * units).
-            recurrent_kernel: (units, gates * units).
-            bias: As the cell's weight, or None.
-            mask: (batch, timesteps), bool, or None.
-            dropout_mask: (1 or gates, batch, inputs), or None.
-            recurrent_dropout_mask: (1 or gates, batch, units), or None.
-            options: The keyword options of the cell's forward function in `fastseq.functional`, all of them:
-                activations, `go_backwards`, `zero_output_for_mask`, `reset_after` of a GRU.
-            return_sequences: Whether there is need of `outputs`.
+            inputs: x, kernel, recurrent_kernel, bias, h0, with an LSTM c0, mask, dropout_mask and
+                recurrent_dropout_mask, as there; of the bias and the masks, None for those that are not there.
+            options: The other keyword arguments of that function, all of them: activations, `go_backwards`,
+                `zero_output_for_mask`, `return_sequences`, `reset_after` of a GRU.
             training: See the class.
 
         Returns:
-            The last output, (batch, units); `outputs`, (batch, timesteps, units) if asked for; the states.
+            The last output, (batch, units); with `return_sequences`, `outputs`, (batch, timesteps, units); the states.
         """
 
     def conv1d(
-        self,
-        x: Any,
-        kernel: Any,
-        bias: Any | None,
-        *,
-        options: Mapping[str, Any],
-        convolved_shape: Sequence[int | None],
-        training: bool = False,
+        self, inputs: Sequence[Any], *, options: Mapping[str, Any], convolved_shape: Sequence[Any], training: bool
     ) -> Any:
-        """See `fastseq.functional.conv1d_forward` and `conv1d_max_pool_forward`.
+        """(batch, output timesteps, filters): see `fastseq.functional`.
 
         Args:
-            x: (batch, timesteps, channels).
-            kernel: (kernel_size, channels / groups, filters).
-            bias: (filters,), or None.
-            options: The keyword options of the former, all of them. With a `pool_size` those of the latter.
-            convolved_shape: (batch, timesteps, filters) before the pooling, as far as it is known.
+            inputs: x, kernel and bias, as there; None for no bias.
+            options: All keyword options of `conv1d_forward` there or, to pool as well, of `conv1d_max_pool_forward`.
+            convolved_shape: (batch, timesteps, filters) before the pooling, with None for what is not known.
             training: See the class.
-
-        Returns:
-            (batch, output timesteps, filters).
         """
 
     def max_pool(self, x: Any, *, pool_size: int, strides: int, padding: str, training: bool = False) -> Any:
-        """The greatest value of every window of timesteps: see `fastseq.functional.max_pool_forward`.
-
-        Args:
-            x: (batch, timesteps, channels).
-            pool_size: Of a window, in timesteps.
-            strides: From one window to the next.
-            padding: "valid" or "same".
-            training: See the class.
-
-        Returns:
-            A tensor as x, with the timesteps that are left.
-        """
+        """The greatest value of every window of timesteps: see `fastseq.functional.max_pool_forward`."""
 
     def average_pool(self, x: Any, *, pool_size: int, strides: int, padding: str, training: bool = False) -> Any:
-        """The mean of every window: see `fastseq.functional.average_pool_forward`; arguments as `max_pool`."""
+        """The mean of every window of timesteps: see `fastseq.functional.average_pool_forward`."""
 
     @property
-    def embedding(self) -> Embedding | None:
-        """See there; so with all that follow."""
+    def embedding(self) -> Callable[[Any, Any, bool, Callable[[], None] | None], Any] | None:
+        """From ids, embeddings, dense_gradient and on_negative to (..., output_dim), the rows of a table.
+
+        The ids are (...), int32 or int64; the framework raises an error that names one which is out of range. The
+        embeddings are (input_dim, output_dim). With `dense_gradient`, their gradient is a tensor also where the
+        framework has slices. `on_negative` is called if there are negative ids, in eager calls only.
+        """
 
     @property
-    def dropout(self) -> Dropout | None: ...  # noqa: D102
+    def dropout(self) -> Callable[[Any, float, Any, Sequence[int | None] | None], Any] | None:
+        """From x, rate, seed and noise_shape to what `keras.random.dropout` gives for a seed that has been drawn.
+
+        x has any floating dtype: half types have random bits of their own, and a scale rounded to theirs. The rate is
+        in [0, 1). The noise's sizes broadcast to x's shape; None, whole or as a size, stands for x's own.
+        """
 
     @property
-    def adam(self) -> Adam | None: ...  # noqa: D102
+    def adam(self) -> Callable[[Sequence[Any], Any, Any, Any, float, float, float], list[Any]] | None:
+        """From state, gradient, iterations, learning_rate, beta_1, beta_2 and epsilon to tensors like the state.
+
+        The state has the values of a variable, its momentum, its velocity and, for AMSGrad, the greatest velocity so
+        far. The gradient is a tensor that broadcasts to the variable, or slices of it where the framework has such.
+        """
 
     @property
     def traced_convolution(self) -> Callable[[Any], TracedConvolution | None] | None:
         """From a tensor to the `conv1d` that it is traced to come from, maybe with an activation applied to it."""
 
     @property
-    def exporting(self) -> Exporting | None: ...  # noqa: D102
-
-
-class Embedding(Protocol):
-    """See `Backend.embedding`."""
-
-    def __call__(
-        self, ids: Any, embeddings: Any, *, dense_gradient: bool, on_negative: Callable[[], None] | None = None
-    ) -> Any:
-        """The rows of a table by their numbers.
-
-        Args:
-            ids: (...), int32 or int64, each in [-input_dim, input_dim), where negative ones count from the table's end;
-                an error of the framework's names one that is not.
-            embeddings: (input_dim, output_dim).
-            dense_gradient: Whether the gradient by `embeddings` is a tensor also where the framework has slices.
-            on_negative: Called if there are negative ids, in eager calls only.
-
-        Returns:
-            (..., output_dim).
-        """
-
-
-class Dropout(Protocol):
-    """See `Backend.dropout`."""
-
-    def __call__(self, x: Any, rate: float, seed: Any, *, noise_shape: Sequence[int | None] | None) -> Any:
-        """What `keras.random.dropout` gives for a seed that its generator has drawn.
-
-        Args:
-            x: Of any floating dtype. Half types have random bits of their own, and a scale rounded to theirs.
-            rate: In [0, 1).
-            seed: What `keras.random.SeedGenerator.next` gives.
-            noise_shape: Sizes that broadcast to x's shape; None, whole or as a size, for x's own.
-        """
-
-
-class Adam(Protocol):
-    """See `Backend.adam`."""
-
-    def __call__(
-        self,
-        state: Sequence[Any],
-        gradient: Any,
-        *,
-        iterations: Any,
-        learning_rate: Any,
-        beta_1: float,
-        beta_2: float,
-        epsilon: float,
-    ) -> list[Any]:
-        """What variables are to hold after an update.
-
-        Args:
-            state: Values of the variable, its momentum, its velocity and, for AMSGrad, the greatest velocity so far.
-            gradient: A tensor that broadcasts to the variable, or slices of it where the framework has such.
-            iterations: How many updates have been, an integer.
-            learning_rate: A number.
-            beta_1: What the running mean of gradients keeps of itself.
-            beta_2: Likewise of their squares.
-            epsilon: What is added to the divisor.
-
-        Returns:
-            Tensors like `state`.
-        """
+    def exporting(self) -> Exporting | None:
+        """What is traced to leave this process."""
 
 
 class TracedConvolution(Protocol):
@@ -228,16 +137,6 @@ def unavailable_because(operation: str | None = None) -> str | None:
     if operation and getattr(load(), operation) is None:
         return f"the kernels have no {operation} on the {name} backend"
     return load().unavailable_because()
-
-
-def supports_jit() -> bool:
-    """`Backend.supports_jit` of the backend in use; what stock Keras computes is compiled."""
-    return not is_supported() or load().supports_jit
-
-
-def exporting() -> Exporting | None:
-    """`Backend.exporting` of the backend in use."""
-    return load().exporting if is_supported() else None
 
 
 if TYPE_CHECKING:

@@ -13,14 +13,13 @@ from fastseq.keras.backend.tensorflow.library import ops
 def adam(
     state: Sequence[Any],
     gradient: Any,
-    *,
     iterations: Any,
     learning_rate: Any,
     beta_1: float,
     beta_2: float,
     epsilon: float,
 ) -> list[Any]:
-    """See `fastseq.keras.backend.Adam`; slices are `tf.IndexedSlices`."""
+    """See `fastseq.keras.backend.Backend`; slices are `tf.IndexedSlices`."""
     state = [tf.convert_to_tensor(array) for array in state]
     dtype = state[0].dtype
     gradient = tf.cast(gradient, dtype)

@@ -26,21 +26,11 @@ _CONVOLUTION = ("activation", "strides", "padding", "dilation_rate", "groups")
 _POOLING = tuple(_NO_POOLING)
 
 
-def conv1d(
-    x: Any,
-    kernel: Any,
-    bias: Any | None,
-    *,
-    options: Mapping[str, Any],
-    convolved_shape: Sequence[int | None],
-    training: bool = False,
-) -> Any:
+def conv1d(inputs: Sequence[Any], *, options: Mapping[str, Any], convolved_shape: Sequence[Any], training: bool) -> Any:
     """See `fastseq.keras.backend.Backend`."""
-    return _convolve(
-        (x, kernel, or_absent(bias, 1, x.dtype)),
-        convolved_shape,
-        **attributes(**{**_NO_POOLING, **options}, save_argmax=training),
-    )
+    x, kernel, bias = inputs
+    settings = attributes(**{**_NO_POOLING, **options}, save_argmax=training)
+    return _convolve((x, kernel, or_absent(bias, 1, x.dtype)), convolved_shape, **settings)
 
 
 def _convolve(inputs: Iterable[Any], convolved_shape: Any, **options: Any) -> Any:

@@ -15,8 +15,8 @@ def _int32(seed: Any) -> Any:
     return tf.math.floormod(tf.cast(seed, tf.int64), tf.int32.max - 1)
 
 
-def dropout(x: Any, rate: float, seed: Any, *, noise_shape: Sequence[int | None] | None) -> Any:
-    """See `fastseq.keras.backend.Dropout`, and `fastseq.functional.dropout`."""
+def dropout(x: Any, rate: float, seed: Any, noise_shape: Sequence[int | None] | None) -> Any:
+    """See `fastseq.keras.backend.Backend`, and `fastseq.functional.dropout`."""
     given = x.dtype
     native = given in NATIVE_DTYPES
     sizes = [-1 if size is None else size for size in noise_shape or ()]

@@ -25,8 +25,8 @@ _OURS = "_fastseq_embedding_ids"
 _MAX_RANK = 7  # of ids
 
 
-def embedding(ids: Any, embeddings: Any, *, dense_gradient: bool, on_negative: Callable[[], None] | None = None) -> Any:
-    """See `fastseq.keras.backend.Embedding`."""
+def embedding(ids: Any, embeddings: Any, dense_gradient: bool, on_negative: Callable[[], None] | None = None) -> Any:
+    """See `fastseq.keras.backend.Backend`."""
     of_any_rank = ids.shape.rank is None or ids.shape.rank > _MAX_RANK
     flat = tf.reshape(ids, [-1]) if of_any_rank else ids
     outputs = ops.fastseq_embedding_forward(flat, embeddings, **attributes(dense_gradient=dense_gradient)).outputs

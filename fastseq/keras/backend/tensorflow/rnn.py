@@ -32,22 +32,9 @@ _BACKWARD = {
 }
 
 
-def rnn(
-    cell: str,
-    x: Any,
-    initial_state: Sequence[Any],
-    kernel: Any,
-    recurrent_kernel: Any,
-    bias: Any | None,
-    mask: Any | None,
-    dropout_mask: Any | None,
-    recurrent_dropout_mask: Any | None,
-    *,
-    options: Mapping[str, Any],
-    return_sequences: bool,
-    training: bool,
-) -> tuple[Any, Any, list[Any]]:
+def rnn(cell: str, inputs: Sequence[Any], *, options: Mapping[str, Any], training: bool) -> tuple[Any, Any, list[Any]]:
     """See `fastseq.keras.backend.Backend`."""
+    x, kernel, recurrent_kernel, bias, *initial_state, mask, dropout_mask, recurrent_dropout_mask = inputs
     outputs, last_output, *states, _ = _FORWARD[cell](
         x,
         kernel,
@@ -57,9 +44,9 @@ def rnn(
         or_absent(mask, 2, tf.bool),
         or_absent(dropout_mask, 3, x.dtype),
         or_absent(recurrent_dropout_mask, 3, x.dtype),
-        **attributes(**options, return_sequences=return_sequences, save_workspace=training),
+        **attributes(**options, save_workspace=training),
     )
-    if return_sequences:
+    if options["return_sequences"]:
         # Shape inference does not see attributes, so it cannot know that there are timesteps here.
         outputs.set_shape((None, x.shape[1], None))
     return last_output, outputs, states
