@@ -12,7 +12,7 @@ from keras import ops
 
 from fastseq.keras import backend
 from fastseq.keras.native import NativeChoice, fast_class, frames_to_the_user, replacement_for
-from fastseq.keras.tensors import cast, native_dtype
+from fastseq.keras.tensors import cast, native_tensors
 
 
 @replacement_for(keras.layers.Embedding, overridden=["call"])
@@ -100,12 +100,11 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
         inputs = ops.convert_to_tensor(inputs)
         if keras.backend.standardize_dtype(inputs.dtype) not in ("int32", "int64"):
             inputs = ops.cast(inputs, "int32")
-        embeddings = ops.convert_to_tensor(self.embeddings)
         embed = backend.load().embedding
         assert embed is not None
-        native = cast(embeddings, native_dtype(embeddings.dtype))
-        outputs = embed(inputs, native, self.dense_gradient, self._tell_of_negative_ids)
-        return cast(cast(outputs, keras.backend.standardize_dtype(embeddings.dtype)), self.compute_dtype)
+        [table] = native_tensors([self.embeddings], self.embeddings.dtype)
+        outputs = embed(inputs, table, self.dense_gradient, self._tell_of_negative_ids)
+        return cast(cast(outputs, self.embeddings.dtype), self.compute_dtype)
 
     def _tell_of_negative_ids(self) -> None:
         if not self._negative_ids_told:

@@ -11,7 +11,7 @@ from keras import ops
 from fastseq.keras import backend
 from fastseq.keras.cells import gives_logits, native_cell, no_native_cell_because
 from fastseq.keras.native import NativeChoice, replacement_for
-from fastseq.keras.tensors import cast, native_tensors, rank
+from fastseq.keras.tensors import cast, native_dtype, native_tensors, rank
 
 
 def _call_reason(states: Sequence[Any], mask: Any | None) -> str | None:
@@ -31,14 +31,14 @@ def _for_every_row(tensor: Any, x: Any) -> Any:
     return ops.broadcast_to(tensor, (ops.shape(x)[0], ops.shape(tensor)[1]))
 
 
-def _factors(dropout_mask: Any | None, x: Any) -> Any | None:
+def _factors(dropout_mask: Any | None, x: Any, dtype: str) -> Any | None:
     """Keras's dropout mask, one tensor for all gates or a list with one for each, as (gates, batch, width)."""
     if dropout_mask is None:
         return None
     masks = dropout_mask if isinstance(dropout_mask, (list, tuple)) else [dropout_mask]
     # Of a nested list of states, Keras makes masks with a dimension more.
     masks = [ops.squeeze(one, 0) if rank(one) == 3 else one for one in masks]
-    return ops.stack([_for_every_row(one, x) for one in masks])
+    return cast(ops.stack([_for_every_row(one, x) for one in masks]), dtype)
 
 
 class NativeRNN(NativeChoice):
@@ -68,31 +68,34 @@ class NativeRNN(NativeChoice):
         cell, native = self.cell, native_cell(self.cell)
         assert native is not None
         self._check_number(states)
-        x = ops.cast(sequences, cell.compute_dtype)
+        compute_dtype = cell.compute_dtype
+        dtype = native_dtype(compute_dtype)
+        x = ops.cast(sequences, compute_dtype)
         states = [ops.convert_to_tensor(state) for state in states]
         if mask is not None:
-            mask = cast(ops.convert_to_tensor(mask), "bool")
+            mask = ops.cast(mask, "bool")
             mask = _for_every_row(ops.squeeze(mask, -1) if rank(mask) == 3 else mask, x)
         # The masks that RNN.call has drawn already, so that the random numbers are the stock layer's.
         drops = training and native.drops(cell.dropout)
         drops_recurrent = training and native.drops(cell.recurrent_dropout)
-        floats = (
-            *(x, cell.kernel, cell.recurrent_kernel, native.bias(cell)),
-            *(_for_every_row(state, x) for state in states),
-            _factors(cell.get_dropout_mask(sequences[:, 0, :]) if drops else None, x),
-            _factors(cell.get_recurrent_dropout_mask(states[0]) if drops_recurrent else None, x),
-        )
-        *inputs, factors, recurrent_factors = native_tensors(floats, cell.compute_dtype)
+        inputs = [
+            cast(x, dtype),
+            *native_tensors([cell.kernel, cell.recurrent_kernel, native.bias(cell)], dtype),
+            *native_tensors([_for_every_row(state, x) for state in states], dtype),
+            mask,
+            _factors(cell.get_dropout_mask(sequences[:, 0, :]) if drops else None, x, dtype),
+            _factors(cell.get_recurrent_dropout_mask(states[0]) if drops_recurrent else None, x, dtype),
+        ]
         settings = ("go_backwards", "zero_output_for_mask", "return_sequences")
         last_output, outputs, states = backend.load().rnn(
             native.name,
-            [*inputs, mask, factors, recurrent_factors],
+            inputs,
             options=native.options(cell) | {name: getattr(self, name) for name in settings},
             training=bool(training),
         )
         if not self.return_sequences:
             outputs = ops.expand_dims(last_output, 1)
-        last_output, outputs, *states = (cast(one, cell.compute_dtype) for one in (last_output, outputs, *states))
+        last_output, outputs, *states = (cast(one, compute_dtype) for one in (last_output, outputs, *states))
         return last_output, outputs, states
 
     def _states(self, initial_state: Any) -> list[Any]:

@@ -13,9 +13,9 @@ DATA_FORMATS = ("channels_last", "channels_first")
 NATIVE_DTYPES = ("float32", "float64")
 
 
-def cast(x: Any, dtype: str) -> Any:
-    """A tensor in another dtype; the tensor itself where that is its own."""
-    return x if keras.backend.standardize_dtype(x.dtype) == dtype else ops.cast(x, dtype)
+def cast(x: Any, dtype: Any) -> Any:
+    """A tensor or variable as a tensor of a dtype. (`keras.ops.cast` takes its time also where there is nothing to do.)"""
+    return ops.cast(x, dtype) if isinstance(x, keras.Variable) or x.dtype != dtype else x
 
 
 def native_dtype(dtype: Any) -> str:
@@ -27,7 +27,7 @@ def native_dtype(dtype: Any) -> str:
 def native_tensors(tensors: Iterable[Any], dtype: Any) -> list[Any]:
     """Tensors and variables as the kernels take them where Keras computes in `dtype`; None for what is not there."""
     native = native_dtype(dtype)
-    return [None if one is None else cast(ops.convert_to_tensor(one), native) for one in tensors]
+    return [None if one is None else cast(one, native) for one in tensors]
 
 
 def rank(x: Any) -> int | None:
@@ -66,4 +66,4 @@ def with_channels_last(compute: Callable[[Any], Any], x: Any, data_format: str) 
     native = cast(x, native_dtype(x.dtype))
     first = data_format == "channels_first"
     outputs = compute(ops.transpose(native, (0, 2, 1)) if first else native)
-    return cast(ops.transpose(outputs, (0, 2, 1)) if first else outputs, keras.backend.standardize_dtype(x.dtype))
+    return cast(ops.transpose(outputs, (0, 2, 1)) if first else outputs, x.dtype)
