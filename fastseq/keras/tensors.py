@@ -8,14 +8,15 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.src.backend import Variable
 
 DATA_FORMATS = ("channels_last", "channels_first")
 NATIVE_DTYPES = ("float32", "float64")
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    """A tensor or variable as a tensor of a dtype. (`keras.ops.cast` takes its time also where there is nothing to do.)"""
-    return ops.cast(x, dtype) if isinstance(x, keras.Variable) or x.dtype != dtype else x
+    """A tensor or variable as a tensor of a dtype. `keras.ops.cast` takes its time also where there is nothing to do."""
+    return ops.cast(x, dtype) if isinstance(x, Variable) or x.dtype != dtype else x
 
 
 def native_dtype(dtype: Any) -> str:
