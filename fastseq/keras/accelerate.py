@@ -16,11 +16,10 @@ import keras
 from fastseq.keras import backend
 from fastseq.keras.acceleration_report import AccelerationReport, ReportRow
 from fastseq.keras.activations import describe
-from fastseq.keras.classes import change_class
 from fastseq.keras.fusion import convolution_before
 from fastseq.keras.native import NativeChoice
 from fastseq.keras.pooling import FastMaxPooling1D
-from fastseq.keras.replacements import FAST_LAYERS, FAST_OPTIMIZERS, PATCH_CLASSES, Classes, selected
+from fastseq.keras.replacements import FAST_LAYERS, FAST_OPTIMIZERS, PATCH_CLASSES, Classes, change_class, selected
 
 __all__ = ["accelerate", "to_stock"]
 

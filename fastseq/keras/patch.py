@@ -160,21 +160,21 @@ def _replace(stock: type, name: str, ours: Callable[..., Any]) -> None:
     setattr(stock, name, ours)
 
 
-def _new(stock: Any, patched: type) -> Callable[..., Any]:
+def _new(stock: Any, patch_class: type) -> Callable[..., Any]:
     """A layer's `__new__`."""
     own = vars(stock).get("__new__")
 
     @functools.wraps(stock.__new__)
     def new(cls: type, *args: Any, **kwargs: Any) -> Any:
         original = super(stock, cls).__new__ if own is None else own.__get__(None, stock)
-        return original(patched if cls is stock and _is_asked_for(stock) else cls, *args, **kwargs)
+        return original(patch_class if cls is stock and _is_asked_for(stock) else cls, *args, **kwargs)
 
     # What `inspect.signature` says of the class.
     vars(new)["__signature__"] = inspect.signature(stock.__init__)
     return new
 
 
-def _init(stock: Any, patched: Any) -> Callable[..., Any]:
+def _init(stock: Any, patch_class: Any) -> Callable[..., Any]:
     """An optimizer's `__init__`: a class that inherits its `__new__` from `object` cannot be rid of another one."""
     original = stock.__init__
 
@@ -183,9 +183,9 @@ def _init(stock: Any, patched: Any) -> Callable[..., Any]:
         if type(self) is not stock or not _is_asked_for(stock):
             original(self, *args, **kwargs)
             return
-        object.__setattr__(self, "__class__", patched)
+        object.__setattr__(self, "__class__", patch_class)
         # What the fast one's __init__ does, but that begins at the class, where others may have wrapped this.
-        use_native = kwargs.pop("use_native", patched.use_native)
+        use_native = kwargs.pop("use_native", patch_class.use_native)
         original(self, *args, **kwargs)
         self._set_use_native(use_native)
 

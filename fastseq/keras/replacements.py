@@ -1,8 +1,10 @@
-"""Which fast layer, or optimizer, stands for which stock one."""
+"""Which fast layer, or optimizer, replaces which stock one, and how an object gets the other class."""
 
 from __future__ import annotations
 
+import copy
 import copyreg
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,7 +13,6 @@ from keras.src import api_export
 
 from fastseq.keras.activations import describe
 from fastseq.keras.adam import FastAdam
-from fastseq.keras.classes import change_class
 from fastseq.keras.conv1d import FastConv1D
 from fastseq.keras.dropout import FastDropout, FastSpatialDropout1D
 from fastseq.keras.embedding import FastEmbedding
@@ -22,7 +23,7 @@ from fastseq.keras.pooling import FastAveragePooling1D, FastMaxPooling1D
 from fastseq.keras.rnn import FastRNN
 from fastseq.keras.simple_rnn import FastSimpleRNN
 
-__all__ = ["FAST_LAYERS", "FAST_OPTIMIZERS", "PATCH_CLASSES", "Classes", "selected"]
+__all__ = ["FAST_LAYERS", "FAST_OPTIMIZERS", "PATCH_CLASSES", "Classes", "change_class", "selected"]
 
 # Stock classes, or their names.
 Classes = Iterable[str | type]
@@ -76,6 +77,26 @@ def _stock_classes(argument: str, given: Classes) -> frozenset[type]:
     return frozenset(classes)
 
 
+def change_class(part: Any, cls: Any) -> None:
+    """Gives a layer or an optimizer another class: its fast replacement for a stock one, or the other way."""
+    object.__setattr__(part, "__class__", cls)
+    if isinstance(part, keras.layers.Layer):
+        vars(part).update(copy.deepcopy(_notes_on_call(cls)))
+        # Newer versions of Keras have these, which are the object's own and not its class's.
+        for name in vars(part).get("_call_context_args", ()):
+            part._call_has_context_arg[name] = name in part.call_signature_parameters
+
+
+@functools.cache
+def _notes_on_call(layer_class: Any) -> dict[str, Any]:
+    """What an instance has noted about its method `call`: the attributes that follow from the class."""
+    newborn = keras.layers.Layer.__new__(layer_class)  # which no patch changes
+    keras.layers.Layer.__init__(newborn, name="newborn")
+    notes = {name: value for name, value in vars(newborn).items() if name.startswith(("_call_", "call_"))}
+    notes.pop("_call_context_args", None)  # what the user registers
+    return notes
+
+
 def _patch_class(stock: type, fast: Any, module: str) -> Any:
     def get_config(self: Any) -> dict[str, Any]:
         """The stock config: its reader has no use for what only fast layers take."""
@@ -119,7 +140,7 @@ PATCH_CLASSES: dict[type, type] = {
     **{stock: _patch_class(stock, fast, "keras.layers") for stock, fast in FAST_LAYERS.items()},
     **{stock: _patch_class(stock, fast, "keras.optimizers") for stock, fast in FAST_OPTIMIZERS.items()},
 }
-_STOCK = {patched: stock for stock, patched in PATCH_CLASSES.items()}
+_STOCK = {patch_class: stock for stock, patch_class in PATCH_CLASSES.items()}
 # By these names Keras tells its own classes. What it writes of others has a `registered_name`.
 for _stock, _fast in PATCH_CLASSES.items():
     api_export.REGISTERED_OBJS_TO_NAMES[_fast] = api_export.get_name_from_symbol(_stock)

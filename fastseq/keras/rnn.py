@@ -38,7 +38,7 @@ def _factors(dropout_mask: Any | None, x: Any, dtype: str) -> Any | None:
     masks = dropout_mask if isinstance(dropout_mask, (list, tuple)) else [dropout_mask]
     # Of a nested list of states, Keras makes masks with a dimension more.
     masks = [ops.squeeze(one, 0) if rank(one) == 3 else one for one in masks]
-    return cast(ops.stack([_for_every_row(one, x) for one in masks]), dtype)
+    return cast(ops.stack([_for_every_row(one, x) for one in masks]), native_dtype(dtype))
 
 
 class NativeRNN(NativeChoice):
@@ -68,9 +68,8 @@ class NativeRNN(NativeChoice):
         cell, native = self.cell, native_cell(self.cell)
         assert native is not None
         self._check_number(states)
-        compute_dtype = cell.compute_dtype
-        dtype = native_dtype(compute_dtype)
-        x = ops.cast(sequences, compute_dtype)
+        dtype = cell.compute_dtype
+        x = ops.cast(sequences, dtype)
         states = [ops.convert_to_tensor(state) for state in states]
         if mask is not None:
             mask = ops.cast(mask, "bool")
@@ -79,8 +78,7 @@ class NativeRNN(NativeChoice):
         drops = training and native.drops(cell.dropout)
         drops_recurrent = training and native.drops(cell.recurrent_dropout)
         inputs = [
-            cast(x, dtype),
-            *native_tensors([cell.kernel, cell.recurrent_kernel, native.bias(cell)], dtype),
+            *native_tensors([x, cell.kernel, cell.recurrent_kernel, native.bias(cell)], dtype),
             *native_tensors([_for_every_row(state, x) for state in states], dtype),
             mask,
             _factors(cell.get_dropout_mask(sequences[:, 0, :]) if drops else None, x, dtype),
@@ -95,7 +93,7 @@ class NativeRNN(NativeChoice):
         )
         if not self.return_sequences:
             outputs = ops.expand_dims(last_output, 1)
-        last_output, outputs, *states = (cast(one, compute_dtype) for one in (last_output, outputs, *states))
+        last_output, outputs, *states = (cast(one, dtype) for one in (last_output, outputs, *states))
         return last_output, outputs, states
 
     def _states(self, initial_state: Any) -> list[Any]:

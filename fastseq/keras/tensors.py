@@ -15,7 +15,7 @@ NATIVE_DTYPES = ("float32", "float64")
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    """A tensor or variable as a tensor of a dtype. `keras.ops.cast` takes its time also where there is nothing to do."""
+    """A tensor or variable as a tensor of a dtype; `keras.ops.cast` takes time also where there is nothing to do."""
     return ops.cast(x, dtype) if isinstance(x, Variable) or x.dtype != dtype else x
 
 
