@@ -47,7 +47,7 @@ def replacement_for(
 
         if "__init__" not in vars(fast):
             fast.__init__ = init
-        vars(fast.__init__)["__signature__"] = _with_inherited_arguments(fast.__init__, stock.__init__)
+        vars(fast.__init__)["__signature__"] = _with_inherited_arguments(fast.__init__, super(fast, fast).__init__)
         return fast
 
     return decorate
