@@ -10,8 +10,8 @@ from fastseq.quiet import quiet_start
 
 __all__ = ["main"]
 
-# The classes of `fastseq.keras.twins`, by name, so that a mistyped one is told at once.
-_TWINS = (
+# The classes of `fastseq.keras.replacements`, by name, so that a mistyped one is told at once.
+_REPLACED = (
     "Adam",
     "AveragePooling1D",
     "Conv1D",
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "run", allow_abbrev=False, help="run a Python script with fast layers in the place of Keras's own"
     )
     run.add_argument(
-        "--only", metavar="NAME,...", help=f"make these classes fast and no others, of: {', '.join(_TWINS)}"
+        "--only", metavar="NAME,...", help=f"make these classes fast and no others, of: {', '.join(_REPLACED)}"
     )
     run.add_argument("--except", metavar="NAME,...", help="leave these classes stock")
     run.add_argument(
@@ -120,8 +120,8 @@ def _wrong_names(names: Mapping[str, Sequence[str]]) -> str | None:
     """What is wrong with the names of `--only` and `--except`, or None."""
     for option, given in names.items():
         for name in given:
-            if name not in _TWINS:
-                return f"argument {option}: must be among {', '.join(_TWINS)}, got {name!r}"
+            if name not in _REPLACED:
+                return f"argument {option}: must be among {', '.join(_REPLACED)}, got {name!r}"
     both = sorted(set(names.get("--only", ())) & set(names.get("--except", ())))
     return f"--only and --except must not both have {', '.join(both)}" if both else None
 

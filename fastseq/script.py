@@ -29,7 +29,7 @@ class _PatchWhenImported(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        after = {"keras": _import_twins, "fastseq.keras": self._patch}.get(name)
+        after = {"keras": _import_fast_layers, "fastseq.keras": self._patch}.get(name)
         if after is None:
             return None
         spec = spec_of_others(self, name, path)
@@ -45,7 +45,7 @@ class _PatchWhenImported(MetaPathFinder):
         return spec
 
 
-def _import_twins() -> None:
+def _import_fast_layers() -> None:
     if "fastseq.keras" not in sys.modules:  # which imports Keras itself
         importlib.import_module("fastseq.keras")
 
@@ -93,7 +93,7 @@ def run_script(
     else:
         sys.meta_path.insert(0, _PatchWhenImported(patch))
         if "keras" in sys.modules:
-            _import_twins()
+            _import_fast_layers()
     _hide_frames_of(run_script.__code__)
     exec(compile(source, path, "exec", dont_inherit=True), vars(module))
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 import fastseq.keras
-from fastseq.keras.twins import FAST_LAYERS
+from fastseq.keras.replacements import FAST_LAYERS
 
 IDS = np.random.default_rng(0).integers(0, 12, (10, 7))
 LABELS = np.random.default_rng(1).integers(0, 2, 10)

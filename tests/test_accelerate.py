@@ -446,7 +446,7 @@ def test_reasons(part: Build, reason: str) -> None:
 
 
 def test_reason_of_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast.backend, "unavailable_because", lambda: "there is no such thing here")
+    monkeypatch.setattr(fast.backend, "unavailable_because", lambda _: "there is no such thing here")
     _, report = accelerate(_words(), return_report=True, verbose=False)
     assert not report.replaced
     assert {row.note for row in report.left} == {"there is no such thing here"}

@@ -18,7 +18,7 @@ import small_models
 from processes import run_python
 
 from fastseq import cli
-from fastseq.keras.twins import STAND_INS
+from fastseq.keras.replacements import PATCH_CLASSES
 from fastseq.training import models, plots, results
 from fastseq.training.command import MODEL_NAMES
 from fastseq.training.trainer import Trainer
@@ -368,7 +368,7 @@ def test_unknown_model_lists_those_that_exist(capsys: pytest.CaptureFixture[str]
 
 def test_command_line_knows_every_name() -> None:
     assert tuple(models.MODELS) == MODEL_NAMES
-    assert tuple(sorted(stock.__name__ for stock in STAND_INS)) == cli._TWINS
+    assert tuple(sorted(stock.__name__ for stock in PATCH_CLASSES)) == cli._REPLACED
 
 
 def test_corrupt_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -274,13 +274,13 @@ def torch_like(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         handed.append(array)
         return "tensor", array
 
-    stand_in = SimpleNamespace(
+    patched = SimpleNamespace(
         Tensor=Tensor,
         cuda=SimpleNamespace(current_stream=lambda device: SimpleNamespace(cuda_stream=64 + device)),
         utils=SimpleNamespace(dlpack=SimpleNamespace(to_dlpack=lambda tensor: tensor.__dlpack__(stream=-1))),
         from_dlpack=from_dlpack,
     )
-    monkeypatch.setitem(sys.modules, "torch", stand_in)
+    monkeypatch.setitem(sys.modules, "torch", patched)
     return handed
 
 

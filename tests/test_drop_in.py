@@ -23,7 +23,7 @@ from tolerances import STOCK, assert_close
 
 import fastseq.keras
 from fastseq.keras import FastConv1DMaxPooling1D
-from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS
+from fastseq.keras.replacements import FAST_LAYERS, FAST_OPTIMIZERS
 
 TWINS = {**FAST_LAYERS, **FAST_OPTIMIZERS}
 WAYS = ("constructed", "patched", "accelerated")

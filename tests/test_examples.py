@@ -14,7 +14,7 @@ from tolerances import STOCK, assert_close
 
 import fastseq.keras
 from fastseq.keras.native import NativeChoice
-from fastseq.keras.twins import FAST_LAYERS
+from fastseq.keras.replacements import FAST_LAYERS
 
 FOLDER = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "make_prices")

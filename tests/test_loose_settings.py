@@ -17,7 +17,7 @@ from tolerances import STOCK, assert_close
 import fastseq.keras
 from fastseq.keras import FastAdam, NativeFallbackWarning, accelerate, patch
 from fastseq.keras.native import NativeChoice
-from fastseq.keras.twins import FAST_LAYERS
+from fastseq.keras.replacements import FAST_LAYERS
 
 BATCH, TIMESTEPS, FEATURES, UNITS = 4, 6, 3, 4
 SHAPE = (BATCH, TIMESTEPS, FEATURES)

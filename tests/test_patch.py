@@ -22,7 +22,7 @@ from tolerances import STOCK, assert_close
 import fastseq.keras
 from fastseq.keras import FastAdam, FastLSTM, FastRNN, NativeFallbackWarning, backend
 from fastseq.keras.native import NativeChoice
-from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS, STAND_INS
+from fastseq.keras.replacements import FAST_LAYERS, FAST_OPTIMIZERS, PATCH_CLASSES
 
 TWINS = {**FAST_LAYERS, **FAST_OPTIMIZERS}
 NAMESPACES = (
@@ -232,7 +232,7 @@ def test_copies_of_models_are_what_their_files_are() -> None:
     assert type(copy.deepcopy(model).layers[5]) is keras.layers.GRU
 
 
-class _MyConvolution(STAND_INS[keras.layers.Conv1D]):  # type: ignore[misc]
+class _MyConvolution(PATCH_CLASSES[keras.layers.Conv1D]):  # type: ignore[misc]
     """A subclass of what a patch constructs."""
 
 

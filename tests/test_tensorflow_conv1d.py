@@ -13,8 +13,10 @@ from layer_cases import every_wrap
 from tolerances import REFERENCE, assert_close
 
 from fastseq import functional
+from fastseq.keras import FastConv1D
 from fastseq.keras.backend import tensorflow as backend
 from fastseq.keras.backend.tensorflow.library import ops
+from fastseq.keras.tensors import with_channels_last
 
 DEFAULTS: dict[str, Any] = {
     "activation": "linear",
@@ -22,13 +24,14 @@ DEFAULTS: dict[str, Any] = {
     "strides": 1,
     "dilation_rate": 1,
     "groups": 1,
-    "channels_first": False,
-    "convolved_shape": (None, None, None),
 }
 
 
 def _call(case: Case, arrays: dict[str, Any], **changes: Any) -> Any:
-    return backend.conv1d(**{"bias": None, **arrays}, **{**DEFAULTS, **case.options, **changes})
+    known: dict[str, Any] = {"convolved_shape": (None, None, None), "training": False}
+    known = {name: changes.pop(name, value) for name, value in known.items()}
+    inputs = [arrays.get(name) for name in ("x", "kernel", "bias")]
+    return backend.conv1d(inputs, options={**DEFAULTS, **case.options, **changes}, **known)
 
 
 def _tensors(case: Case) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def test_channels_first(wrap: Any) -> None:
     arrays = _tensors(case)
     expected = _call(case, arrays)
     arrays["x"] = tf.transpose(arrays["x"], (0, 2, 1))
-    got = wrap(lambda: _call(case, arrays, channels_first=True, convolved_shape=(None, 14, None)))()
+    got = wrap(lambda: with_channels_last(lambda x: _call(case, {**arrays, "x": x}), arrays["x"], "channels_first"))()
     np.testing.assert_array_equal(tf.transpose(got, (0, 2, 1)), expected)
 
 
@@ -100,7 +103,11 @@ def test_half_types_compute_in_float32(dtype: str) -> None:
     case = make_case(3, 9, 4, 7, 3, activation="tanh")
     arrays = {name: tf.cast(array, dtype) for name, array in _tensors(case).items()}
     expected = _call(case, {name: tf.cast(array, tf.float32) for name, array in arrays.items()})
-    got = _call(case, arrays)
+    layer = FastConv1D(7, 3, dtype=dtype, use_native=True, **case.options)
+    layer.build(arrays["x"].shape)
+    layer.kernel.assign(arrays["kernel"])
+    layer.bias.assign(arrays["bias"])
+    got = layer(arrays["x"])
     assert got.dtype == tf.as_dtype(dtype)
     np.testing.assert_array_equal(tf.cast(got, tf.float32), tf.cast(tf.cast(expected, dtype), tf.float32))
 
@@ -224,7 +231,7 @@ def test_no_gradient_by_x_where_nobody_asks_for_it() -> None:
     def gradients(watched: bool) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch([kernel, x] if watched else [kernel])
-            outputs = backend.conv1d(x, kernel, None, **{**DEFAULTS, "activation": "tanh"})
+            outputs = _call(Case({}, {}, None), {"x": x, "kernel": kernel}, activation="tanh")
         return tape.gradient(outputs, [kernel])
 
     for watched in (True, False):
@@ -317,9 +324,10 @@ def test_static_shapes_of_what_is_pooled(channels_first: bool) -> None:
 
         @tf.function
         def graph(x: Any, convolved: int | None = convolved) -> Any:
-            changes = {**POOLS[0], "pool_padding": "same", "channels_first": channels_first}
+            changes = {**POOLS[0], "pool_padding": "same", "convolved_shape": (None, convolved, 7)}
             case = Case({}, {}, None)
-            return _call(case, {**arrays, "x": x}, convolved_shape=order(None, convolved, 7), **changes)
+            data_format = "channels_first" if channels_first else "channels_last"
+            return with_channels_last(lambda x: _call(case, {**arrays, "x": x}, **changes), x, data_format)
 
         spec = tf.TensorSpec(order(None, None, 4))
         assert graph.get_concrete_function(spec).output_shapes.as_list() == order(None, expected, 7)

@@ -25,7 +25,7 @@ from rnn_cases import (
 )
 from tolerances import REFERENCE, assert_close
 
-from fastseq.keras import FastLSTM, export_native
+from fastseq.keras import FastGRU, FastLSTM, FastSimpleRNN, export_native
 from fastseq.keras.backend import tensorflow as backend
 
 
@@ -40,22 +40,12 @@ def _options(case: Case) -> dict[str, Any]:
 
 
 def _call(case: Case, arrays: dict[str, Any], training: bool) -> tuple[Any, Any, list[Any]]:
-    def factors(name: str) -> Any:
-        mask = case.masks.get(name)
-        return None if mask is None else list(tf.unstack(mask)) if len(mask) > 1 else tf.constant(mask[0])
-
     result: tuple[Any, Any, list[Any]] = backend.rnn(
         case.cell,
-        arrays["x"],
-        [arrays[f"{state}0"] for state in STATES[case.cell]],
-        arrays["kernel"],
-        arrays["recurrent_kernel"],
-        arrays["bias"],
-        case.masks.get("mask"),
-        factors("dropout_mask"),
-        factors("recurrent_dropout_mask"),
-        options=_options(case),
-        return_sequences=case.return_sequences,
+        [arrays[name] for name in ("x", "kernel", "recurrent_kernel", "bias")]
+        + [arrays[f"{state}0"] for state in STATES[case.cell]]
+        + [case.masks.get(name) for name in ("mask", "dropout_mask", "recurrent_dropout_mask")],
+        options=_options(case) | {"return_sequences": case.return_sequences},
         training=training,
     )
     return result
@@ -142,10 +132,23 @@ def test_without_bias_has_the_same_bits_as_functional(cell: str, variant: dict[s
 def test_half_types_compute_in_float32(cell: str, variant: dict[str, Any], dtype: str) -> None:
     case = make_case(cell, 3, 4, 5, 6, **variant)
     arrays = {name: tf.cast(array, dtype) for name, array in _tensors(case).items()}
-    last_output, outputs, states = _call(case, arrays, True)
+    kind = {"lstm": FastLSTM, "gru": FastGRU, "simple_rnn": FastSimpleRNN}[cell]
+    layer = kind(
+        6,
+        return_sequences=True,
+        return_state=True,
+        dtype=dtype,
+        recurrent_initializer="zeros",
+        use_native=True,
+        **case.options,
+    )
+    layer.build(arrays["x"].shape)
+    for weight, name in zip(layer.weights, ("kernel", "recurrent_kernel", "bias"), strict=True):
+        weight.assign(arrays[name])
+    outputs, *states = layer(arrays["x"], initial_state=[arrays[f"{state}0"] for state in STATES[cell]])
     wide = {name: tf.cast(array, tf.float32) for name, array in arrays.items()}
     _, expected, _ = _call(case, wide, True)
-    assert {t.dtype for t in (last_output, outputs, *states)} == {tf.as_dtype(dtype)}
+    assert {t.dtype for t in (outputs, *states)} == {tf.as_dtype(dtype)}
     np.testing.assert_array_equal(tf.cast(outputs, tf.float32), tf.cast(tf.cast(expected, dtype), tf.float32))
 
 

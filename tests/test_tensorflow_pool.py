@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fastseq import functional
 from fastseq.keras import export_native
 from fastseq.keras.backend import tensorflow as backend
 from fastseq.keras.backend.tensorflow.library import ops
+from fastseq.keras.tensors import with_channels_last
 
 POOLS = {"max": backend.max_pool, "average": backend.average_pool}
 WINDOWS: list[dict[str, Any]] = [
@@ -63,7 +65,8 @@ def test_same_bits_as_functional(pooling: str, window: dict[str, Any], dtype: st
 @every_pooling
 def test_channels_first(pooling: str, window: dict[str, Any]) -> None:
     x = tf.constant(_x())
-    got = POOLS[pooling](tf.transpose(x, (0, 2, 1)), **window, data_format="channels_first")
+    pool = functools.partial(POOLS[pooling], **window)
+    got = with_channels_last(pool, tf.transpose(x, (0, 2, 1)), "channels_first")
     np.testing.assert_array_equal(tf.transpose(got, (0, 2, 1)), POOLS[pooling](x, **window))
 
 
@@ -71,7 +74,7 @@ def test_channels_first(pooling: str, window: dict[str, Any]) -> None:
 @every_pooling
 def test_half_types_compute_in_float32(pooling: str, dtype: str) -> None:
     x = tf.cast(_x(), dtype)
-    got = POOLS[pooling](x, **WINDOWS[1])
+    got = with_channels_last(functools.partial(POOLS[pooling], **WINDOWS[1]), x, "channels_last")
     assert got.dtype == dtype
     np.testing.assert_array_equal(got, tf.cast(POOLS[pooling](tf.cast(x, tf.float32), **WINDOWS[1]), dtype))
 

@@ -1,6 +1,6 @@
 """`accelerate` and `to_stock`: the layers of a model that exists made fast, and stock again, in place.
 
-A fast layer is its stock twin with other methods: it has the same variables and attributes, but for a few that have
+A fast layer is its stock layer with other methods: it has the same variables and attributes, but for a few that have
 defaults. So a layer is replaced by giving the object the other class. Whatever holds it, be it a wrapper, another
 model, an optimizer or the user, goes on holding it.
 """
@@ -13,18 +13,18 @@ from typing import Any
 
 import keras
 
+from fastseq.keras import backend
 from fastseq.keras.acceleration_report import AccelerationReport, ReportRow
 from fastseq.keras.activations import describe
-from fastseq.keras.classes import change_class
 from fastseq.keras.fusion import convolution_before
 from fastseq.keras.native import NativeChoice
 from fastseq.keras.pooling import FastMaxPooling1D
-from fastseq.keras.twins import FAST_LAYERS, FAST_OPTIMIZERS, STAND_INS, Classes, selected
+from fastseq.keras.replacements import FAST_LAYERS, FAST_OPTIMIZERS, PATCH_CLASSES, Classes, change_class, selected
 
 __all__ = ["accelerate", "to_stock"]
 
 _FAST = FAST_LAYERS | FAST_OPTIMIZERS
-_STOCK = {fast: stock for table in (_FAST, STAND_INS) for stock, fast in table.items()}
+_STOCK = {fast: stock for table in (_FAST, PATCH_CLASSES) for stock, fast in table.items()}
 
 
 def accelerate(
@@ -69,7 +69,7 @@ def accelerate(
 
     Raises:
         TypeError: `model` is no `keras.Model`; `only` or `exclude` is one class or name, and no list of them.
-        ValueError: Something in `only` or `exclude` is no stock class that has a fast twin, or is in both.
+        ValueError: Something in `only` or `exclude` is no stock class that has a fast replacement, or is in both.
 
     >>> import keras
     >>> from fastseq.keras import accelerate
@@ -141,7 +141,7 @@ def _make_fast(part: Any, xla: bool, *, classes: frozenset[type]) -> str | None:
     if stock in _FAST:
         if stock not in classes:
             return "excluded"
-        if xla:
+        if xla and backend.is_supported() and not backend.load().supports_jit:
             return "jit_compile=True, and XLA compiles no custom operations"
         change_class(part, _FAST[stock])
         reason: str | None = part.reason_against()

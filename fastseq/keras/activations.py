@@ -24,7 +24,7 @@ def native_name(activation: Any) -> str | None:
     try:
         name = _ACTIVATIONS.get(activation) or _OPERATIONS.get(activation)
         if name is None and backend.is_supported():
-            name = backend.load().ACTIVATIONS.get(activation)
+            name = backend.load().activation_name(activation)
         return name
     except TypeError:  # not hashable
         return None

@@ -7,10 +7,9 @@ from typing import Any
 import keras
 
 from fastseq.keras import backend
-from fastseq.keras.native import NativeChoice, drop_in_for
-from fastseq.keras.stock_methods import StockMethods
+from fastseq.keras.native import NativeChoice, replacement_for
+from fastseq.keras.tensors import NATIVE_DTYPES
 
-_DTYPES = ("float32", "float64")
 _MAX_RANK = 8
 
 
@@ -21,7 +20,7 @@ def _is_number_of(dtype: str, number: Any) -> bool:
     return isinstance(number, (int, float))
 
 
-@drop_in_for(keras.optimizers.Adam)
+@replacement_for(keras.optimizers.Adam, overridden=["update_step"])
 class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
     """`keras.optimizers.Adam`, whose update is one pass over memory where stock Keras makes a dozen.
 
@@ -56,20 +55,13 @@ class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
     >>> model.compile(FastAdam(1e-3), "mse")
     """
 
-    stock_methods = StockMethods(keras.optimizers.Adam, overridden=["update_step"])
+    native_op = "adam"
     _kind = "optimizer"
-
-    def __init__(self, learning_rate: Any = 0.001, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
-        super().__init__(learning_rate, *args, **kwargs)
-        self._set_use_native(use_native)
-
-    def _not_native_because(self) -> str | None:
-        return None
 
     def _update_reason(self, variable: Any) -> str | None:
         dtype = keras.backend.standardize_dtype(variable.dtype)
-        if dtype not in _DTYPES:
-            return f"variables must be of {' or '.join(_DTYPES)}, got {dtype}"
+        if dtype not in NATIVE_DTYPES:
+            return f"variables must be of {' or '.join(NATIVE_DTYPES)}, got {dtype}"
         if len(variable.shape) > _MAX_RANK:
             return f"variables must have at most {_MAX_RANK} dimensions, got {len(variable.shape)}"
         for name in ("beta_1", "beta_2", "epsilon"):
@@ -86,14 +78,9 @@ class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
         state = [variable, self._momentums[index], self._velocities[index]]
         if self.amsgrad:
             state.append(self._velocity_hats[index])
-        updated = backend.load().adam(
-            state,
-            gradient,
-            iterations=self.iterations,
-            learning_rate=learning_rate,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
-        )
+        adam = backend.load().adam
+        assert adam is not None
+        settings = (self.iterations, learning_rate, self.beta_1, self.beta_2, self.epsilon)
+        updated = adam(state, gradient, *settings)
         for old, new in zip(state, updated, strict=True):
             self.assign(old, new)

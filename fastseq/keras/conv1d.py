@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
 from fastseq.keras import backend
 from fastseq.keras.activations import native_name
 from fastseq.keras.calls import called_for_training
-from fastseq.keras.native import DATA_FORMATS, NativeChoice, drop_in_for, only_number
+from fastseq.keras.native import NativeChoice, replacement_for
 from fastseq.keras.stock_methods import StockMethods
+from fastseq.keras.tensors import native_tensors, only_number, with_channels_last, wrong_setting
 
 _POOLING_METHODS = StockMethods(keras.layers.MaxPooling1D, unused=["call"])
 _PADDINGS = ("valid", "same", "causal")
 
 
-@drop_in_for(keras.layers.Conv1D)
+@replacement_for(keras.layers.Conv1D, overridden=["call"], unused=["convolution_op", "_compute_causal_padding"])
 class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
     """`keras.layers.Conv1D`, with bias and activation in one pass over memory.
 
@@ -50,24 +52,13 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
     (2, 6, 4)
     """
 
-    stock_methods = StockMethods(
-        keras.layers.Conv1D, overridden=["call"], unused=["convolution_op", "_compute_causal_padding"]
-    )
-
-    def __init__(
-        self, filters: int, kernel_size: Any, *args: Any, use_native: bool | str = "auto", **kwargs: Any
-    ) -> None:
-        super().__init__(filters, kernel_size, *args, **kwargs)
-        self._set_use_native(use_native)
+    native_op = "conv1d"
 
     def _not_native_because(self) -> str | None:
-        for name in ("strides", "dilation_rate"):
-            if only_number(getattr(self, name)) is None:
-                return f"{name} must be one integer, got {getattr(self, name)!r}"
+        if reason := wrong_setting(self, "strides", "dilation_rate"):
+            return reason
         if self.padding not in _PADDINGS:
             return f"padding must be one of {', '.join(_PADDINGS)}, got {self.padding!r}"
-        if self.data_format not in DATA_FORMATS:
-            return f"data_format must be one of {', '.join(DATA_FORMATS)}, got {self.data_format!r}"
         return None
 
     def _call_reason(self, inputs: Any) -> str | None:
@@ -96,23 +87,26 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
         outputs = self._convolve(inputs, native or "linear")
         return outputs if native else activation(outputs)
 
-    def _convolve(self, inputs: Any, activation: str, **pooling: Any) -> Any:
-        return backend.load().conv1d(
-            keras.ops.cast(inputs, self.compute_dtype),
-            keras.ops.convert_to_tensor(self.kernel),
-            keras.ops.convert_to_tensor(self.bias) if self.use_bias else None,
-            activation=activation,
-            strides=only_number(self.strides),
-            padding=self.padding,
-            dilation_rate=only_number(self.dilation_rate),
-            groups=self.groups,
-            channels_first=self.data_format == "channels_first",
-            convolved_shape=FastConv1D.compute_output_shape(self, inputs.shape),
+    def _convolve(self, inputs: Any, activation: str, training: bool = False, **pooling: Any) -> Any:
+        options = {
+            "activation": activation,
+            "strides": only_number(self.strides),
+            "padding": self.padding,
+            "dilation_rate": only_number(self.dilation_rate),
+            "groups": self.groups,
             **pooling,
-        )
+        }
+        batch, *rest = FastConv1D.compute_output_shape(self, inputs.shape)
+        shape = (batch, *(reversed(rest) if self.data_format == "channels_first" else rest))
+        weights = native_tensors([self.kernel, self.bias if self.use_bias else None], self.compute_dtype)
+
+        def convolve(x: Any) -> Any:
+            return backend.load().conv1d([x, *weights], options=options, convolved_shape=shape, training=training)
+
+        return with_channels_last(convolve, ops.cast(inputs, self.compute_dtype), self.data_format)
 
 
-@drop_in_for(keras.layers.Conv1D)  # which has the weights
+@replacement_for(keras.layers.Conv1D)  # which has the weights
 class FastConv1DMaxPooling1D(FastConv1D):
     """`FastConv1D`, then `FastMaxPooling1D`, in one pass: the convolution itself is never written to memory.
 
@@ -175,10 +169,10 @@ class FastConv1DMaxPooling1D(FastConv1D):
         return self._convolve(
             inputs,
             native,
+            training=called_for_training(),
             pool_size=self._pooling.pool_size[0],
             pool_strides=self._pooling.strides[0],
             pool_padding=self._pooling.padding,
-            training=called_for_training(),
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from fastseq.keras import backend
-from fastseq.keras.native import NativeChoice, drop_in_for
-from fastseq.keras.stock_methods import StockMethods
+from fastseq.keras.native import NativeChoice, replacement_for
+from fastseq.keras.tensors import rank
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _MOST_DIMENSIONS = 8
@@ -17,6 +17,7 @@ _MOST_DIMENSIONS = 8
 class NativeDropout(NativeChoice):
     """A mixin for `keras.layers.Dropout` and its subclasses: overrides `call`, and nothing else."""
 
+    native_op = "dropout"
     rate: Any
     noise_shape: Any
     seed_generator: Any
@@ -39,13 +40,13 @@ class NativeDropout(NativeChoice):
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if dtype not in _DTYPES:
             return f"inputs must have one of the dtypes {', '.join(_DTYPES)}, got {dtype}"
-        rank = getattr(inputs.shape, "rank", None)  # of other backends' shapes nothing comes of this
-        if rank is None or rank > _MOST_DIMENSIONS:
+        dimensions = rank(inputs)
+        if dimensions is None or dimensions > _MOST_DIMENSIONS:
             return f"inputs must have a known number of at most {_MOST_DIMENSIONS} dimensions, got shape {inputs.shape}"
         noise_shape = self._native_noise_shape()
         # Keras takes these sizes from the inputs' first dimensions, where broadcasting goes by the last.
-        if noise_shape is not None and None in noise_shape and len(noise_shape) != rank:
-            return f"noise_shape must have {rank} sizes where some are None, got {noise_shape!r}"
+        if noise_shape is not None and None in noise_shape and len(noise_shape) != dimensions:
+            return f"noise_shape must have {dimensions} sizes where some are None, got {noise_shape!r}"
         return None
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -55,11 +56,12 @@ class NativeDropout(NativeChoice):
             inputs = keras.ops.convert_to_tensor(inputs)
         if not draws or not self._runs_native(self._call_reason(inputs)):
             return super().call(inputs, training=training)  # type: ignore[misc]
-        seed = self.seed_generator.next()
-        return backend.load().dropout(inputs, self.rate, seed, noise_shape=self._native_noise_shape())
+        drop = backend.load().dropout
+        assert drop is not None
+        return drop(inputs, self.rate, self.seed_generator.next(), self._native_noise_shape())
 
 
-@drop_in_for(keras.layers.Dropout)
+@replacement_for(keras.layers.Dropout, overridden=["call"])
 class FastDropout(NativeDropout, keras.layers.Dropout):  # type: ignore[misc]
     """`keras.layers.Dropout`, several times as fast in training on a CPU.
 
@@ -93,14 +95,8 @@ class FastDropout(NativeDropout, keras.layers.Dropout):  # type: ignore[misc]
     array([2., 0., 2., 0., 0., 0., 0., 2.], dtype=float32)
     """
 
-    stock_methods = StockMethods(keras.layers.Dropout, overridden=["call"])
 
-    def __init__(self, rate: float, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
-        super().__init__(rate, *args, **kwargs)
-        self._set_use_native(use_native)
-
-
-@drop_in_for(keras.layers.SpatialDropout1D)
+@replacement_for(keras.layers.SpatialDropout1D, overridden=["call"], unused=["_get_noise_shape"])
 class FastSpatialDropout1D(NativeDropout, keras.layers.SpatialDropout1D):  # type: ignore[misc]
     """`keras.layers.SpatialDropout1D`, several times as fast in training on a CPU: see `FastDropout`.
 
@@ -126,12 +122,6 @@ class FastSpatialDropout1D(NativeDropout, keras.layers.SpatialDropout1D):  # typ
     array([[[2., 0., 2., 0., 0., 0., 0., 2.],
             [2., 0., 2., 0., 0., 0., 0., 2.]]], dtype=float32)
     """
-
-    stock_methods = StockMethods(keras.layers.SpatialDropout1D, overridden=["call"], unused=["_get_noise_shape"])
-
-    def __init__(self, rate: float, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
-        super().__init__(rate, *args, **kwargs)
-        self._set_use_native(use_native)
 
     def _native_noise_shape(self) -> Any:
         return (None, 1, None)

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 from fastseq.keras import backend
-from fastseq.keras.native import NativeChoice, drop_in_for, fast_class, frames_to_the_user
-from fastseq.keras.stock_methods import StockMethods
+from fastseq.keras.native import NativeChoice, fast_class, frames_to_the_user, replacement_for
+from fastseq.keras.tensors import cast, native_tensors
 
 
-@drop_in_for(keras.layers.Embedding)
+@replacement_for(keras.layers.Embedding, overridden=["call"])
 class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
     """`keras.layers.Embedding`, faster in training on a CPU.
 
@@ -65,7 +66,7 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
     (1, 3, 4)
     """
 
-    stock_methods = StockMethods(keras.layers.Embedding, overridden=["call"])
+    native_op = "embedding"
     dense_gradient = False
     _negative_ids_told = False
     own_settings = (*NativeChoice.own_settings, "dense_gradient", "_negative_ids_told")
@@ -92,20 +93,18 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         """See `keras.layers.Embedding.call`."""
-        # A sparse or ragged tensor has its values apart from their places.
-        dense = not hasattr(inputs, "values")
+        # A sparse or ragged tensor has its values apart from their places. (A method of PyTorch's has that name.)
+        dense = callable(getattr(inputs, "values", len))
         if not self._runs_native(None if dense else f"inputs must be dense, got {type(inputs).__name__}"):
             return super().call(inputs)
-        inputs = keras.ops.convert_to_tensor(inputs)
+        inputs = ops.convert_to_tensor(inputs)
         if keras.backend.standardize_dtype(inputs.dtype) not in ("int32", "int64"):
-            inputs = keras.ops.cast(inputs, "int32")
-        outputs = backend.load().embedding(
-            inputs,
-            keras.ops.convert_to_tensor(self.embeddings),
-            dense_gradient=self.dense_gradient,
-            on_negative=self._tell_of_negative_ids,
-        )
-        return keras.ops.cast(outputs, self.compute_dtype)
+            inputs = ops.cast(inputs, "int32")
+        embed = backend.load().embedding
+        assert embed is not None
+        [table] = native_tensors([self.embeddings], self.embeddings.dtype)
+        outputs = embed(inputs, table, self.dense_gradient, self._tell_of_negative_ids)
+        return cast(cast(outputs, self.embeddings.dtype), self.compute_dtype)
 
     def _tell_of_negative_ids(self) -> None:
         if not self._negative_ids_told:

@@ -13,9 +13,9 @@ from fastseq.keras.calls import current_call
 from fastseq.keras.conv1d import FastConv1D
 from fastseq.keras.native import fast_class
 from fastseq.keras.stock_methods import StockMethods
+from fastseq.keras.tensors import NATIVE_DTYPES
 
 _BETWEEN = ("relu", "sigmoid", "tanh")  # single operations, as TensorFlow traces them
-_DTYPES = ("float32", "float64")  # half types are cast between the layers
 
 
 def convolution_before(pooling: Any) -> Any | None:
@@ -35,8 +35,9 @@ def convolution_before(pooling: Any) -> Any | None:
     own = native_name(keras.activations.get(layer.activation))
     if own is None or (activated and own != "linear"):
         return None
+    # Half types are cast between the layers.
     alike = layer.data_format == pooling.data_format == "channels_last"
-    return layer if alike and layer.compute_dtype == pooling.compute_dtype in _DTYPES else None
+    return layer if alike and layer.compute_dtype == pooling.compute_dtype in NATIVE_DTYPES else None
 
 
 def in_one_pass(pooling: Any) -> bool:

@@ -6,12 +6,11 @@ from typing import Any
 
 import keras
 
-from fastseq.keras.native import drop_in_for
+from fastseq.keras.native import replacement_for
 from fastseq.keras.rnn import NativeRNN
-from fastseq.keras.stock_methods import StockMethods
 
 
-@drop_in_for(keras.layers.GRU)
+@replacement_for(keras.layers.GRU, overridden=["inner_loop"])
 class FastGRU(NativeRNN, keras.layers.GRU):  # type: ignore[misc]
     """`keras.layers.GRU`, several times as fast in training on a CPU.
 
@@ -45,12 +44,6 @@ class FastGRU(NativeRNN, keras.layers.GRU):  # type: ignore[misc]
     >>> tuple(layer(np.zeros((2, 5, 3), "float32")).shape)
     (2, 5, 4)
     """
-
-    stock_methods = StockMethods(keras.layers.GRU, overridden=["inner_loop"])
-
-    def __init__(self, units: int, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
-        super().__init__(units, *args, **kwargs)
-        self._set_use_native(use_native)
 
     def _states(self, initial_state: Any) -> list[Any]:
         """The first of those given, as in the stock layer: all, of a `Bidirectional` encoder, are two."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import operator
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -17,25 +16,38 @@ from fastseq.keras.stock_methods import StockMethods
 
 _Class = TypeVar("_Class", bound=type)
 
-DATA_FORMATS = ("channels_last", "channels_first")
 
-
-def drop_in_for(stock: type) -> Callable[[_Class], _Class]:
-    """A class decorator: registers a fast layer under its own name, and gives it its stock twin's `__name__`.
+def replacement_for(
+    stock: Any, *, overridden: Sequence[str] = (), unused: Sequence[str] = ()
+) -> Callable[[_Class], _Class]:
+    """A class decorator: registers a fast class under its own name, and gives it the `__name__` of its stock class.
 
     Keras names layers, variables and the groups of a weights file after the class. With the stock name, all of these
     are the stock layer's, so that weights files fit either way. What identifies the class in a saved model is the
     registered name, `fastseq>FastLSTM` for example; Python and `repr` know it by its own name too.
 
-    `inspect.signature` shows the stock twin's arguments, and what the fast layer adds to them.
+    A class without an `__init__` gets one: the stock class's, and `use_native`. `inspect.signature` shows the stock
+    class's arguments, and what the fast one adds to them.
+
+    Args:
+        stock: The stock class.
+        overridden: As in `StockMethods`; if empty, those of an inherited class hold.
+        unused: See there.
     """
 
-    def decorate(fast: _Class) -> _Class:
+    def decorate(fast: Any) -> Any:
         keras.saving.register_keras_serializable("fastseq", fast.__name__)(fast)
         fast.__name__ = stock.__name__
-        inherited: Any = super(fast, fast)
-        init = vars(fast)["__init__"]
-        vars(init)["__signature__"] = _with_inherited_arguments(init, inherited.__init__)
+        if overridden:
+            fast.stock_methods = StockMethods(stock, overridden=overridden, unused=unused)
+
+        def init(self: Any, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
+            super(fast, self).__init__(*args, **kwargs)
+            self._set_use_native(use_native)
+
+        if "__init__" not in vars(fast):
+            fast.__init__ = init
+        vars(fast.__init__)["__signature__"] = _with_inherited_arguments(fast.__init__, super(fast, fast).__init__)
         return fast
 
     return decorate
@@ -70,23 +82,14 @@ def frames_to_the_user() -> int:
     return level
 
 
-def only_number(setting: Any) -> int | None:
-    """The whole number of a setting of which Keras keeps one for each dimension, here one; None if it is not that."""
-    try:
-        (number,) = setting
-        return operator.index(number)
-    except (TypeError, ValueError):
-        return None
-
-
-class StandInClass(type(keras.layers.Layer)):  # type: ignore[misc]
-    """The class of fast classes under the full name of their stock twins, which `patch` constructs."""
+class PatchClass(type(keras.layers.Layer)):  # type: ignore[misc]
+    """The class of what `patch` constructs: fast classes under the full names of the stock ones."""
 
 
 def fast_class(instance: Any) -> type:
     """The class of a layer or an optimizer; of one that a patch has constructed, that of one made by hand."""
     cls = type(instance)
-    return cls.__bases__[0] if isinstance(cls, StandInClass) else cls
+    return cls.__bases__[0] if isinstance(cls, PatchClass) else cls
 
 
 class NativeFallbackWarning(UserWarning):
@@ -101,6 +104,7 @@ class NativeChoice:
     """
 
     name: str
+    native_op: str  # the operation of the backend's
     stock_methods: StockMethods  # those that the kernel stands in for
     use_native: bool | str = "auto"
     own_settings: tuple[str, ...] = ("use_native", "_fallback_told")  # what instances have and stock ones do not
@@ -109,11 +113,15 @@ class NativeChoice:
 
     def _not_native_because(self) -> str | None:
         """Which of this layer's settings the kernels do not cover, or None."""
-        raise NotImplementedError
+        return None
 
     def reason_against(self) -> str | None:
         """Why the kernels cannot run this layer, or None if they can; single calls may still be none of theirs."""
-        return self.stock_methods.replaced(self) or self._not_native_because() or backend.unavailable_because()
+        return (
+            self.stock_methods.replaced(self)
+            or self._not_native_because()
+            or backend.unavailable_because(self.native_op)
+        )
 
     def _set_use_native(self, use_native: bool | str) -> None:
         if not isinstance(use_native, bool) and use_native != "auto":
@@ -124,8 +132,11 @@ class NativeChoice:
 
     @property
     def supports_jit(self) -> bool:
-        """Whether XLA can compile this layer; it compiles no custom operations."""
-        return bool(vars(self).get("supports_jit")) and (self.use_native is False or self.reason_against() is not None)
+        """Whether Keras can have this layer compiled (`jit_compile=True`)."""
+        as_stock = bool(vars(self).get("supports_jit"))
+        return as_stock and (
+            self.use_native is False or self.reason_against() is not None or backend.load().supports_jit
+        )
 
     @supports_jit.setter
     def supports_jit(self, as_stock: bool) -> None:
@@ -138,15 +149,16 @@ class NativeChoice:
         """
         if self.use_native is False:
             return False
-        exported_to = backend.export_format()
+        exporting = backend.load().exporting if backend.is_supported() else None
+        exported_to = exporting.export_format() if exporting else None
         if exported_to and self.use_native is not True:
             return False
         if exported_to and exported_to != "SavedModel":
             call_reason = f"{exported_to} has no such operations; call fastseq.keras.to_stock(model) before the export"
         reason = self.reason_against() or call_reason
         if reason is None:
-            if exported_to:
-                backend.load().keep_in_export()
+            if exporting and exported_to:
+                exporting.keep_in_export()
             return True
         if self.use_native is True:
             raise ValueError(f"use_native=True, but the kernels cannot run {self._kind} '{self.name}': {reason}")

@@ -1,4 +1,4 @@
-"""Makes Keras's own names construct the fast twins, so that a script is accelerated without an edit.
+"""Makes Keras's own names construct the fast replacements, so that a script is accelerated without an edit.
 
 The stock classes stay where they are; what changes is what calling them constructs. So it does not matter how a class
 is reached: `keras.layers.LSTM`, `tf.keras.layers.LSTM`, a name imported before or after, a string such as "adam", a
@@ -18,7 +18,7 @@ from typing import Any
 from fastseq import attention_package
 from fastseq.keras import backend
 from fastseq.keras.native import NativeFallbackWarning, frames_to_the_user
-from fastseq.keras.twins import FAST_LAYERS, STAND_INS, Classes, selected
+from fastseq.keras.replacements import FAST_LAYERS, PATCH_CLASSES, Classes, selected
 
 __all__ = ["Patch", "patch", "unpatch"]
 
@@ -55,9 +55,9 @@ def _is_asked_for(stock: type) -> bool:
 
 
 def patch(*, only: Classes | None = None, exclude: Classes = ()) -> Patch:
-    """Makes calls of the stock classes construct their fast twins, from now on or within a `with` block.
+    """Makes calls of the stock classes construct their fast replacements, from now on or within a `with` block.
 
-    `keras.layers.LSTM(8)` gives a `FastLSTM`, and likewise for all layers that have a fast twin and for
+    `keras.layers.LSTM(8)` gives a `FastLSTM`, and likewise for all layers that have a fast replacement and for
     `keras.optimizers.Adam`. That holds for every name of these classes (`tf.keras.layers.LSTM`,
     `from keras.layers import LSTM` before or after the patch, `keras.layers.MaxPool1D`), for `compile("adam")`,
     `from_config`, `keras.layers.deserialize`, `clone_model` and `load_model`, and for what Keras itself constructs.
@@ -83,7 +83,7 @@ def patch(*, only: Classes | None = None, exclude: Classes = ()) -> Patch:
 
     Args:
         only: The stock classes to patch, or their names: `["LSTM", keras.optimizers.Adam]`. None for all that have a
-            fast twin.
+            fast replacement.
         exclude: The stock classes that stay stock, or their names.
 
     Returns:
@@ -91,7 +91,7 @@ def patch(*, only: Classes | None = None, exclude: Classes = ()) -> Patch:
 
     Raises:
         TypeError: `only` or `exclude` is one class or name, and no list of them.
-        ValueError: Something in them is no stock class that has a fast twin, or is in both.
+        ValueError: Something in them is no stock class that has a fast replacement, or is in both.
 
     Warns:
         NativeFallbackWarning: Keras runs on a backend that fastseq has no kernels for; all stays stock.
@@ -137,9 +137,9 @@ def _replace_constructors(classes: frozenset[type]) -> None:
         return
     for stock in classes - _replaced:
         if stock in FAST_LAYERS:
-            _replace(stock, "__new__", _new(stock, STAND_INS[stock]))
+            _replace(stock, "__new__", _new(stock, PATCH_CLASSES[stock]))
         else:
-            _replace(stock, "__init__", _init(stock, STAND_INS[stock]))
+            _replace(stock, "__init__", _init(stock, PATCH_CLASSES[stock]))
         _replaced.add(stock)
         _restore.callback(_replaced.discard, stock)
 
@@ -160,21 +160,21 @@ def _replace(stock: type, name: str, ours: Callable[..., Any]) -> None:
     setattr(stock, name, ours)
 
 
-def _new(stock: Any, stand_in: type) -> Callable[..., Any]:
+def _new(stock: Any, patch_class: type) -> Callable[..., Any]:
     """A layer's `__new__`."""
     own = vars(stock).get("__new__")
 
     @functools.wraps(stock.__new__)
     def new(cls: type, *args: Any, **kwargs: Any) -> Any:
         original = super(stock, cls).__new__ if own is None else own.__get__(None, stock)
-        return original(stand_in if cls is stock and _is_asked_for(stock) else cls, *args, **kwargs)
+        return original(patch_class if cls is stock and _is_asked_for(stock) else cls, *args, **kwargs)
 
     # What `inspect.signature` says of the class.
     vars(new)["__signature__"] = inspect.signature(stock.__init__)
     return new
 
 
-def _init(stock: Any, stand_in: Any) -> Callable[..., Any]:
+def _init(stock: Any, patch_class: Any) -> Callable[..., Any]:
     """An optimizer's `__init__`: a class that inherits its `__new__` from `object` cannot be rid of another one."""
     original = stock.__init__
 
@@ -183,9 +183,9 @@ def _init(stock: Any, stand_in: Any) -> Callable[..., Any]:
         if type(self) is not stock or not _is_asked_for(stock):
             original(self, *args, **kwargs)
             return
-        object.__setattr__(self, "__class__", stand_in)
+        object.__setattr__(self, "__class__", patch_class)
         # What the fast one's __init__ does, but that begins at the class, where others may have wrapped this.
-        use_native = kwargs.pop("use_native", stand_in.use_native)
+        use_native = kwargs.pop("use_native", patch_class.use_native)
         original(self, *args, **kwargs)
         self._set_use_native(use_native)
 

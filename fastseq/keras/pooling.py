@@ -10,30 +10,24 @@ import keras
 from fastseq.keras import backend
 from fastseq.keras.calls import called_for_training
 from fastseq.keras.fusion import in_one_pass
-from fastseq.keras.native import DATA_FORMATS, NativeChoice, drop_in_for, only_number
-from fastseq.keras.stock_methods import StockMethods
+from fastseq.keras.native import NativeChoice, replacement_for
+from fastseq.keras.tensors import only_number, with_channels_last, wrong_setting
 
 
 class NativePooling(NativeChoice):
     """A mixin for subclasses of Keras's pooling layers: overrides `call`, and nothing else."""
 
-    native_pooling: str  # as the backend names it
     pool_size: Any
     strides: Any
     padding: str
     data_format: str
 
     def _not_native_because(self) -> str | None:
-        for name in ("pool_size", "strides"):
-            if only_number(getattr(self, name)) is None:
-                return f"{name} must be one integer, got {getattr(self, name)!r}"
-        if self.data_format not in DATA_FORMATS:
-            return f"data_format must be one of {', '.join(DATA_FORMATS)}, got {self.data_format!r}"
-        return None
+        return wrong_setting(self, "pool_size", "strides")
 
-    def _options(self) -> dict[str, Any]:
-        """The backend's further options."""
-        return {}
+    def _native_pool(self, inputs: Any, **window: Any) -> Any:
+        pool = functools.partial(getattr(backend.load(), self.native_op), **window)
+        return with_channels_last(pool, inputs, self.data_format)
 
     def call(self, inputs: Any) -> Any:
         """As the stock layer's; in training, it saves what the gradient needs."""
@@ -41,19 +35,16 @@ class NativePooling(NativeChoice):
         floating = keras.backend.is_float_dtype(dtype)
         if not self._runs_native(None if floating else f"inputs must have a floating dtype, got {dtype}"):
             return super().call(inputs)  # type: ignore[misc]
-        pool = getattr(backend.load(), self.native_pooling)
-        return pool(
+        return self._native_pool(
             inputs,
             pool_size=only_number(self.pool_size),
             strides=only_number(self.strides),
             padding=self.padding.lower(),
-            data_format=self.data_format,
             training=called_for_training(),
-            **self._options(),
         )
 
 
-@drop_in_for(keras.layers.MaxPooling1D)
+@replacement_for(keras.layers.MaxPooling1D, overridden=["call"])
 class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignore[misc]
     """`keras.layers.MaxPooling1D`, somewhat faster on a CPU: pooling is as fast as memory is read and written.
 
@@ -94,18 +85,17 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
     [3.0, 4.0]
     """
 
-    stock_methods = StockMethods(keras.layers.MaxPooling1D, overridden=["call"])
-    native_pooling = "max_pool"
+    native_op = "max_pool"
 
-    def __init__(self, pool_size: int = 2, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
-        super().__init__(pool_size, *args, **kwargs)
-        self._set_use_native(use_native)
+    def _native_pool(self, inputs: Any, **window: Any) -> Any:
+        traced = backend.load().traced_convolution
+        convolution = traced(inputs) if traced else None
+        if convolution and in_one_pass(self):
+            return convolution.max_pool(**window)
+        return super()._native_pool(inputs, **window)
 
-    def _options(self) -> dict[str, Any]:
-        return {"in_one_pass": functools.partial(in_one_pass, self)}
 
-
-@drop_in_for(keras.layers.AveragePooling1D)
+@replacement_for(keras.layers.AveragePooling1D, overridden=["call"])
 class FastAveragePooling1D(NativePooling, keras.layers.AveragePooling1D):  # type: ignore[misc]
     """`keras.layers.AveragePooling1D`, somewhat faster on a CPU: pooling is as fast as memory is read and written.
 
@@ -136,9 +126,4 @@ class FastAveragePooling1D(NativePooling, keras.layers.AveragePooling1D):  # typ
     [2.0, 2.5]
     """
 
-    stock_methods = StockMethods(keras.layers.AveragePooling1D, overridden=["call"])
-    native_pooling = "average_pool"
-
-    def __init__(self, pool_size: int, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
-        super().__init__(pool_size, *args, **kwargs)
-        self._set_use_native(use_native)
+    native_op = "average_pool"

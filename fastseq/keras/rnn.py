@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from fastseq.keras import backend
 from fastseq.keras.cells import gives_logits, native_cell, no_native_cell_because
-from fastseq.keras.native import NativeChoice, drop_in_for
-from fastseq.keras.stock_methods import StockMethods
+from fastseq.keras.native import NativeChoice, replacement_for
+from fastseq.keras.tensors import cast, native_dtype, native_tensors, rank
 
 
 def _call_reason(states: Sequence[Any], mask: Any | None) -> str | None:
@@ -18,21 +19,32 @@ def _call_reason(states: Sequence[Any], mask: Any | None) -> str | None:
     if mask is not None and len(mask.shape) == 3 and mask.shape[-1] != 1:
         return "mask must not differ between units"
     for state in states:
-        rank = _rank(state)
-        if rank not in (None, 2):
-            return f"initial_state must have 2 dimensions, got {rank}"
+        if rank(state) not in (None, 2):
+            return f"initial_state must have 2 dimensions, got {rank(state)}"
     return None
 
 
-def _rank(state: Any) -> int | None:
-    """How many dimensions a state has, if that is known: those of stacked cells are lists."""
-    shape = getattr(state, "shape", None)
-    return None if shape is None or getattr(shape, "rank", 0) is None else len(shape)
+def _for_every_row(tensor: Any, x: Any) -> Any:
+    """A tensor of one row repeated for each row of x, as Keras's own loop would broadcast it; others as they are."""
+    if tensor.shape[0] != 1 or x.shape[0] == 1:
+        return tensor
+    return ops.broadcast_to(tensor, (ops.shape(x)[0], ops.shape(tensor)[1]))
+
+
+def _factors(dropout_mask: Any | None, x: Any, dtype: str) -> Any | None:
+    """Keras's dropout mask, one tensor for all gates or a list with one for each, as (gates, batch, width)."""
+    if dropout_mask is None:
+        return None
+    masks = dropout_mask if isinstance(dropout_mask, (list, tuple)) else [dropout_mask]
+    # Of a nested list of states, Keras makes masks with a dimension more.
+    masks = [ops.squeeze(one, 0) if rank(one) == 3 else one for one in masks]
+    return cast(ops.stack([_for_every_row(one, x) for one in masks]), native_dtype(dtype))
 
 
 class NativeRNN(NativeChoice):
     """A mixin for subclasses of Keras's recurrent layers: overrides `inner_loop`, and nothing else."""
 
+    native_op = "rnn"
     cell: Any
     go_backwards: Any
     return_sequences: Any
@@ -56,29 +68,33 @@ class NativeRNN(NativeChoice):
         cell, native = self.cell, native_cell(self.cell)
         assert native is not None
         self._check_number(states)
-        bias = native.bias(cell)
-        states = [keras.ops.convert_to_tensor(state) for state in states]
+        dtype = cell.compute_dtype
+        x = ops.cast(sequences, dtype)
+        states = [ops.convert_to_tensor(state) for state in states]
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+            mask = _for_every_row(ops.squeeze(mask, -1) if rank(mask) == 3 else mask, x)
         # The masks that RNN.call has drawn already, so that the random numbers are the stock layer's.
         drops = training and native.drops(cell.dropout)
         drops_recurrent = training and native.drops(cell.recurrent_dropout)
-        return backend.load().rnn(
-            native.name,
-            keras.ops.cast(sequences, cell.compute_dtype),
-            states,
-            keras.ops.convert_to_tensor(cell.kernel),
-            keras.ops.convert_to_tensor(cell.recurrent_kernel),
-            None if bias is None else keras.ops.convert_to_tensor(bias),
+        inputs = [
+            *native_tensors([x, cell.kernel, cell.recurrent_kernel, native.bias(cell)], dtype),
+            *native_tensors([_for_every_row(state, x) for state in states], dtype),
             mask,
-            cell.get_dropout_mask(sequences[:, 0, :]) if drops else None,
-            cell.get_recurrent_dropout_mask(states[0]) if drops_recurrent else None,
-            options={
-                **native.options(cell),
-                "go_backwards": self.go_backwards,
-                "zero_output_for_mask": self.zero_output_for_mask,
-            },
-            return_sequences=self.return_sequences,
+            _factors(cell.get_dropout_mask(sequences[:, 0, :]) if drops else None, x, dtype),
+            _factors(cell.get_recurrent_dropout_mask(states[0]) if drops_recurrent else None, x, dtype),
+        ]
+        settings = ("go_backwards", "zero_output_for_mask", "return_sequences")
+        last_output, outputs, states = backend.load().rnn(
+            native.name,
+            inputs,
+            options=native.options(cell) | {name: getattr(self, name) for name in settings},
             training=bool(training),
         )
+        if not self.return_sequences:
+            outputs = ops.expand_dims(last_output, 1)
+        last_output, outputs, *states = (cast(one, dtype) for one in (last_output, outputs, *states))
+        return last_output, outputs, states
 
     def _states(self, initial_state: Any) -> list[Any]:
         """The states of the cell, as the stock layer finds them in `initial_state`."""
@@ -95,7 +111,7 @@ class NativeRNN(NativeChoice):
             )
 
 
-@drop_in_for(keras.layers.RNN)
+@replacement_for(keras.layers.RNN, overridden=["inner_loop"])
 class FastRNN(NativeRNN, keras.layers.RNN):  # type: ignore[misc]
     """`keras.layers.RNN` of an `LSTMCell`, a `GRUCell` or a `SimpleRNNCell`, several times as fast on a CPU.
 
@@ -124,9 +140,3 @@ class FastRNN(NativeRNN, keras.layers.RNN):  # type: ignore[misc]
     >>> tuple(layer(np.zeros((2, 5, 3), "float32")).shape)
     (2, 5, 4)
     """
-
-    stock_methods = StockMethods(keras.layers.RNN, overridden=["inner_loop"])
-
-    def __init__(self, cell: Any, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
-        super().__init__(cell, *args, **kwargs)
-        self._set_use_native(use_native)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
-from fastseq.keras.native import drop_in_for
+from fastseq.keras.native import replacement_for
 from fastseq.keras.rnn import NativeRNN
-from fastseq.keras.stock_methods import StockMethods
 
 
-@drop_in_for(keras.layers.SimpleRNN)
+@replacement_for(keras.layers.SimpleRNN, overridden=["inner_loop"])
 class FastSimpleRNN(NativeRNN, keras.layers.SimpleRNN):  # type: ignore[misc]
     """`keras.layers.SimpleRNN`, several times as fast in training on a CPU.
 
@@ -42,9 +39,3 @@ class FastSimpleRNN(NativeRNN, keras.layers.SimpleRNN):  # type: ignore[misc]
     >>> tuple(layer(np.zeros((2, 5, 3), "float32")).shape)
     (2, 5, 4)
     """
-
-    stock_methods = StockMethods(keras.layers.SimpleRNN, overridden=["inner_loop"])
-
-    def __init__(self, units: int, *args: Any, use_native: bool | str = "auto", **kwargs: Any) -> None:
-        super().__init__(units, *args, **kwargs)
-        self._set_use_native(use_native)

@@ -194,7 +194,7 @@ class Trainer:
         watched = sys.stdout.isatty()
         if watched and len(self.runs) > 1:
             print(f"[{run.layers}]", flush=True)
-        # So that both twins, and a run of either alone, see the same batches.
+        # So that the fast and the stock model, and a run of either alone, see the same batches.
         keras.utils.set_random_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
         timer = _Timer()
         (x, y), validation = self._training_and_validation()

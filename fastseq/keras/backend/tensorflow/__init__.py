@@ -11,30 +11,33 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq.keras.backend.tensorflow.activations import ACTIVATIONS
+from fastseq.keras.backend.tensorflow import exporting
+from fastseq.keras.backend.tensorflow.activations import activation_name
 from fastseq.keras.backend.tensorflow.adam import adam
-from fastseq.keras.backend.tensorflow.conv1d import conv1d
+from fastseq.keras.backend.tensorflow.conv1d import conv1d, traced_convolution
 from fastseq.keras.backend.tensorflow.dropout import dropout
 from fastseq.keras.backend.tensorflow.embedding import embedding
-from fastseq.keras.backend.tensorflow.exporting import check_saved_functions, export_format, keep_in_export
 from fastseq.keras.backend.tensorflow.pool import average_pool, max_pool
 from fastseq.keras.backend.tensorflow.rnn import rnn
 
 __all__ = [
-    "ACTIVATIONS",
+    "activation_name",
     "adam",
     "average_pool",
     "conv1d",
     "dropout",
     "embedding",
-    "export_format",
-    "keep_in_export",
+    "exporting",
     "max_pool",
     "rnn",
+    "supports_jit",
+    "traced_convolution",
     "unavailable_because",
 ]
 
-check_saved_functions()
+supports_jit = False  # XLA compiles no custom operations
+
+exporting.check_saved_functions()
 
 
 def _graphs() -> Iterator[Any]:

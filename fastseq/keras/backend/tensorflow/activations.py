@@ -8,9 +8,14 @@ from typing import Any
 import tensorflow as tf
 
 # Each by the kernels' name of what it computes. Aliases such as tf.nn.tanh and tf.math.tanh are one function.
-ACTIVATIONS: dict[Callable[..., Any], str] = {
+_ACTIVATIONS: dict[Callable[..., Any], str] = {
     tf.identity: "linear",
     tf.nn.relu: "relu",
     tf.sigmoid: "sigmoid",
     tf.tanh: "tanh",
 }
+
+
+def activation_name(function: Callable[..., Any]) -> str | None:
+    """See `fastseq.keras.backend.Backend`."""
+    return _ACTIVATIONS.get(function)

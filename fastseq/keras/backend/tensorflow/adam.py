@@ -13,27 +13,13 @@ from fastseq.keras.backend.tensorflow.library import ops
 def adam(
     state: Sequence[Any],
     gradient: Any,
-    *,
     iterations: Any,
     learning_rate: Any,
     beta_1: float,
     beta_2: float,
     epsilon: float,
 ) -> list[Any]:
-    """What variables are to hold after an update.
-
-    Args:
-        state: Values of the variable, its momentum, its velocity and, for AMSGrad, the greatest velocity so far.
-        gradient: A tensor that broadcasts to the variable, or `tf.IndexedSlices` of it.
-        iterations: How many updates have been, an integer.
-        learning_rate: A number.
-        beta_1: What the running mean of gradients keeps of itself.
-        beta_2: Likewise of their squares.
-        epsilon: What is added to the divisor.
-
-    Returns:
-        Tensors like `state`.
-    """
+    """See `fastseq.keras.backend.Backend`; slices are `tf.IndexedSlices`."""
     state = [tf.convert_to_tensor(array) for array in state]
     dtype = state[0].dtype
     gradient = tf.cast(gradient, dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from fastseq.keras.backend.tensorflow.library import (
     attributes,
     attributes_of,
     backward,
-    native_dtype,
     ops,
     options_of,
     or_absent,
@@ -23,75 +22,16 @@ from fastseq.keras.backend.tensorflow.library import (
     pooled_shape,
 )
 
-
-def conv1d(
-    x: Any,
-    kernel: Any,
-    bias: Any | None,
-    *,
-    activation: str,
-    strides: int,
-    padding: str,
-    dilation_rate: int,
-    groups: int,
-    channels_first: bool,
-    convolved_shape: tuple[int | None, ...],
-    pool_size: int = 0,
-    pool_strides: int = 1,
-    pool_padding: str = "valid",
-    training: bool = False,
-) -> Any:
-    """See `fastseq.functional.conv1d_forward` or, with a `pool_size`, `conv1d_max_pool_forward`.
-
-    Args:
-        x: (batch, timesteps, channels), or (batch, channels, timesteps) with `channels_first`.
-        kernel: (kernel_size, channels / groups, filters).
-        bias: (filters,), or None.
-        activation: As there; so are the four options that follow.
-        strides: See there.
-        padding: See there.
-        dilation_rate: See there.
-        groups: See there.
-        channels_first: The order of the dimensions of x and of what is returned.
-        convolved_shape: Of the convolution before it is pooled, as far as it is known.
-        pool_size: Of the max pooling; 0 for none.
-        pool_strides: See there.
-        pool_padding: See there.
-        training: Whether a gradient is likely to be asked for. It can be either way: what it needs is saved or, if
-            this was false, computed again.
-
-    Returns:
-        (batch, output timesteps, filters), or (batch, filters, output timesteps), of x's dtype.
-    """
-    dtype = native_dtype(x)
-    native = tf.cast(x, dtype)
-    batch, *rest = convolved_shape
-    outputs = _convolve(
-        (
-            tf.transpose(native, (0, 2, 1)) if channels_first else native,
-            tf.cast(kernel, dtype),
-            or_absent(None if bias is None else tf.cast(bias, dtype), 1, dtype),
-        ),
-        (batch, *(reversed(rest) if channels_first else rest)),
-        **attributes(
-            activation=activation,
-            strides=strides,
-            padding=padding,
-            dilation_rate=dilation_rate,
-            groups=groups,
-            pool_size=pool_size,
-            pool_strides=pool_strides,
-            pool_padding=pool_padding,
-            save_argmax=training,
-        ),
-    )
-    if channels_first:
-        outputs = tf.transpose(outputs, (0, 2, 1))
-    return tf.cast(outputs, x.dtype)
-
-
-_POOLING = ("pool_size", "pool_strides", "pool_padding")
+_NO_POOLING = {"pool_size": 0, "pool_strides": 1, "pool_padding": "valid"}
+_POOLING = tuple(_NO_POOLING)
 _CONVOLUTION = tuple(name for name in options_of("conv1d_backward") if name not in _POOLING)
+
+
+def conv1d(inputs: Sequence[Any], *, options: Mapping[str, Any], convolved_shape: Sequence[Any], training: bool) -> Any:
+    """See `fastseq.keras.backend.Backend`."""
+    x, kernel, bias = inputs
+    settings = attributes(**{**_NO_POOLING, **options}, save_argmax=training)
+    return _convolve((x, kernel, or_absent(bias, 1, x.dtype)), convolved_shape, **settings)
 
 
 def _convolve(inputs: Iterable[Any], convolved_shape: Any, **options: Any) -> Any:
@@ -146,6 +86,14 @@ class TracedConvolution:
     shape: Any
     options: dict[str, Any]
 
+    def max_pool(self, *, pool_size: int, strides: int, padding: str, training: bool) -> Any:
+        """The max pooling of what the convolution gives.
+
+        The convolution is computed once more, pooled; the first one is not computed, unless something else needs it.
+        """
+        pooling = attributes(pool_size=pool_size, pool_strides=strides, pool_padding=padding, save_argmax=training)
+        return _convolve(self.inputs, self.shape, **pooling, **self.options)
+
 
 def traced_convolution(x: Any) -> TracedConvolution | None:
     """The `conv1d` that a tensor comes from, maybe with an activation applied to it.
@@ -167,24 +115,3 @@ def traced_convolution(x: Any) -> TracedConvolution | None:
     if op.get_attr("pool_size") or (activation and options["activation"] != b"linear"):
         return None
     return TracedConvolution(tuple(op.inputs), x.shape, options | ({"activation": activation} if activation else {}))
-
-
-def max_pool_of_convolution(
-    convolution: TracedConvolution, *, pool_size: int, strides: int, padding: str, training: bool
-) -> Any:
-    """The max pooling of what a convolution gives, in one pass with it.
-
-    The convolution is computed once more, pooled; the first one is not computed, unless something else needs it.
-
-    Args:
-        convolution: The convolution.
-        pool_size: See `max_pool`; so are those that follow.
-        strides: See there.
-        padding: See there.
-        training: See there.
-
-    Returns:
-        What `max_pool` returns.
-    """
-    pooling = attributes(pool_size=pool_size, pool_strides=strides, pool_padding=padding, save_argmax=training)
-    return _convolve(convolution.inputs, convolution.shape, **pooling, **convolution.options)

@@ -15,15 +15,8 @@ def _int32(seed: Any) -> Any:
     return tf.math.floormod(tf.cast(seed, tf.int64), tf.int32.max - 1)
 
 
-def dropout(x: Any, rate: float, seed: Any, *, noise_shape: Sequence[int | None] | None) -> Any:
-    """What `keras.random.dropout` gives for a seed that its generator has drawn; see `fastseq.functional.dropout`.
-
-    Args:
-        x: Of a floating dtype. Half types have random bits of their own, and a scale rounded to theirs.
-        rate: In [0, 1).
-        seed: (2,), int64.
-        noise_shape: Sizes that broadcast to x's shape; None, whole or as a size, for x's own.
-    """
+def dropout(x: Any, rate: float, seed: Any, noise_shape: Sequence[int | None] | None) -> Any:
+    """See `fastseq.keras.backend.Backend`, and `fastseq.functional.dropout`."""
     given = x.dtype
     native = given in NATIVE_DTYPES
     sizes = [-1 if size is None else size for size in noise_shape or ()]

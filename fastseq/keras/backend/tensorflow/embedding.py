@@ -17,7 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq.keras.backend.tensorflow.library import NATIVE_DTYPES, attributes, native_dtype, ops
+from fastseq.keras.backend.tensorflow.library import NATIVE_DTYPES, attributes, ops
 
 # An attribute of tensors: these are indices of our gradient. Optimizers make new slices of new values, but hand on the
 # tensor with the indices.
@@ -25,28 +25,16 @@ _OURS = "_fastseq_embedding_ids"
 _MAX_RANK = 7  # of ids
 
 
-def embedding(ids: Any, embeddings: Any, *, dense_gradient: bool, on_negative: Callable[[], None] | None = None) -> Any:
-    """The rows of a table by their numbers.
-
-    Args:
-        ids: (...), int32 or int64, each in [-input_dim, input_dim), where negative ones count from the table's end;
-            `tf.errors.InvalidArgumentError` names one that is not.
-        embeddings: (input_dim, output_dim).
-        dense_gradient: Whether the gradient by `embeddings` is a tensor; else it is slices.
-        on_negative: Called if there are negative ids, in eager calls only.
-
-    Returns:
-        (..., output_dim), of the dtype of `embeddings`.
-    """
-    native = tf.cast(embeddings, native_dtype(embeddings))
+def embedding(ids: Any, embeddings: Any, dense_gradient: bool, on_negative: Callable[[], None] | None = None) -> Any:
+    """See `fastseq.keras.backend.Backend`."""
     of_any_rank = ids.shape.rank is None or ids.shape.rank > _MAX_RANK
     flat = tf.reshape(ids, [-1]) if of_any_rank else ids
-    outputs = ops.fastseq_embedding_forward(flat, native, **attributes(dense_gradient=dense_gradient)).outputs
+    outputs = ops.fastseq_embedding_forward(flat, embeddings, **attributes(dense_gradient=dense_gradient)).outputs
     if of_any_rank:
-        outputs = tf.reshape(outputs, tf.concat([tf.shape(ids), tf.shape(native)[1:]], 0))
+        outputs = tf.reshape(outputs, tf.concat([tf.shape(ids), tf.shape(embeddings)[1:]], 0))
     if on_negative is not None and tf.executing_eagerly() and ids.numpy().min(initial=0) < 0:
         on_negative()
-    return tf.cast(outputs, embeddings.dtype)
+    return outputs
 
 
 @tf.RegisterGradient("FastseqEmbeddingForward")  # type: ignore[untyped-decorator]

@@ -32,11 +32,6 @@ def attributes(**settings: Any) -> dict[str, Any]:
     return {name: _ATTRIBUTE_TYPES[name](setting) for name, setting in settings.items()}
 
 
-def native_dtype(x: Any) -> tf.DType:
-    """What the kernels compute in for a tensor: its dtype or, where they do not have that, float32."""
-    return x.dtype if x.dtype in NATIVE_DTYPES else tf.float32
-
-
 def or_absent(tensor: Any | None, rank: int, dtype: tf.DType) -> Any:
     """The tensor, or what stands for an optional one that is not there: nothing along any dimension."""
     return tf.zeros([0] * rank, dtype) if tensor is None else tensor

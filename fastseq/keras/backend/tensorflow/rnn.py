@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,7 +13,6 @@ from fastseq.keras.backend.tensorflow.library import (
     attributes,
     attributes_of,
     backward,
-    native_dtype,
     ops,
     options_of,
     or_absent,
@@ -33,84 +33,23 @@ _BACKWARD = {
 }
 
 
-def _for_every_row(tensor: Any, x: Any) -> Any:
-    """A tensor of one row repeated for each row of x, as Keras's own loop would broadcast it; others as they are."""
-    if tensor.shape[0] != 1 or x.shape[0] == 1:
-        return tensor
-    return tf.broadcast_to(tensor, [tf.shape(x)[0], tf.shape(tensor)[1]])
-
-
-def _factors(mask: Any | None, x: Any, dtype: tf.DType) -> Any:
-    """Keras's dropout mask, one tensor for all gates or a list with one for each, as (gates, batch, width)."""
-    if mask is None:
-        return or_absent(None, 3, dtype)
-    masks = mask if isinstance(mask, (list, tuple)) else [mask]
-    # Of a nested list of states, Keras makes masks with a dimension more.
-    masks = [tf.squeeze(one, 0) if one.shape.rank == 3 else one for one in masks]
-    return tf.cast(tf.stack([_for_every_row(one, x) for one in masks]), dtype)
-
-
-def rnn(
-    cell: str,
-    x: Any,
-    initial_state: list[Any],
-    kernel: Any,
-    recurrent_kernel: Any,
-    bias: Any | None,
-    mask: Any | None,
-    dropout_mask: Any | None,
-    recurrent_dropout_mask: Any | None,
-    *,
-    options: dict[str, Any],
-    return_sequences: bool,
-    training: bool,
-) -> tuple[Any, Any, list[Any]]:
-    """What Keras's `RNN.inner_loop` returns: (last_output, outputs, states); see `fastseq.functional`.
-
-    Args:
-        cell: "lstm", "gru" or "simple_rnn".
-        x: (batch, timesteps, inputs).
-        initial_state: h0 and, of an LSTM, c0: each (batch or 1, units).
-        kernel: (inputs, gates * units).
-        recurrent_kernel: (units, gates * units).
-        bias: As the cell's weight, or None.
-        mask: (batch or 1, timesteps) or (batch or 1, timesteps, 1), or None.
-        dropout_mask: (batch, inputs), a list of one of these for each gate, or None.
-        recurrent_dropout_mask: (batch or 1, units), a list of one of these for each gate, or None.
-        options: The keyword options of the cell's forward function in `fastseq.functional`, all of them: activations,
-            `go_backwards`, `zero_output_for_mask`, `reset_after` of a GRU.
-        return_sequences: Whether `outputs` is (batch, timesteps, units); else it is (batch, 1, units).
-        training: Whether a gradient is likely to be asked for. It can be either way: what it needs is saved or, if
-            this was false, computed again.
-
-    Returns:
-        Tensors of x's dtype.
-    """
-    dtype = native_dtype(x)
-
-    def native(tensor: Any) -> Any:
-        return tf.cast(tensor, dtype)
-
-    if mask is not None:
-        mask = tf.cast(mask, tf.bool)
-        mask = _for_every_row(tf.squeeze(mask, -1) if mask.shape.rank == 3 else mask, x)
+def rnn(cell: str, inputs: Sequence[Any], *, options: Mapping[str, Any], training: bool) -> tuple[Any, Any, list[Any]]:
+    """See `fastseq.keras.backend.Backend`."""
+    x, kernel, recurrent_kernel, bias, *initial_state, mask, dropout_mask, recurrent_dropout_mask = inputs
     outputs, last_output, *states, _ = _FORWARD[cell](
-        native(x),
-        native(kernel),
-        native(recurrent_kernel),
-        or_absent(None if bias is None else native(bias), 1, dtype),
-        *(native(_for_every_row(state, x)) for state in initial_state),
+        x,
+        kernel,
+        recurrent_kernel,
+        or_absent(bias, 1, x.dtype),
+        *initial_state,
         or_absent(mask, 2, tf.bool),
-        _factors(dropout_mask, x, dtype),
-        _factors(recurrent_dropout_mask, x, dtype),
-        **attributes(**options, return_sequences=return_sequences, save_workspace=training),
+        or_absent(dropout_mask, 3, x.dtype),
+        or_absent(recurrent_dropout_mask, 3, x.dtype),
+        **attributes(**options, save_workspace=training),
     )
-    if return_sequences:
+    if options["return_sequences"]:
         # Shape inference does not see attributes, so it cannot know that there are timesteps here.
         outputs.set_shape((None, x.shape[1], None))
-    else:
-        outputs = tf.expand_dims(last_output, 1)
-    last_output, outputs, *states = (tf.cast(t, x.dtype) for t in (last_output, outputs, *states))
     return last_output, outputs, states
 
 

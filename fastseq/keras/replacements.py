@@ -1,8 +1,10 @@
-"""Which fast layer, or optimizer, stands for which stock one."""
+"""Which fast layer, or optimizer, replaces which stock one, and how an object gets the other class."""
 
 from __future__ import annotations
 
+import copy
 import copyreg
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,18 +13,17 @@ from keras.src import api_export
 
 from fastseq.keras.activations import describe
 from fastseq.keras.adam import FastAdam
-from fastseq.keras.classes import change_class
 from fastseq.keras.conv1d import FastConv1D
 from fastseq.keras.dropout import FastDropout, FastSpatialDropout1D
 from fastseq.keras.embedding import FastEmbedding
 from fastseq.keras.gru import FastGRU
 from fastseq.keras.lstm import FastLSTM
-from fastseq.keras.native import StandInClass
+from fastseq.keras.native import PatchClass
 from fastseq.keras.pooling import FastAveragePooling1D, FastMaxPooling1D
 from fastseq.keras.rnn import FastRNN
 from fastseq.keras.simple_rnn import FastSimpleRNN
 
-__all__ = ["FAST_LAYERS", "FAST_OPTIMIZERS", "STAND_INS", "Classes", "selected"]
+__all__ = ["FAST_LAYERS", "FAST_OPTIMIZERS", "PATCH_CLASSES", "Classes", "change_class", "selected"]
 
 # Stock classes, or their names.
 Classes = Iterable[str | type]
@@ -47,14 +48,14 @@ def selected(only: Classes | None, exclude: Classes) -> frozenset[type]:
     """The stock classes that a user wants to be replaced.
 
     Args:
-        only: Stock classes or their names, such as `"LSTM"`: these alone. None for all that have a fast twin.
+        only: Stock classes or their names, such as `"LSTM"`: these alone. None for all that have a fast replacement.
         exclude: The same: all but these.
 
     Raises:
         TypeError: An argument is one class or name, and no list of them.
-        ValueError: Something is no stock class with a fast twin, or is in both arguments.
+        ValueError: Something is no stock class with a fast replacement, or is in both arguments.
     """
-    wanted = frozenset(STAND_INS) if only is None else _stock_classes("only", only)
+    wanted = frozenset(PATCH_CLASSES) if only is None else _stock_classes("only", only)
     unwanted = _stock_classes("exclude", exclude)
     both = sorted(stock.__name__ for stock in wanted & unwanted) if only is not None else []
     if both:
@@ -66,24 +67,44 @@ def _stock_classes(argument: str, given: Classes) -> frozenset[type]:
     if isinstance(given, (str, type)):
         name = given if isinstance(given, str) else given.__name__
         raise TypeError(f"{argument} must be a list of classes or names, such as [{name!r}], got {describe(given)}")
-    by_name = {stock.__name__: stock for stock in STAND_INS}
+    by_name = {stock.__name__: stock for stock in PATCH_CLASSES}
     classes = set()
     for one in given:
         stock = by_name.get(one) if isinstance(one, str) else one
-        if not isinstance(stock, type) or stock not in STAND_INS:
+        if not isinstance(stock, type) or stock not in PATCH_CLASSES:
             raise ValueError(f"{argument} must be among {', '.join(sorted(by_name))}, got {describe(one)}")
         classes.add(stock)
     return frozenset(classes)
 
 
-def _stand_in(stock: type, fast: Any, module: str) -> Any:
+def change_class(part: Any, cls: Any) -> None:
+    """Gives a layer or an optimizer another class: its fast replacement for a stock one, or the other way."""
+    object.__setattr__(part, "__class__", cls)
+    if isinstance(part, keras.layers.Layer):
+        vars(part).update(copy.deepcopy(_notes_on_call(cls)))
+        # Newer versions of Keras have these, which are the object's own and not its class's.
+        for name in vars(part).get("_call_context_args", ()):
+            part._call_has_context_arg[name] = name in part.call_signature_parameters
+
+
+@functools.cache
+def _notes_on_call(layer_class: Any) -> dict[str, Any]:
+    """What an instance has noted about its method `call`: the attributes that follow from the class."""
+    newborn = keras.layers.Layer.__new__(layer_class)  # which no patch changes
+    keras.layers.Layer.__init__(newborn, name="newborn")
+    notes = {name: value for name, value in vars(newborn).items() if name.startswith(("_call_", "call_"))}
+    notes.pop("_call_context_args", None)  # what the user registers
+    return notes
+
+
+def _patch_class(stock: type, fast: Any, module: str) -> Any:
     def get_config(self: Any) -> dict[str, Any]:
         """The stock config: its reader has no use for what only fast layers take."""
         return {name: value for name, value in fast.get_config(self).items() if name not in fast.own_settings}
 
     def reduce(self: Any) -> tuple[Any, ...]:
         settings = {name: vars(self)[name] for name in fast.own_settings if name in vars(self)}
-        return _read_stand_in, (stock, *fast.__reduce__(self)), settings
+        return _read_patched, (stock, *fast.__reduce__(self)), settings
 
     def how_to_make_stock(self: Any) -> str:
         return (
@@ -93,34 +114,34 @@ def _stand_in(stock: type, fast: Any, module: str) -> Any:
 
     names = {"__module__": module, "__qualname__": fast.__qualname__, "__doc__": fast.__doc__}
     methods = {"get_config": get_config, "__reduce__": reduce, "_how_to_make_stock": how_to_make_stock}
-    return StandInClass(stock.__name__, (fast,), {**names, **methods})
+    return PatchClass(stock.__name__, (fast,), {**names, **methods})
 
 
-def _stand_in_for(stock: type) -> Any:
-    return STAND_INS[stock]
+def _patch_class_for(stock: type) -> Any:
+    return PATCH_CLASSES[stock]
 
 
 def _reduce_class(cls: type) -> Any:
-    """A stand-in by the stock class that it stands for; a subclass of one by its own name."""
-    return (_stand_in_for, (_STOCK[cls],)) if cls in _STOCK else cls.__qualname__
+    """What `patch` constructs by its stock class; a subclass of that by its own name."""
+    return (_patch_class_for, (_STOCK[cls],)) if cls in _STOCK else cls.__qualname__
 
 
-def _read_stand_in(stock: type, read: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """What `read` makes of a pickled stand-in: one, whether Keras is patched or not."""
+def _read_patched(stock: type, read: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """What `read` makes of what `patch` had constructed: the like, whether Keras is patched or not."""
     made = read(*arguments)
     if type(made) is stock:
-        change_class(made, STAND_INS[stock])
+        change_class(made, PATCH_CLASSES[stock])
     return made
 
 
 # A stock class, and the fast one under the stock one's full name. Keras writes that name into files and configs, which
 # therefore need no fastseq to be read; registered names, such as `fastseq>FastLSTM`, belong to one class only.
-STAND_INS: dict[type, type] = {
-    **{stock: _stand_in(stock, fast, "keras.layers") for stock, fast in FAST_LAYERS.items()},
-    **{stock: _stand_in(stock, fast, "keras.optimizers") for stock, fast in FAST_OPTIMIZERS.items()},
+PATCH_CLASSES: dict[type, type] = {
+    **{stock: _patch_class(stock, fast, "keras.layers") for stock, fast in FAST_LAYERS.items()},
+    **{stock: _patch_class(stock, fast, "keras.optimizers") for stock, fast in FAST_OPTIMIZERS.items()},
 }
-_STOCK = {stand_in: stock for stock, stand_in in STAND_INS.items()}
+_STOCK = {patch_class: stock for stock, patch_class in PATCH_CLASSES.items()}
 # By these names Keras tells its own classes. What it writes of others has a `registered_name`.
-for _stock, _fast in STAND_INS.items():
+for _stock, _fast in PATCH_CLASSES.items():
     api_export.REGISTERED_OBJS_TO_NAMES[_fast] = api_export.get_name_from_symbol(_stock)
-copyreg.pickle(StandInClass, _reduce_class)  # whose names do not lead to them
+copyreg.pickle(PatchClass, _reduce_class)  # whose names do not lead to them

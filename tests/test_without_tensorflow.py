@@ -1,0 +1,118 @@
+"""fastseq where TensorFlow is not installed: arrays compute, and layers run on stock Keras, which says so."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+from processes import run_python
+
+# Python takes these for modules that are not there.
+_WITHOUT = "import sys\nfor name in {}: sys.modules[name] = None\n"
+
+
+def _run(code: str, *absent: str, **environment: str) -> None:
+    done = run_python(_WITHOUT.format(absent) + code, **environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_arrays_need_no_framework() -> None:
+    code = """
+import numpy as np
+from fastseq import functional, reference
+
+x = np.random.default_rng(0).random((2, 6, 4))
+window = {"pool_size": 3, "strides": 2, "padding": "valid"}
+expected = reference.average_pool_forward(x, **window)
+assert np.allclose(functional.average_pool_forward(x, **window), expected)
+"""
+    _run(code, "tensorflow", "keras", "torch", "jax")
+
+
+# Keras's NumPy backend imports jax and scipy, of which it asks nothing for the layers here.
+_NUMPY = """
+import importlib.abc, importlib.machinery
+from unittest.mock import MagicMock
+
+
+class Mocks(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("jax", "scipy"):
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec):
+        return MagicMock()
+
+    def exec_module(self, module):
+        pass
+
+
+sys.meta_path.insert(0, Mocks())
+"""
+_LAYERS = """
+import re
+import sys
+import warnings
+
+import keras
+import numpy as np
+
+import fastseq.keras as fast
+
+name = keras.backend.backend()
+reason = f"Keras runs on the {name} backend, and the kernels on tensorflow"
+x = np.random.default_rng(0).random((2, 6, 4)).astype("float32")
+settings = {
+    "GRU": (3,), "LSTM": (3,), "SimpleRNN": (3,), "Dropout": (0.5,), "SpatialDropout1D": (0.5,), "Embedding": (5, 3),
+    "Conv1D": (3, 5), "MaxPooling1D": (2,), "AveragePooling1D": (2,),
+}
+if name == "numpy":  # which asks jax for these
+    settings = {kind: numbers for kind, numbers in settings.items() if "1D" not in kind}
+for kind, numbers in settings.items():
+    layer, stock = getattr(fast, f"Fast{kind}"), getattr(keras.layers, kind)(*numbers)
+    try:
+        layer(*numbers, use_native=True)
+    except ValueError as error:
+        assert str(error).endswith(reason), error
+    else:
+        raise AssertionError(f"{kind} runs natively")
+    layer = layer(*numbers)
+    inputs = np.array([[1, 4, 0]]) if kind == "Embedding" else x
+    stock.build(inputs.shape)
+    layer.build(inputs.shape)
+    for one, other in zip(layer.weights, stock.weights):
+        one.assign(other)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", fast.NativeFallbackWarning)
+        got = [keras.ops.convert_to_numpy(one(inputs)) for one in (layer, layer, stock)]
+    told = [str(one.message) for one in told if issubclass(one.category, fast.NativeFallbackWarning)]
+    if "Dropout" not in kind:  # which does nothing here
+        assert len(told) == 1 and reason in told[0], (kind, told)
+    np.testing.assert_array_equal(got[0], got[2])
+    assert layer.supports_jit == stock.supports_jit
+
+model = keras.Sequential([keras.Input((6, 4)), keras.layers.LSTM(3), keras.layers.Dropout(0.5)])
+model.compile("adam", "mse", jit_compile=True)
+_, report = fast.accelerate(model, verbose=False, return_report=True)
+assert not report.replaced and {row.note for row in report.left} == {reason}, report
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    with fast.patch():
+        assert type(keras.layers.LSTM(3)) is keras.layers.LSTM
+assert any("makes nothing fast: " + reason in str(one.message) for one in told), told
+warnings.simplefilter("ignore")
+fast.FastAttention(3)(x)
+if name != "numpy":  # which trains nothing
+    model = keras.Sequential([keras.Input((6, 4)), fast.FastLSTM(3), keras.layers.Dense(1)])
+    model.compile(fast.FastAdam(), "mse")
+    model.fit(x, np.ones((2, 1)), verbose=0)
+assert "tensorflow" not in fast.backend.__dict__
+assert not any(module.startswith("fastseq.keras.backend.") for module in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("backend", ["numpy", "jax", "torch"])
+def test_layers_run_on_stock_keras(backend: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    _run((_NUMPY if backend == "numpy" else "") + _LAYERS, "tensorflow", KERAS_BACKEND=backend)
