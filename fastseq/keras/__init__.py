@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from fastseq.keras import backend
 from fastseq.keras.accelerate import accelerate, to_stock
-from fastseq.keras.acceleration_report import AccelerationReport, ReportRow
+from fastseq.acceleration_report import AccelerationReport, ReportRow
 from fastseq.keras.adam import FastAdam
 from fastseq.keras.attention import FastAttention
 from fastseq.keras.conv1d import FastConv1D, FastConv1DMaxPooling1D

@@ -162,7 +162,8 @@ class NativeChoice:
             return True
         if self.use_native is True:
             raise ValueError(f"use_native=True, but the kernels cannot run {self._kind} '{self.name}': {reason}")
-        if not self._fallback_told:
+        # What a backend does not have at all, its documentation says; a warning for every layer would be of no use.
+        if not self._fallback_told and not backend.lacks(self.native_op):
             self._fallback_told = True
             warnings.warn(
                 f"{self._kind.capitalize()} '{self.name}' runs on stock Keras instead of fastseq's kernels: {reason}. "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import keras
 
-_SUPPORTED = ("tensorflow",)
+_SUPPORTED = ("tensorflow", "torch")
+_loaded: list[Backend] = []
 
 
 class Backend(Protocol):
@@ -123,10 +123,16 @@ def is_supported() -> bool:
     return keras.backend.backend() in _SUPPORTED
 
 
-@functools.cache
 def load() -> Backend:
     """The package of the backend in use; `is_supported` tells whether there is one."""
-    return cast(Backend, importlib.import_module(f"{__name__}.{keras.backend.backend()}"))
+    if not _loaded:  # a list, which torch.compile can look into
+        _loaded.append(cast(Backend, importlib.import_module(f"{__name__}.{keras.backend.backend()}")))
+    return _loaded[0]
+
+
+def lacks(operation: str) -> bool:
+    """Whether the backend in use has kernels, but not this one of `Backend`'s operations."""
+    return is_supported() and getattr(load(), operation) is None
 
 
 def unavailable_because(operation: str | None = None) -> str | None:
@@ -134,12 +140,12 @@ def unavailable_because(operation: str | None = None) -> str | None:
     name = keras.backend.backend()
     if not is_supported():
         return f"Keras runs on the {name} backend, and the kernels on {', '.join(_SUPPORTED)}"
-    if operation and getattr(load(), operation) is None:
+    if operation and lacks(operation):
         return f"the kernels have no {operation} on the {name} backend"
     return load().unavailable_because()
 
 
 if TYPE_CHECKING:
-    from fastseq.keras.backend import tensorflow
+    from fastseq.keras.backend import tensorflow, torch
 
-    _checked: Backend = tensorflow
+    _checked: tuple[Backend, ...] = (tensorflow, torch)

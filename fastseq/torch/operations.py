@@ -1,0 +1,418 @@
+"""The core's operations on PyTorch's tensors, differentiable by autograd.
+
+Nothing is listed here: arguments, options and results are those that the contracts state (`_core.statement`). In eager
+mode an operation is an `autograd.Function` over NumPy's views of the tensors. That is the cheapest way: about 15 µs for
+forward. While `torch.compile` or `torch.export` trace, it is an operator of `torch.library`, with a fake implementation
+that tells shapes, and an operator for its backward.
+
+A gradient `dNAME` belongs to the argument NAME; the gradient of a result NAME is the argument `dNAME` of the backward
+operation. What forward saves for backward has one name in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from fastseq._libraries import core
+from fastseq.functional.devices import compute
+
+__all__ = ["Results", "call", "output_timesteps"]
+
+Results = dict[str, torch.Tensor | None]
+
+_SECOND_ORDER = (
+    "fastseq's operations have no second-order gradients on PyTorch: use the stock module (fastseq.torch.to_stock) "
+    "where a gradient is differentiated again (create_graph=True)"
+)
+
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+class _Operation(NamedTuple):
+    """An operation and its backward operation, as their contracts state them.
+
+    Attributes:
+        name: Of the forward operation.
+        backward: Of the backward operation.
+        arrays: All arrays, in order.
+        floats: Those of floats, which have one dtype.
+        results: All results, in order.
+        saves: The option that says whether to save what backward needs; "" where there is none.
+        first: The first array of floats, which says where the call computes.
+        undifferentiated: Results without a gradient.
+        options: With their defaults.
+        backward_arrays: All arrays that the backward operation takes.
+        backward_options: Its options with their defaults.
+        gradients: The backward operation's results.
+    """
+
+    name: str
+    backward: str
+    arrays: tuple[str, ...]
+    floats: frozenset[str]
+    results: tuple[str, ...]
+    saves: str
+    first: str
+    undifferentiated: tuple[str, ...]
+    options: Mapping[str, Any]
+    backward_arrays: tuple[str, ...]
+    backward_numbers: tuple[str, ...]
+    backward_options: Mapping[str, Any]
+    gradients: tuple[str, ...]
+
+
+def _stated(name: str) -> _Operation:
+    arrays, _, options, results = core.statement(name)
+    backward = name.replace("_forward", "_backward")
+    its_arrays, numbers, its_options, gradients = core.statement(backward)
+    return _Operation(
+        name,
+        backward,
+        tuple(arrays),
+        frozenset(array for array, (holds, _) in arrays.items() if holds == "floats"),
+        tuple(results),
+        next((option for option in options if option.startswith("save_")), ""),
+        next(array for array, (holds, _) in arrays.items() if holds == "floats"),
+        tuple(result for result in results if f"d{result}" not in its_arrays),
+        options,
+        tuple(its_arrays),
+        tuple(numbers),
+        its_options,
+        tuple(gradients),
+    )
+
+
+# Read once, ahead: Dynamo cannot look into the core.
+_OPERATIONS = {name: _stated(name) for name in core.operations() if name.endswith("_forward")}
+
+
+def call(name: str, given: Mapping[str, Any]) -> Results:
+    """Computes an operation.
+
+    Args:
+        name: Of the forward operation, such as "lstm_forward".
+        given: Arguments by the names that the contract states. Tensors are all on one device, and None where one is
+            absent; those of floats have one dtype. What is not contiguous is copied. float16 and bfloat16 are computed
+            in float32 on a CPU, and results have x's dtype.
+
+    Returns:
+        Results by their names; None for one that is not wanted.
+
+    Raises:
+        ValueError: A shape or an option does not fit, or a tensor is on another device.
+        TypeError: What should be a tensor is none, its dtype is none that the operation takes, or differs from x's.
+    """
+    operation = _OPERATIONS[name]
+    first = given[operation.first]
+    if not isinstance(first, torch.Tensor):
+        raise TypeError(f"{operation.first} must be a torch.Tensor, got {_type_of(first)}")
+    half = first.dtype in _HALF and first.device.type == "cpu"
+    grad_enabled = torch.is_grad_enabled()
+    differentiable = False
+    tensors = []
+    for array in operation.arrays:
+        tensor = given.get(array)
+        if tensor is not None:
+            if not isinstance(tensor, torch.Tensor):
+                raise TypeError(f"{array} must be a torch.Tensor, got {_type_of(tensor)}")
+            if tensor.device != first.device:
+                raise ValueError(
+                    f"{array} must be on {first.device} as {operation.first} is, got a tensor on {tensor.device}"
+                )
+            if half and array in operation.floats:
+                tensor = tensor.float()
+            tensor = tensor.contiguous()
+            differentiable = differentiable or (grad_enabled and tensor.requires_grad)
+        tensors.append(tensor)
+    options = {option: given[option] for option in operation.options if option in given}
+    if operation.saves:
+        options[operation.saves] = differentiable
+    if torch.compiler.is_compiling() or first.device.type == "meta":
+        results = _in_graph(operation, tensors, options)
+    elif differentiable:
+        results = dict(zip(operation.results, _Call.apply(operation, options, *tensors)))  # noqa: B905, a microsecond
+    else:
+        results = _compute(name, dict(zip(operation.arrays, tensors)) | options, first.device.type)  # noqa: B905
+    if half:
+        results = {key: None if value is None else value.to(first.dtype) for key, value in results.items()}
+    return results
+
+
+def _type_of(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _compute(name: str, arguments: dict[str, Any], device: str) -> Results:
+    """On the tensors' device, with results there. `arguments` is used up."""
+    for key, value in arguments.items():
+        if isinstance(value, torch.Tensor):
+            arguments[key] = value.detach().numpy() if device == "cpu" else value.detach()
+    if device != "cpu":
+        return compute(name, arguments)
+    results = core.compute(name, arguments)
+    return {key: None if value is None else torch.from_numpy(value) for key, value in results.items()}
+
+
+def _gradient_options(operation: _Operation, options: Mapping[str, Any], needed: Mapping[str, bool]) -> dict[str, Any]:
+    """Options of the backward operation: forward's own, and which gradients are wanted."""
+    its = {key: options[key] for key in operation.backward_options if key in options}
+    if "with_dx" in operation.backward_options:
+        its["with_dx"] = needed.get("x", False)
+        its["with_weights"] = any(needed.get(weight, False) for weight in ("kernel", "recurrent_kernel", "bias"))
+    return its
+
+
+class _Call(torch.autograd.Function):  # type: ignore[misc]
+    """Eager calls. `setup_context` would cost 9 µs more."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, operation: _Operation, options: dict[str, Any], *tensors: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, ...]:
+        named = dict(zip(operation.arrays, tensors, strict=True))
+        device = next(tensor.device.type for tensor in tensors if tensor is not None)
+        results = _compute(operation.name, named | options, device)
+        ctx.operation, ctx.options, ctx.device = operation, options, device
+        ctx.save_for_backward(*(named.get(name, results.get(name)) for name in operation.backward_arrays))
+        ctx.numbers = _numbers(operation, named)
+        ctx.set_materialize_grads(False)
+        undifferentiated = [results[name] for name in operation.undifferentiated if results[name] is not None]
+        if undifferentiated:
+            ctx.mark_non_differentiable(*undifferentiated)
+        return tuple(results[name] for name in operation.results)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        operation = ctx.operation
+        if all(gradient is None for gradient in gradients):
+            return (None,) * len(ctx.needs_input_grad)
+        arguments = dict(zip(operation.backward_arrays, ctx.saved_tensors, strict=True))
+        for name, gradient in zip(operation.results, gradients, strict=True):
+            if gradient is not None:
+                arguments[f"d{name}"] = gradient.contiguous()
+        needed = dict(zip(operation.arrays, ctx.needs_input_grad[2:], strict=True))
+        arguments |= _gradient_options(operation, ctx.options, needed) | ctx.numbers
+        depends = [value for value in arguments.values() if isinstance(value, torch.Tensor) and value.requires_grad]
+        results = _compute(operation.backward, arguments, ctx.device)
+        found = [results.get(f"d{name}") if needed[name] else None for name in operation.arrays]
+        if torch.is_grad_enabled() and depends:  # create_graph=True
+            found = [None if gradient is None else _Once.apply(gradient, *depends) for gradient in found]
+        return None, None, *found
+
+
+class _Once(torch.autograd.Function):  # type: ignore[misc]
+    """A gradient that refuses to be differentiated, by whatever it was computed from.
+
+    `once_differentiable` refuses only where the gradient by the results requires one; elsewhere a second-order gradient
+    would be zero without a word.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradient: torch.Tensor, *depends: torch.Tensor) -> torch.Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        raise RuntimeError(_SECOND_ORDER)
+
+
+def _numbers(operation: _Operation, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """What the backward operation must be told of forward's arrays, which it does not get."""
+    if "timesteps" in operation.backward_numbers:
+        return {"timesteps": arrays["x"].shape[1]}
+    if "input_dim" in operation.backward_options:
+        return {"input_dim": arrays["embeddings"].shape[0]}
+    return {}
+
+
+# --- operators, for graphs --------------------------------------------------------------------------------------------
+
+_TYPES = {bool: "bool", int: "int", float: "float", str: "str"}
+_library = torch.library.Library("fastseq", "DEF")
+
+
+def _schema(name: str) -> str:
+    arrays, numbers, options, results = core.statement(name)
+    arguments = [f"Tensor{'' if required else '?'} {array}" for array, (_, required) in arrays.items()]
+    arguments += [f"{'int' if number == 'timesteps' else 'float'} {number}" for number in numbers]
+    arguments += [f"{_TYPES[type(default)]} {option}" for option, default in options.items()]
+    return f"{name}({', '.join(arguments)}) -> ({', '.join('Tensor' for _ in results)})"
+
+
+def _arguments(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    arrays, numbers, options, _ = core.statement(name)
+    return dict(zip((*arrays, *numbers, *options), values, strict=True))
+
+
+def _define(name: str) -> None:
+    """An operator of the core's operation. A result that is not wanted is an empty tensor."""
+    results = tuple(core.statement(name)[3])
+    arrays = tuple(core.statement(name)[0])
+
+    def run(*values: Any) -> Any:
+        arguments = _arguments(name, values)
+        first = next(value for value in values if isinstance(value, torch.Tensor) and value.is_floating_point())
+        # The graph may hand over what is not contiguous.
+        given = {
+            key: value.contiguous() if isinstance(value, torch.Tensor) else value for key, value in arguments.items()
+        }
+        computed = _compute(name, given, first.device.type)
+        return _single(first.new_empty(0) if computed[key] is None else computed[key] for key in results)
+
+    def fake(*values: Any) -> Any:
+        arguments = _arguments(name, values)
+        first = next(value for value in values if isinstance(value, torch.Tensor) and value.is_floating_point())
+        shapes = _shapes(name, {key: arguments[key] for key in arrays}, arguments)
+        return _single(
+            first.new_empty(0) if shape is None else first.new_empty(shape[0], dtype=getattr(torch, shape[1]))
+            for shape in (shapes[key] for key in results)
+        )
+
+    def _single(tensors: Any) -> Any:
+        tensors = tuple(tensors)
+        return tensors[0] if len(tensors) == 1 else tensors
+
+    _library.define(_schema(name))
+    for key in ("CPU", "CUDA"):
+        _library.impl(name, run, key)
+    torch.library.register_fake(f"fastseq::{name}", fake, lib=_library)
+
+
+def _shapes(
+    name: str, tensors: Mapping[str, torch.Tensor | None], arguments: Mapping[str, Any]
+) -> dict[str, tuple[Sequence[Any], str] | None]:
+    """Of results, whose batch and timesteps may be symbols.
+
+    All other sizes are numbers. The core says what they give where the batch and the timesteps are the least that a
+    convolution takes; what these are, the arguments' own sizes say.
+    """
+    x = next(tensors[key] for key in ("x", "doutputs", "ids") if tensors.get(key) is not None)
+    assert x is not None
+    if name.endswith("_backward"):
+        like = {f"d{key}": tensor for key, tensor in tensors.items()}
+        if "timesteps" in arguments:
+            return {"dx": ((x.shape[0], arguments["timesteps"], x.shape[2]), _dtype(x))}
+        if "input_dim" in arguments:
+            return {"dembeddings": ((arguments["input_dim"], x.shape[-1]), _dtype(x))}
+        if name.startswith(("lstm", "gru", "simple_rnn")):
+            state = (x.shape[0], tensors["recurrent_kernel"].shape[0])  # type: ignore[union-attr]
+            like |= {"dh0": x.new_empty(state), "dc0": x.new_empty(state)}
+        wanted = {"dx": arguments["with_dx"]}
+        return {
+            key: None
+            if like[key] is None or not wanted.get(key, key in ("dh0", "dc0") or arguments["with_weights"])
+            else (like[key].shape, _dtype(x))  # type: ignore[union-attr]
+            for key in core.statement(name)[3]
+        }
+    if name == "embedding_forward":
+        embeddings = tensors["embeddings"]
+        assert embeddings is not None
+        return {"outputs": ((*x.shape, embeddings.shape[1]), _dtype(embeddings))}
+    if name.startswith(("lstm", "gru", "simple_rnn")):
+        return _rnn_shapes(name, x, tensors, arguments)
+    timesteps = x.shape[1]
+    filters = x.shape[2]
+    pooling = {key: arguments.get(f"pool_{key}", arguments.get(key)) for key in ("strides", "padding")}
+    if (kernel := tensors.get("kernel")) is not None:
+        filters = kernel.shape[2]
+        timesteps = output_timesteps(
+            timesteps, kernel.shape[0], arguments["strides"], arguments["padding"], arguments["dilation_rate"]
+        )
+    if arguments["pool_size"]:
+        timesteps = output_timesteps(timesteps, arguments["pool_size"], **pooling)
+    shape = (x.shape[0], timesteps, filters)
+    size = arguments["pool_size"]
+    positions = "uint8" if size <= 256 else "uint16" if size <= 65536 else "int32"
+    saved = (shape, positions) if arguments.get("save_argmax") and size else None
+    return {"outputs": (shape, _dtype(x)), "argmax": saved}
+
+
+def _rnn_shapes(
+    name: str, x: torch.Tensor, tensors: Mapping[str, torch.Tensor | None], arguments: Mapping[str, Any]
+) -> dict[str, tuple[Sequence[Any], str] | None]:
+    kernel, recurrent_kernel = tensors["kernel"], tensors["recurrent_kernel"]
+    assert kernel is not None
+    assert recurrent_kernel is not None
+    batch, timesteps, _ = x.shape
+    units = recurrent_kernel.shape[0]
+    dtype = _dtype(x)
+    options = {key: arguments[key] for key in core.statement(name)[2]}
+    least = {
+        "x": ((1, 1, kernel.shape[0]), dtype),
+        "kernel": (tuple(kernel.shape), dtype),
+        "recurrent_kernel": (tuple(recurrent_kernel.shape), dtype),
+    }
+    shapes: dict[str, Any] = {}
+    for key, shape in core.output_shapes(name, least | options).items():
+        sizes = (batch, timesteps) if shape is not None and len(shape[0]) == 3 else (batch,)
+        shapes[key] = None if shape is None else ((*sizes, shape[0][-1]), shape[1])
+    assert shapes["h_n"][0][-1] == units
+    return shapes
+
+
+def output_timesteps(timesteps: Any, width: int, strides: int, padding: str, dilation_rate: int = 1) -> Any:
+    """Timesteps of a convolution's or a pooling's outputs; of a symbolic number, too."""
+    if padding == "valid":
+        timesteps = timesteps - dilation_rate * (width - 1)
+    return (timesteps + strides - 1) // strides
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _in_graph(operation: _Operation, tensors: Sequence[torch.Tensor | None], options: Mapping[str, Any]) -> Results:
+    values = [*tensors, *(options.get(name, default) for name, default in operation.options.items())]
+    results = getattr(torch.ops.fastseq, operation.name)(*values)
+    named = dict(zip(operation.results, results if isinstance(results, tuple) else (results,), strict=True))
+    absent = {"outputs": options.get("return_sequences", True), "argmax": False, "workspace": False}
+    return {name: tensor if absent.get(name, True) else None for name, tensor in named.items()}
+
+
+def _make_differentiable(operation: _Operation) -> None:
+    names = (*operation.arrays, *operation.options)
+
+    def setup_context(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
+        named = dict(zip(names, inputs, strict=True))
+        results = dict(zip(operation.results, output if isinstance(output, tuple) else (output,), strict=True))
+        ctx.options = {name: named[name] for name in operation.options}
+        ctx.numbers = _numbers(operation, named)
+        ctx.save_for_backward(*(named.get(name, results.get(name)) for name in operation.backward_arrays))
+        ctx.set_materialize_grads(False)
+
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[Any, ...]:
+        if all(gradient is None for gradient in gradients):
+            return (None,) * len(names)
+        arguments = dict(zip(operation.backward_arrays, ctx.saved_tensors, strict=True))
+        for name, gradient in zip(operation.results, gradients, strict=True):
+            if f"d{name}" in arguments:
+                arguments[f"d{name}"] = gradient
+        needed = dict(zip(names, ctx.needs_input_grad, strict=True))
+        its = dict(operation.backward_options) | _gradient_options(operation, ctx.options, needed)
+        its |= ctx.numbers
+        order = (*operation.backward_arrays, *operation.backward_numbers, *operation.backward_options)
+        results = getattr(torch.ops.fastseq, operation.backward)(*((arguments | its)[name] for name in order))
+        found = dict(zip(operation.gradients, results if isinstance(results, tuple) else (results,), strict=True))
+        return tuple(found.get(f"d{name}") if needed[name] else None for name in names)
+
+    torch.library.register_autograd(f"fastseq::{operation.name}", backward, setup_context=setup_context, lib=_library)
+    torch.library.register_autograd(f"fastseq::{operation.backward}", _refuse, lib=_library)
+
+
+def _refuse(*_: Any) -> Any:
+    raise RuntimeError(_SECOND_ORDER)
+
+
+def _define_all() -> None:
+    for operation in _OPERATIONS.values():
+        _define(operation.name)
+        _define(operation.backward)
+        _make_differentiable(operation)
+
+
+_define_all()

@@ -1,0 +1,275 @@
+"""Drop-in replacements of `torch.nn.LSTM`, `GRU` and `RNN`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from fastseq.torch import functional
+
+__all__ = ["GRU", "LSTM", "RNN", "StockFallbackWarning"]
+
+
+class StockFallbackWarning(UserWarning):
+    """A module computes as PyTorch's own does; the message says why."""
+
+
+class _Recurrent(nn.RNNBase):  # type: ignore[misc]
+    """What the three modules share: layers, directions, layouts of sequences.
+
+    A module is PyTorch's own, parameters and `state_dict` included, with another `forward`. It may have no attributes
+    but those of its stock class: `accelerate` gives a stock module this class.
+    """
+
+    _STATES: ClassVar[int] = 1
+    _AUTOCAST: ClassVar[tuple[bool, bool]] = (False, False)  # outputs of tensors, and of packed sequences
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """As the stock module's `forward`.
+
+        Args:
+            input: (timesteps, batch, inputs), with `batch_first` (batch, timesteps, inputs), without a batch
+                (timesteps, inputs), or a `PackedSequence`, whose padding costs no work.
+            hx: The initial state, of LSTM a tuple of two: (num_layers * directions, batch, units) each; None for zero.
+
+        Returns:
+            The outputs in the input's layout, and the states after the last step in `hx`'s.
+        """
+        data = input.data if isinstance(input, PackedSequence) else input
+        reason = self._why_stock(data)
+        if reason is not None:
+            if reason:
+                warnings.warn(f"{type(self).__name__} computes as PyTorch's own: {reason}", StockFallbackWarning, 2)
+            return super().forward(input, hx)
+        packed = isinstance(input, PackedSequence)
+        run = self._of_packed if packed else self._of_padded
+        if not torch.is_autocast_enabled("cpu"):
+            return run(input, hx)
+        # The kernels compute in the parameters' dtype. Results have the dtype that the stock module's have.
+        dtype = torch.get_autocast_dtype("cpu") if self._AUTOCAST[packed] else data.dtype
+        own = self.weight_ih_l0.dtype
+        with torch.autocast("cpu", enabled=False):
+            return _cast(run(_cast(input, own), _cast(hx, own)), dtype)
+
+    def _why_stock(self, data: Tensor) -> str | None:
+        """None where the kernels compute; else why not, or "" where there is nothing to say of it."""
+        if torch.compiler.is_compiling():
+            return None if not self.proj_size and data.device.type == "cpu" else ""
+        if torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
+            return ""
+        if self.proj_size:
+            return "proj_size is above 0"
+        if data.device.type not in ("cpu", "cuda"):
+            return f"its tensors are on {data.device}"
+        if data.device.type == "cuda":
+            return ""  # cuDNN's are as fast
+        if data.is_complex() or not data.is_floating_point():
+            return ""  # PyTorch's error
+        return None
+
+    # --- layouts ------------------------------------------------------------------------------------------------------
+
+    def _of_padded(self, x: Tensor, hx: Any) -> Any:
+        if x.dim() not in (2, 3):
+            raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {x.dim()}D instead")
+        batched = x.dim() == 3
+        if not batched:
+            x = x.unsqueeze(0)
+        elif not self.batch_first:
+            x = x.transpose(0, 1)
+        states = self._initial(x, hx, batched)
+        outputs, last = self._layers(x, states, None)
+        if not batched:
+            outputs = outputs.squeeze(0)
+            last = tuple(state.squeeze(1) for state in last)
+        elif not self.batch_first:
+            outputs = outputs.transpose(0, 1)
+        return outputs, self._joined(last)
+
+    def _of_packed(self, packed: PackedSequence, hx: Any) -> Any:
+        data, batch_sizes, sorted_indices, unsorted_indices = packed
+        x, lengths = nn.utils.rnn.pad_packed_sequence(PackedSequence(data, batch_sizes, None, None), batch_first=True)
+        mask = torch.arange(x.shape[1]) < lengths.unsqueeze(1)
+        states = self._initial(x, hx, True)
+        if sorted_indices is not None:
+            states = tuple(None if state is None else state.index_select(1, sorted_indices) for state in states)
+        outputs, last = self._layers(x, states, mask)
+        again = nn.utils.rnn.pack_padded_sequence(outputs, lengths, batch_first=True)
+        if unsorted_indices is not None:
+            last = tuple(state.index_select(1, unsorted_indices) for state in last)
+        return PackedSequence(again.data, batch_sizes, sorted_indices, unsorted_indices), self._joined(last)
+
+    def _initial(self, x: Tensor, hx: Any, batched: bool) -> tuple[Tensor | None, ...]:
+        """For each state (layers * directions, batch, units); the stock module checks shapes."""
+        if x.shape[-1] != self.input_size:
+            raise RuntimeError(
+                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}"
+            )
+        if hx is None:
+            return (None,) * self._STATES
+        states = hx if self._STATES == 2 else (hx,)
+        expected = (self.num_layers * (2 if self.bidirectional else 1), x.shape[0], self.hidden_size)
+        checked = []
+        for state in states:
+            if state.dim() != (3 if batched else 2):
+                raise RuntimeError(
+                    f"For {'batched 3-D' if batched else 'unbatched 2-D'} input, hx should also be "
+                    f"{3 if batched else 2}-D but got {state.dim()}-D tensor"
+                )
+            state = state if batched else state.unsqueeze(1)
+            if tuple(state.shape) != expected:
+                raise RuntimeError(f"Expected hidden size {expected}, got {list(state.shape)}")
+            checked.append(state)
+        return tuple(checked)
+
+    def _joined(self, states: tuple[Tensor, ...]) -> Any:
+        return states if self._STATES == 2 else states[0]
+
+    # --- layers -------------------------------------------------------------------------------------------------------
+
+    def _layers(
+        self, x: Tensor, states: tuple[Tensor | None, ...], mask: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """All layers and directions of (batch, timesteps, inputs)."""
+        directions = 2 if self.bidirectional else 1
+        finals: list[tuple[Tensor, ...]] = []
+        for layer in range(self.num_layers):
+            if layer > 0 and self.dropout > 0 and self.training:
+                x = self._dropped(x, mask)
+            both = []
+            for direction in range(directions):
+                index = layer * directions + direction
+                initial = [None if state is None else state[index] for state in states]
+                outputs, *last = self._one(x, layer, direction == 1, initial, mask)
+                both.append(outputs.flip(1) if direction else outputs)
+                finals.append(tuple(last))
+            x = torch.cat(both, 2) if directions == 2 else both[0]
+        return x, tuple(torch.stack(of_all) for of_all in zip(*finals, strict=True))
+
+    def _dropped(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Dropout between layers, with the random numbers that the stock module draws: in the order of its layout."""
+        if mask is not None:  # packed: step by step, rows that have the step
+            rows, steps = mask.t().nonzero(as_tuple=True)[::-1]
+            factors = x.new_zeros(x.shape)
+            factors[rows, steps] = nn.functional.dropout(x.new_ones(len(rows), x.shape[2]), self.dropout)
+            return x * factors
+        batch, timesteps, width = x.shape
+        return x * nn.functional.dropout(x.new_ones(timesteps, batch, width), self.dropout).transpose(0, 1)
+
+    def _one(
+        self, x: Tensor, layer: int, reverse: bool, initial: list[Tensor | None], mask: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """One layer in one direction: outputs in the order the steps are taken in, and the states after the last."""
+        suffix = f"_l{layer}{'_reverse' if reverse else ''}"
+        kernel = self._kernel(getattr(self, f"weight_ih{suffix}"))
+        recurrent_kernel = self._kernel(getattr(self, f"weight_hh{suffix}"))
+        bias = None
+        if self.bias:
+            bias = self._bias(getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}"))
+        return self._run(
+            x,
+            kernel,
+            recurrent_kernel,
+            bias,
+            initial,
+            {"mask": mask, "zero_output_for_mask": mask is not None, "go_backwards": reverse},
+        )
+
+    def _kernel(self, weight: Tensor) -> Tensor:
+        """(gates * units, inputs) as Keras has it: (inputs, gates * units)."""
+        return weight.t().contiguous()
+
+    def _bias(self, of_inputs: Tensor, of_state: Tensor) -> Tensor:
+        return of_inputs + of_state
+
+    def _run(
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        recurrent_kernel: Tensor,
+        bias: Tensor | None,
+        initial: list[Tensor | None],
+        options: dict[str, Any],
+    ) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    """Tensors, packed sequences and tuples of them."""
+    if isinstance(value, (Tensor, PackedSequence)):
+        return value.to(dtype)
+    return None if value is None else tuple(_cast(one, dtype) for one in value)
+
+
+class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]
+    """`torch.nn.LSTM`, computed by fastseq's kernels on a CPU: the same arguments, parameters, results."""
+
+    _STATES = 2
+    _AUTOCAST = (True, False)
+
+    def _run(
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        recurrent_kernel: Tensor,
+        bias: Tensor | None,
+        initial: list[Tensor | None],
+        options: dict[str, Any],
+    ) -> tuple[Tensor, ...]:
+        h0, c0 = initial
+        results = functional.lstm(x, kernel, recurrent_kernel, bias, h0=h0, c0=c0, **options)
+        assert results.outputs is not None
+        return results.outputs, results.h_n, results.c_n
+
+
+class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
+    """`torch.nn.GRU`, computed by fastseq's kernels on a CPU: the same arguments, parameters, results."""
+
+    def _kernel(self, weight: Tensor) -> Tensor:
+        return self._gates(weight).t().contiguous()
+
+    def _bias(self, of_inputs: Tensor, of_state: Tensor) -> Tensor:
+        return torch.stack((self._gates(of_inputs), self._gates(of_state)))
+
+    def _gates(self, weight: Tensor) -> Tensor:
+        """PyTorch's gates r, z, n as Keras has them: z, r, n."""
+        r, z, n = weight.chunk(3)
+        return torch.cat((z, r, n))
+
+    def _run(
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        recurrent_kernel: Tensor,
+        bias: Tensor | None,
+        initial: list[Tensor | None],
+        options: dict[str, Any],
+    ) -> tuple[Tensor, ...]:
+        results = functional.gru(x, kernel, recurrent_kernel, bias, h0=initial[0], **options)
+        assert results.outputs is not None
+        return results.outputs, results.h_n
+
+
+class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
+    """`torch.nn.RNN`, computed by fastseq's kernels on a CPU: the same arguments, parameters, results."""
+
+    _AUTOCAST = (True, True)
+
+    def _run(
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        recurrent_kernel: Tensor,
+        bias: Tensor | None,
+        initial: list[Tensor | None],
+        options: dict[str, Any],
+    ) -> tuple[Tensor, ...]:
+        results = functional.simple_rnn(
+            x, kernel, recurrent_kernel, bias, h0=initial[0], activation=self.nonlinearity, **options
+        )
+        assert results.outputs is not None
+        return results.outputs, results.h_n
