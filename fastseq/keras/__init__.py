@@ -12,9 +12,9 @@ files, and SavedModels that were written within `export_native`, load in any pro
 
 from __future__ import annotations
 
+from fastseq.acceleration_report import AccelerationReport, ReportRow
 from fastseq.keras import backend
 from fastseq.keras.accelerate import accelerate, to_stock
-from fastseq.acceleration_report import AccelerationReport, ReportRow
 from fastseq.keras.adam import FastAdam
 from fastseq.keras.attention import FastAttention
 from fastseq.keras.conv1d import FastConv1D, FastConv1DMaxPooling1D

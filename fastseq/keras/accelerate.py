@@ -13,8 +13,8 @@ from typing import Any
 
 import keras
 
-from fastseq.keras import backend
 from fastseq.acceleration_report import AccelerationReport, ReportRow
+from fastseq.keras import backend
 from fastseq.keras.activations import describe
 from fastseq.keras.fusion import convolution_before
 from fastseq.keras.native import NativeChoice
