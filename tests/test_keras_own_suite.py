@@ -36,6 +36,17 @@ TWINS = [
 CELLS = ["layers/rnn/rnn_test.py", "layers/rnn/stacked_rnn_cells_test.py"]
 # In the same files: Conv2D, Conv3D, pooling and SpatialDropout likewise, which have no twins.
 OF_OTHER_CLASSES = ("conv2d", "conv3d", "pooling2d", "pooling3d", "dropout_2d", "dropout_3d")
+# Of them, those in which PyTorch's tensors meet no kernel: embeddings, dropout and Adam are stock there.
+WITHOUT_KERNELS = {
+    "torch": {
+        "layers/core/embedding_test.py",
+        "layers/regularization/dropout_test.py",
+        "layers/regularization/spatial_dropout_test.py",
+        "layers/rnn/time_distributed_test.py",
+        "models/functional_test.py",
+        "optimizers/adam_test.py",
+    }
+}.get(keras.backend.backend(), set())
 # What fails, and why it may. All the others must pass.
 LEFT_OUT = {
     "saving/saving_lib_test.py::SavingBattleTest::test_legacy_load_skips_missing_nested_containers": (
@@ -83,13 +94,14 @@ def tests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 def test_keras_tests_pass(tests: dict[str, dict[str, Any]]) -> None:
     outcomes = [test["outcome"] for test in tests.values()]
     assert outcomes.count("failed") == 0
-    assert outcomes.count("passed") >= 250
-    # Those left out, and those that Keras itself skips, for want of PyTorch's cuDNN.
-    assert outcomes.count("skipped") <= 0.02 * len(outcomes)
+    assert outcomes.count("passed") >= {"tensorflow": 250, "torch": 240}[keras.backend.backend()]
+    # Those left out, and those that Keras itself skips on this backend.
+    most = {"tensorflow": 0.02, "torch": 0.05}[keras.backend.backend()]
+    assert outcomes.count("skipped") <= most * len(outcomes)
     assert len(LEFT_OUT) <= 0.02 * len(outcomes)
 
 
-@pytest.mark.parametrize("file", TWINS)
+@pytest.mark.parametrize("file", [file for file in TWINS if file not in WITHOUT_KERNELS])
 def test_kernels_ran(tests: dict[str, dict[str, Any]], file: str) -> None:
     assert sum(test["native_calls"] for name, test in tests.items() if name.startswith(file)) > 0
 
