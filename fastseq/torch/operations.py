@@ -31,6 +31,8 @@ _SECOND_ORDER = (
 
 _HALF = (torch.float16, torch.bfloat16)
 
+# `zip` of what has one length by construction is called without `strict` below, which costs a microsecond.
+
 
 class _Operation(NamedTuple):
     """An operation and its backward operation, as their contracts state them.
@@ -46,8 +48,13 @@ class _Operation(NamedTuple):
         undifferentiated: Results without a gradient.
         options: With their defaults.
         backward_arrays: All arrays that the backward operation takes.
+        backward_numbers: All numbers that it takes.
         backward_options: Its options with their defaults.
+        kept: Those of its options that are forward's, too.
+        saved: Where its arrays are among the arrays and results of forward, one after the other; gradients are nowhere.
+        doutputs: For each result, the argument that is its gradient.
         gradients: The backward operation's results.
+        dinputs: For each array, the result that is its gradient.
     """
 
     name: str
@@ -62,7 +69,11 @@ class _Operation(NamedTuple):
     backward_arrays: tuple[str, ...]
     backward_numbers: tuple[str, ...]
     backward_options: Mapping[str, Any]
+    kept: tuple[str, ...]
+    saved: tuple[tuple[str, int], ...]
+    doutputs: tuple[str, ...]
     gradients: tuple[str, ...]
+    dinputs: tuple[str, ...]
 
 
 def _stated(name: str) -> _Operation:
@@ -82,7 +93,11 @@ def _stated(name: str) -> _Operation:
         tuple(its_arrays),
         tuple(numbers),
         its_options,
+        tuple(option for option in its_options if option in options),
+        tuple((array, [*arrays, *results].index(array)) for array in its_arrays if array in {**arrays, **results}),
+        tuple(f"d{result}" for result in results),
         tuple(gradients),
+        tuple(f"d{array}" for array in arrays),
     )
 
 
@@ -134,7 +149,7 @@ def call(name: str, given: Mapping[str, Any]) -> Results:
     if torch.compiler.is_compiling() or first.device.type == "meta":
         results = _in_graph(operation, tensors, options)
     elif differentiable:
-        results = dict(zip(operation.results, _Call.apply(operation, options, *tensors)))  # noqa: B905, a microsecond
+        results = dict(zip(operation.results, _Call.apply(operation, options, *tensors)))  # noqa: B905
     else:
         results = _compute(name, dict(zip(operation.arrays, tensors)) | options, first.device.type)  # noqa: B905
     if half:
@@ -151,56 +166,67 @@ def _compute(name: str, arguments: dict[str, Any], device: str) -> Results:
     """On the tensors' device, with results there. `arguments` is used up."""
     for key, value in arguments.items():
         if isinstance(value, torch.Tensor):
-            arguments[key] = value.detach().numpy() if device == "cpu" else value.detach()
+            arguments[key] = value.numpy(force=True) if device == "cpu" else value.detach()
     if device != "cpu":
         return compute(name, arguments)
     results = core.compute(name, arguments)
-    return {key: None if value is None else torch.from_numpy(value) for key, value in results.items()}
+    for key, value in results.items():
+        if value is not None:
+            results[key] = torch.from_numpy(value)
+    return results
 
 
-def _gradient_options(operation: _Operation, options: Mapping[str, Any], needed: Mapping[str, bool]) -> dict[str, Any]:
-    """Options of the backward operation: forward's own, and which gradients are wanted."""
-    its = {key: options[key] for key in operation.backward_options if key in options}
-    if "with_dx" in operation.backward_options:
-        its["with_dx"] = needed.get("x", False)
-        its["with_weights"] = any(needed.get(weight, False) for weight in ("kernel", "recurrent_kernel", "bias"))
-    return its
+def _wanted(operation: _Operation, needed: Mapping[str, bool]) -> dict[str, Any]:
+    """The options of the backward operation that say which gradients are wanted."""
+    if "with_dx" not in operation.backward_options:
+        return {}
+    weights = any(needed.get(weight, False) for weight in ("kernel", "recurrent_kernel", "bias"))
+    return {"with_dx": needed["x"], "with_weights": weights}
 
 
 class _Call(torch.autograd.Function):  # type: ignore[misc]
-    """Eager calls. `setup_context` would cost 9 µs more."""
+    """Eager calls, in as few steps as may be: each costs a good part of a microsecond."""
 
     @staticmethod
-    def forward(
+    def forward(  # `setup_context` would cost 9 µs more
         ctx: Any, operation: _Operation, options: dict[str, Any], *tensors: torch.Tensor | None
     ) -> tuple[torch.Tensor | None, ...]:
-        named = dict(zip(operation.arrays, tensors, strict=True))
-        device = next(tensor.device.type for tensor in tensors if tensor is not None)
-        results = _compute(operation.name, named | options, device)
-        ctx.operation, ctx.options, ctx.device = operation, options, device
-        ctx.save_for_backward(*(named.get(name, results.get(name)) for name in operation.backward_arrays))
+        named = dict(zip(operation.arrays, tensors))  # noqa: B905
+        ctx.operation, ctx.options, ctx.device = operation, options, named[operation.first].device.type  # type: ignore[union-attr]
         ctx.numbers = _numbers(operation, named)
+        results = _compute(operation.name, named | options, ctx.device)
+        values = [*tensors, *results.values()]
+        ctx.save_for_backward(*[values[at] for _, at in operation.saved])
         ctx.set_materialize_grads(False)
         undifferentiated = [results[name] for name in operation.undifferentiated if results[name] is not None]
         if undifferentiated:
             ctx.mark_non_differentiable(*undifferentiated)
-        return tuple(results[name] for name in operation.results)
+        return tuple(results.values())
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         operation = ctx.operation
-        if all(gradient is None for gradient in gradients):
-            return (None,) * len(ctx.needs_input_grad)
-        arguments = dict(zip(operation.backward_arrays, ctx.saved_tensors, strict=True))
-        for name, gradient in zip(operation.results, gradients, strict=True):
+        arguments: dict[str, Any] = {}
+        for name, gradient in zip(operation.doutputs, gradients):  # noqa: B905
             if gradient is not None:
-                arguments[f"d{name}"] = gradient.contiguous()
-        needed = dict(zip(operation.arrays, ctx.needs_input_grad[2:], strict=True))
-        arguments |= _gradient_options(operation, ctx.options, needed) | ctx.numbers
-        depends = [value for value in arguments.values() if isinstance(value, torch.Tensor) and value.requires_grad]
+                arguments[name] = gradient.contiguous()
+        if not arguments:
+            return (None,) * len(ctx.needs_input_grad)
+        for (name, _), tensor in zip(operation.saved, ctx.saved_tensors):  # noqa: B905
+            if tensor is not None:
+                arguments[name] = tensor
+        for name in operation.kept:
+            if name in ctx.options:
+                arguments[name] = ctx.options[name]
+        needed = ctx.needs_input_grad[2:]
+        arguments |= _wanted(operation, dict(zip(operation.arrays, needed)))  # noqa: B905
+        arguments |= ctx.numbers
+        depends = []
+        if torch.is_grad_enabled():  # create_graph=True
+            depends = [value for value in arguments.values() if isinstance(value, torch.Tensor) and value.requires_grad]
         results = _compute(operation.backward, arguments, ctx.device)
-        found = [results.get(f"d{name}") if needed[name] else None for name in operation.arrays]
-        if torch.is_grad_enabled() and depends:  # create_graph=True
+        found = [results.get(name) if need else None for name, need in zip(operation.dinputs, needed)]  # noqa: B905
+        if depends:
             found = [None if gradient is None else _Once.apply(gradient, *depends) for gradient in found]
         return None, None, *found
 
@@ -393,8 +419,8 @@ def _make_differentiable(operation: _Operation) -> None:
             if f"d{name}" in arguments:
                 arguments[f"d{name}"] = gradient
         needed = dict(zip(names, ctx.needs_input_grad, strict=True))
-        its = dict(operation.backward_options) | _gradient_options(operation, ctx.options, needed)
-        its |= ctx.numbers
+        its = {**operation.backward_options, **{key: ctx.options[key] for key in operation.kept if key in ctx.options}}
+        its |= _wanted(operation, needed) | ctx.numbers
         order = (*operation.backward_arrays, *operation.backward_numbers, *operation.backward_options)
         results = getattr(torch.ops.fastseq, operation.backward)(*((arguments | its)[name] for name in order))
         found = dict(zip(operation.gradients, results if isinstance(results, tuple) else (results,), strict=True))

@@ -61,15 +61,16 @@ def rnn(cell: str, inputs: Sequence[Any], *, options: Mapping[str, Any], trainin
     """See `fastseq.keras.backend.Backend`."""
     del training  # autograd knows
     states = ("c0",) if cell == "lstm" else ()
-    named = dict(zip((*_RNN_INPUTS, *states, *_RNN_MASKS), inputs, strict=True))
-    results = call(f"{cell}_forward", named | options)
+    named: dict[str, Any] = dict(zip((*_RNN_INPUTS, *states, *_RNN_MASKS), inputs, strict=True))
+    results = call(f"{cell}_forward", {**named, **options})
     return results["last_output"], results["outputs"], [results["h_n"], *(results["c_n"] for _ in states)]
 
 
 def conv1d(inputs: Sequence[Any], *, options: Mapping[str, Any], convolved_shape: Sequence[Any], training: bool) -> Any:
     """See `fastseq.keras.backend.Backend`."""
     del convolved_shape, training
-    return call("conv1d_forward", dict(zip(("x", "kernel", "bias"), inputs, strict=True)) | options)["outputs"]
+    named: dict[str, Any] = dict(zip(("x", "kernel", "bias"), inputs, strict=True))
+    return call("conv1d_forward", {**named, **options})["outputs"]
 
 
 def max_pool(x: Any, *, pool_size: int, strides: int, padding: str, training: bool = False) -> Any:
