@@ -78,6 +78,7 @@ def assert_equal(stock: list[Any], fast: list[Any], tolerance: float = TOLERANCE
     for one, other in zip(stock, fast, strict=True):
         assert one.shape == other.shape
         assert one.dtype == other.dtype
+        assert other.is_contiguous() or not one.is_contiguous()
         one, other = one.detach(), other.detach()
         assert float((one - other).abs().max()) <= tolerance * max(1.0, float(one.abs().max()))
 

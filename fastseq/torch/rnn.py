@@ -18,6 +18,24 @@ class StockFallbackWarning(UserWarning):
     """A module computes as PyTorch's own does; the message says why."""
 
 
+def _transposed(tensor: Tensor) -> Tensor:
+    """The first two dimensions exchanged, contiguous, and so its gradient: users call `view` on both."""
+    if torch.compiler.is_compiling():  # which knows no such function of a parameter, and lays out memory by itself
+        return tensor.transpose(0, 1).contiguous()
+    transposed: Tensor = _Transposed.apply(tensor)
+    return transposed
+
+
+class _Transposed(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return tensor.transpose(0, 1).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.transpose(0, 1).contiguous()
+
+
 class _Recurrent(nn.RNNBase):  # type: ignore[misc]
     """What the three modules share: layers, directions, layouts of sequences.
 
@@ -80,14 +98,14 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
         if not batched:
             x = x.unsqueeze(0)
         elif not self.batch_first:
-            x = x.transpose(0, 1)
+            x = _transposed(x)
         states = self._initial(x, hx, batched)
         outputs, last = self._layers(x, states, None)
         if not batched:
             outputs = outputs.squeeze(0)
             last = tuple(state.squeeze(1) for state in last)
         elif not self.batch_first:
-            outputs = outputs.transpose(0, 1)
+            outputs = _transposed(outputs)
         return outputs, self._joined(last)
 
     def _of_packed(self, packed: PackedSequence, hx: Any) -> Any:
@@ -181,7 +199,7 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
 
     def _kernel(self, weight: Tensor) -> Tensor:
         """(gates * units, inputs) as Keras has it: (inputs, gates * units)."""
-        return weight.t().contiguous()
+        return _transposed(weight)
 
     def _bias(self, of_inputs: Tensor, of_state: Tensor) -> Tensor:
         return of_inputs + of_state
@@ -230,7 +248,7 @@ class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
     """`torch.nn.GRU`, computed by fastseq's kernels on a CPU: the same arguments, parameters, results."""
 
     def _kernel(self, weight: Tensor) -> Tensor:
-        return self._gates(weight).t().contiguous()
+        return super()._kernel(self._gates(weight))
 
     def _bias(self, of_inputs: Tensor, of_state: Tensor) -> Tensor:
         return torch.stack((self._gates(of_inputs), self._gates(of_state)))
