@@ -234,7 +234,7 @@ def embedding(ids: Tensor, embeddings: Tensor) -> Tensor:
     """Rows of a table: `fastseq.functional.embedding_forward`, which says what the arguments are.
 
     Returns:
-        (*ids.shape, output_dim). The gradient by `embeddings` is dense.
+        `(*ids.shape, output_dim)`. The gradient by `embeddings` is dense.
 
     Raises:
         ValueError: See `lstm`; an id is outside of the table.

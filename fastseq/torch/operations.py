@@ -12,7 +12,7 @@ operation. What forward saves for backward has one name in both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
@@ -21,7 +21,7 @@ from fastseq.functional.devices import compute
 
 __all__ = ["Results", "call", "output_timesteps"]
 
-Results = dict[str, torch.Tensor | None]
+Results: TypeAlias = "dict[str, torch.Tensor | None]"
 
 _SECOND_ORDER = (
     "fastseq's operations have no second-order gradients on PyTorch: use the stock module (fastseq.torch.to_stock) "
