@@ -15,6 +15,8 @@
 // part, and no plan, learns as much of an output: a size that follows from options is 0 before there is a plan.
 #pragma once
 
+#include <cstddef>
+
 #include "fastseq/array.h"
 
 namespace fastseq {
@@ -54,6 +56,45 @@ struct Output {
   Holds holds;
   bool optional;
   bool wanted;
+};
+
+// An option of an operation that is none of its plan.
+struct Flag {
+  const char* name;
+  bool& value;
+};
+
+// A call prepared: which kernels, how much scratch.
+template <class Dims, class Options>
+struct PlanOf {
+  Dims dims;
+  Options options;
+  const struct Isa* isa = nullptr;
+  size_t scratch_bytes = 0;  // of memory to hand over, aligned to kMemoryAlignment (memory.h), content undefined
+};
+
+struct NoOptions {};
+template <class Visit>
+void state_options(NoOptions&, const Visit&) {}
+
+// Of a backward operation: which gradients to compute.
+struct Wanted {
+  bool with_dx = true;
+  bool with_weights = true;
+};
+
+// What operations are made of: the options that the plan needs, as state_options(options, visit) states them, and the
+// plan. Where there are flags, for_each_option of the operation names them to this one.
+template <class Options, class MadePlan>
+struct Planned {
+  Options options;
+  MadePlan plan;
+
+  template <class Visit, class... Flags>
+  void for_each_option(const Visit& visit, const Flags&... flags) {
+    state_options(options, visit);
+    (visit(flags.name, flags.value), ...);
+  }
 };
 
 }  // namespace fastseq
