@@ -46,6 +46,17 @@ struct BackwardLoop : LoopArguments {
   float *dh0, *dc0;
 };
 
+// What find_loop_shape needs of a cell in one direction.
+struct LoopCell {
+  int outputs;           // that a group computes
+  int units;             // that these belong to
+  int slots;             // of a thread and row
+  int operands_of_unit;  // elements that a unit has in the operand
+};
+
+LoopCell loop_cell_forward(Cell cell);
+LoopCell loop_cell_backward(Cell cell);
+
 // Finds a shape; false where the recurrent kernel is too large to stay in registers, where stepwise is thought to be
 // faster, or where the call has what the persistent kernels lack: GRU without reset_after, which has two products a
 // step, and recurrent dropout factors for each gate.

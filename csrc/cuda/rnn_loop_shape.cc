@@ -6,7 +6,7 @@
 
 #include "common/checks.h"
 #include "launch.h"
-#include "rnn_persistent_launch.h"
+#include "rnn_loop.h"
 
 namespace fastseq::cuda {
 namespace {

@@ -285,6 +285,11 @@ class Stepwise {
     return launch("a step of the recurrent op", kernel, one_thread_for_each(states, kThreads), stream_, arguments...);
   }
 
+  template <class Kernel>
+  Kernel of_cell(Kernel lstm, Kernel gru, Kernel simple_rnn) const {
+    return cell == Cell::kLstm ? lstm : cell == Cell::kGru ? gru : simple_rnn;
+  }
+
   // sums (B, G U) of a group's gates.
   Status multiply(const GateGroup& group, const float* operand, float* sums) const {
     const int64_t columns = shape.gates * shape.units;
@@ -329,6 +334,7 @@ Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& 
   float* operands = scratch;
   float* reset = operands + steps.copies * steps.states;
   float* sums = reset + steps.states;
+  const auto end = steps.of_cell(lstm_forward_step, gru_update_step, simple_rnn_forward_step);
   FASTSEQ_RETURN_IF_ERROR(steps.run(begin_forward, shape, loop, operands));
   for (int64_t step = 0; step < shape.timesteps; ++step) {
     const GateGroup* candidate = nullptr;
@@ -339,19 +345,9 @@ Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& 
         FASTSEQ_RETURN_IF_ERROR(
             steps.multiply(group, operands + (steps.copies > 1 ? group.first : 0) * steps.states, sums));
     }
-    switch (steps.cell) {
-      case Cell::kLstm:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(lstm_forward_step, shape, loop, step, sums, operands));
-        break;
-      case Cell::kGru:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(gru_reset_step, shape, loop, step, sums, reset));
-        if (candidate) FASTSEQ_RETURN_IF_ERROR(steps.multiply(*candidate, reset, sums));
-        FASTSEQ_RETURN_IF_ERROR(steps.run(gru_update_step, shape, loop, step, sums, operands));
-        break;
-      case Cell::kSimpleRnn:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(simple_rnn_forward_step, shape, loop, step, sums, operands));
-        break;
-    }
+    if (steps.cell == Cell::kGru) FASTSEQ_RETURN_IF_ERROR(steps.run(gru_reset_step, shape, loop, step, sums, reset));
+    if (candidate) FASTSEQ_RETURN_IF_ERROR(steps.multiply(*candidate, reset, sums));
+    FASTSEQ_RETURN_IF_ERROR(steps.run(end, shape, loop, step, sums, operands));
   }
   return {};
 }
@@ -363,21 +359,12 @@ Status stepwise_backward(const RnnPlan& plan, const BackwardLoop& loop, Products
   float* sums = scratch;
   float* doutputs = sums + steps.copies * steps.states;
   float* by_reset = doutputs + steps.states;
+  const auto begin = steps.of_cell(lstm_backward_step, gru_update_backward_step, simple_rnn_backward_step);
   FASTSEQ_RETURN_IF_ERROR(steps.run(begin_backward, shape, loop, sums, doutputs));
   for (int64_t step = shape.timesteps - 1; step >= 0; --step) {
     const int64_t time = loop.go_backwards ? shape.timesteps - 1 - step : step;
     const float* dz = loop.dz + time * shape.dz * shape.units;
-    switch (steps.cell) {
-      case Cell::kLstm:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(lstm_backward_step, shape, loop, step, sums, doutputs));
-        break;
-      case Cell::kGru:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(gru_update_backward_step, shape, loop, step, sums, doutputs));
-        break;
-      case Cell::kSimpleRnn:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(simple_rnn_backward_step, shape, loop, step, sums, doutputs));
-        break;
-    }
+    FASTSEQ_RETURN_IF_ERROR(steps.run(begin, shape, loop, step, sums, doutputs));
     for (const GateGroup& group : steps.groups) {
       if (!group.reset) continue;
       FASTSEQ_RETURN_IF_ERROR(steps.multiply_back(group, dz, false, by_reset));
