@@ -1,5 +1,7 @@
 // The time loops step by step: a product of cuBLAS's and an elementwise kernel a step; two of each of GRU without
 // reset_after, whose candidate needs r before its product.
+#include <array>
+
 #include "common/cell.h"
 #include "common/checks.h"
 #include "each.cuh"
@@ -285,6 +287,10 @@ class Stepwise {
     return launch("a step of the recurrent op", kernel, one_thread_for_each(states, kThreads), stream_, arguments...);
   }
 
+  // (copies, B, U), (B, U) and, for what is left, as many as it takes.
+  std::array<float*, 3> pieces(float* scratch) const {
+    return {scratch, scratch + copies * states, scratch + (copies + 1) * states};
+  }
   template <class Kernel>
   Kernel of_cell(Kernel lstm, Kernel gru, Kernel simple_rnn) const {
     return cell == Cell::kLstm ? lstm : cell == Cell::kGru ? gru : simple_rnn;
@@ -331,9 +337,7 @@ Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& 
                         Stream stream) {
   const Stepwise steps(plan, loop, false, products, stream);
   const StepShape& shape = steps.shape;
-  float* operands = scratch;
-  float* reset = operands + steps.copies * steps.states;
-  float* sums = reset + steps.states;
+  const auto [operands, reset, sums] = steps.pieces(scratch);
   const auto end = steps.of_cell(lstm_forward_step, gru_update_step, simple_rnn_forward_step);
   FASTSEQ_RETURN_IF_ERROR(steps.run(begin_forward, shape, loop, operands));
   for (int64_t step = 0; step < shape.timesteps; ++step) {
@@ -356,9 +360,7 @@ Status stepwise_backward(const RnnPlan& plan, const BackwardLoop& loop, Products
                          Stream stream) {
   const Stepwise steps(plan, loop, true, products, stream);
   const StepShape& shape = steps.shape;
-  float* sums = scratch;
-  float* doutputs = sums + steps.copies * steps.states;
-  float* by_reset = doutputs + steps.states;
+  const auto [sums, doutputs, by_reset] = steps.pieces(scratch);
   const auto begin = steps.of_cell(lstm_backward_step, gru_update_backward_step, simple_rnn_backward_step);
   FASTSEQ_RETURN_IF_ERROR(steps.run(begin_backward, shape, loop, sums, doutputs));
   for (int64_t step = shape.timesteps - 1; step >= 0; --step) {

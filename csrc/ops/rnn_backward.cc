@@ -115,10 +115,6 @@ struct BackwardScratch {
     second = {scratch.take<T>(plan.dims.inputs * columns), scratch.take<T>(plan.dims.units * columns),
               scratch.take<T>(2 * columns)};
   }
-  BackwardScratch(const RnnPlan& plan, void* memory) : BackwardScratch(plan, Scratch(memory)) {}
-
- private:
-  BackwardScratch(const RnnPlan& plan, Scratch&& scratch) : BackwardScratch(plan, scratch) {}
 };
 
 template <class T>
@@ -386,7 +382,7 @@ class Backward : RnnOperands<T> {
   bool with_weights_;
   WeightSums<T> dweights_;
   T *dh0_, *dc0_;
-  BackwardScratch<T> scratch_;
+  Carved<BackwardScratch<T>> scratch_;
   SavedStates<T> states_;
 };
 

@@ -91,10 +91,6 @@ struct ForwardScratch {
         groups(plan, plan.row_groups, scratch),
         members(plan, rnn_threads(plan), scratch),
         steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch) {}
-  ForwardScratch(const RnnPlan& plan, void* memory) : ForwardScratch(plan, Scratch(memory)) {}
-
- private:
-  ForwardScratch(const RnnPlan& plan, Scratch&& scratch) : ForwardScratch(plan, scratch) {}
 };
 
 template <class T>
@@ -283,7 +279,7 @@ class Forward : RnnOperands<T> {
   }
 
   T *outputs_, *last_output_, *h_n_, *c_n_, *workspace_;
-  ForwardScratch<T> scratch_;
+  Carved<ForwardScratch<T>> scratch_;
 };
 
 }  // namespace

@@ -54,9 +54,7 @@ struct Conv1dGradients {
   Array dbias;    // (F), optional
 };
 
-struct Conv1dDims {
-  int64_t batch = 0;
-  int64_t timesteps = 0;
+struct Conv1dDims : SequenceDims {
   int64_t channels = 0;
   int64_t filters = 0;
   int64_t width = 0;           // K
@@ -64,7 +62,6 @@ struct Conv1dDims {
   int64_t padding_before = 0;  // p
   PoolDims pool;               // of the pooling, where pooled
   int64_t outputs = 0;         // P
-  DType dtype = DType::kFloat32;
 };
 
 struct Conv1dPlan : PlanOf<Conv1dDims, Conv1dOptions> {

@@ -35,13 +35,10 @@ struct PoolOptions {
 // P for T timesteps; an error where "valid" has no window even for S timesteps more, as in Keras.
 Status pooled_timesteps(const PoolOptions& options, int64_t timesteps, int64_t* pooled);
 
-struct PoolDims {
-  int64_t batch = 0;
-  int64_t timesteps = 0;
+struct PoolDims : SequenceDims {
   int64_t channels = 0;
   int64_t pooled = 0;  // P
   int64_t before = 0;
-  DType dtype = DType::kFloat32;
 };
 
 // Finds `pooled` and `before` for the timesteps in `dims`; the same error, in which the names of strides and padding

@@ -78,13 +78,10 @@ struct RnnGradients {
   Array dc0;                // (B, U), LSTM only
 };
 
-struct RnnDims {
-  int64_t batch = 0;
-  int64_t timesteps = 0;
+struct RnnDims : SequenceDims {
   int64_t inputs = 0;
   int64_t units = 0;
   int64_t gates = 0;  // G
-  DType dtype = DType::kFloat32;
 };
 
 // What backward needs of a step and row: h and, but for SimpleRNN, the activated gates; of LSTM, c too; of GRU with

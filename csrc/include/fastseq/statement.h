@@ -64,6 +64,13 @@ struct Flag {
   bool& value;
 };
 
+// What the sizes of every sequence op begin with.
+struct SequenceDims {
+  int64_t batch = 0;
+  int64_t timesteps = 0;
+  DType dtype = DType::kFloat32;
+};
+
 // A call prepared: which kernels, how much scratch.
 template <class Dims, class Options>
 struct PlanOf {
