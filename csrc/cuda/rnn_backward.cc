@@ -165,7 +165,7 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
   std::unique_ptr<Products> products;
   FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, Precision::kFloat32, parts.products, &products));
   if (d.batch > 0)
-    FASTSEQ_RETURN_IF_ERROR(plan.persistent ? persistent_backward(plan.shape, plan.options.cell, loop, stream)
+    FASTSEQ_RETURN_IF_ERROR(plan.persistent ? kPersistentBackward.run(plan.shape, plan.options.cell, loop, stream)
                                             : stepwise_backward(plan, loop, *products, parts.stepwise, stream));
   FASTSEQ_RETURN_IF_ERROR(products->set_precision(plan.precision));  // outside the time loop
   const Backward backward(plan, inputs, workspace, parts, *products, stream);

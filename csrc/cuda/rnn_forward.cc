@@ -69,7 +69,7 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
   }
   FASTSEQ_RETURN_IF_ERROR(products->set_precision(Precision::kFloat32));  // in the time loop
   if (d.batch > 0)
-    FASTSEQ_RETURN_IF_ERROR(plan.persistent ? persistent_forward(plan.shape, plan.options.cell, loop, stream)
+    FASTSEQ_RETURN_IF_ERROR(plan.persistent ? kPersistentForward.run(plan.shape, plan.options.cell, loop, stream)
                                             : stepwise_forward(plan, loop, *products, parts.stepwise, stream));
   FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.outputs, parts.outputs, stream));
   FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.last_output, parts.last_output, stream));

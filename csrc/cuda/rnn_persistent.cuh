@@ -154,17 +154,18 @@ __global__ void __launch_bounds__(most_threads(Work::kOutputs, kChunks))
 
 // The kernel for the shape's number of chunks.
 template <class Work>
-Status launch_loop(const char* what, const RnnLoopShape& shape, const typename Work::Loop& loop, Stream stream) {
+Status launch_loop(const RnnLoopShape& shape, const typename Work::Loop& loop, Stream stream) {
+  constexpr const char* kWhat = Work::Loop::kName;
   LaunchShape at;
   const int clusters = (shape.batch + shape.rows - 1) / shape.rows;
   at.grid = dim3(static_cast<unsigned>(clusters * shape.blocks));
   at.threads = static_cast<unsigned>(shape.threads);
   at.cluster = static_cast<unsigned>(shape.blocks);
   at.shared_bytes = shape.shared_bytes;
-  if (shape.chunks == kChunkSizes[0]) return launch(what, loop_kernel<Work, kChunkSizes[0]>, at, stream, shape, loop);
-  if (shape.chunks == kChunkSizes[1]) return launch(what, loop_kernel<Work, kChunkSizes[1]>, at, stream, shape, loop);
-  if (shape.chunks == kChunkSizes[2]) return launch(what, loop_kernel<Work, kChunkSizes[2]>, at, stream, shape, loop);
-  return launch(what, loop_kernel<Work, kChunkSizes[3]>, at, stream, shape, loop);
+  if (shape.chunks == kChunkSizes[0]) return launch(kWhat, loop_kernel<Work, kChunkSizes[0]>, at, stream, shape, loop);
+  if (shape.chunks == kChunkSizes[1]) return launch(kWhat, loop_kernel<Work, kChunkSizes[1]>, at, stream, shape, loop);
+  if (shape.chunks == kChunkSizes[2]) return launch(kWhat, loop_kernel<Work, kChunkSizes[2]>, at, stream, shape, loop);
+  return launch(kWhat, loop_kernel<Work, kChunkSizes[3]>, at, stream, shape, loop);
 }
 
 // The loops of one direction: body(a null pointer to the work of a cell).
@@ -182,12 +183,11 @@ struct Loops {
       return LoopCell{Work::kOutputs, Work::kUnits, Work::kSlots, Work::kRecurrentGates};
     });
   }
-  static Status launch(const char* what, const RnnLoopShape& shape, Cell cell, const typename Lstm::Loop& loop,
-                       Stream stream) {
-    return of_cell(cell, [&](auto* null) {
-      return launch_loop<std::remove_pointer_t<decltype(null)>>(what, shape, loop, stream);
-    });
+  static Status run(const RnnLoopShape& shape, Cell cell, const typename Lstm::Loop& loop, Stream stream) {
+    return of_cell(cell,
+                   [&](auto* null) { return launch_loop<std::remove_pointer_t<decltype(null)>>(shape, loop, stream); });
   }
+  static constexpr PersistentLoops<typename Lstm::Loop> kFunctions = {loop_cell, run};
 };
 
 // Where a step is in time. Outputs are in the order the steps are taken in.

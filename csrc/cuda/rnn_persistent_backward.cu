@@ -137,14 +137,9 @@ struct SimpleRnnBackward : BackwardWork<SimpleRnnBackward, 1, 2> {
   }
 };
 
-using BackwardLoops = Loops<LstmBackward, GruBackward, SimpleRnnBackward>;
-
 }  // namespace
 
-LoopCell loop_cell_backward(Cell cell) { return BackwardLoops::loop_cell(cell); }
-
-Status persistent_backward(const RnnLoopShape& shape, Cell cell, const BackwardLoop& loop, Stream stream) {
-  return BackwardLoops::launch("the recurrent kernel, backward", shape, cell, loop, stream);
-}
+const PersistentLoops<BackwardLoop> kPersistentBackward =
+    Loops<LstmBackward, GruBackward, SimpleRnnBackward>::kFunctions;
 
 }  // namespace fastseq::cuda

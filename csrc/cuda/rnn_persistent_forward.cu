@@ -188,14 +188,8 @@ struct SimpleRnnForward : ForwardWork {
   __device__ void finish(int row) const { finish_h(row, writer); }
 };
 
-using ForwardLoops = Loops<LstmForward, GruForward, SimpleRnnForward>;
-
 }  // namespace
 
-LoopCell loop_cell_forward(Cell cell) { return ForwardLoops::loop_cell(cell); }
-
-Status persistent_forward(const RnnLoopShape& shape, Cell cell, const ForwardLoop& loop, Stream stream) {
-  return ForwardLoops::launch("the recurrent kernel, forward", shape, cell, loop, stream);
-}
+const PersistentLoops<ForwardLoop> kPersistentForward = Loops<LstmForward, GruForward, SimpleRnnForward>::kFunctions;
 
 }  // namespace fastseq::cuda

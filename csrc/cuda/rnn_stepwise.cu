@@ -284,7 +284,8 @@ class Stepwise {
 
   template <class... Parameters, class... Arguments>
   Status run(void (*kernel)(Parameters...), const Arguments&... arguments) const {
-    return launch("a step of the recurrent op", kernel, one_thread_for_each(states, kThreads), stream_, arguments...);
+    return launch("a step of the recurrent op", kernel, one_thread_for_each(states, kThreads), stream_, shape,
+                  arguments...);
   }
 
   // (copies, B, U), (B, U) and, for what is left, as many as it takes.
@@ -336,11 +337,9 @@ int64_t stepwise_scratch(const RnnPlan& plan, bool backward) {
 Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& products, float* scratch,
                         Stream stream) {
   const Stepwise steps(plan, loop, false, products, stream);
-  const StepShape& shape = steps.shape;
   const auto [operands, reset, sums] = steps.pieces(scratch);
-  const auto end = steps.of_cell(lstm_forward_step, gru_update_step, simple_rnn_forward_step);
-  FASTSEQ_RETURN_IF_ERROR(steps.run(begin_forward, shape, loop, operands));
-  for (int64_t step = 0; step < shape.timesteps; ++step) {
+  FASTSEQ_RETURN_IF_ERROR(steps.run(begin_forward, loop, operands));
+  for (int64_t step = 0; step < steps.shape.timesteps; ++step) {
     const GateGroup* candidate = nullptr;
     for (const GateGroup& group : steps.groups) {
       if (group.reset)
@@ -349,9 +348,10 @@ Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& 
         FASTSEQ_RETURN_IF_ERROR(
             steps.multiply(group, operands + (steps.copies > 1 ? group.first : 0) * steps.states, sums));
     }
-    if (steps.cell == Cell::kGru) FASTSEQ_RETURN_IF_ERROR(steps.run(gru_reset_step, shape, loop, step, sums, reset));
+    if (steps.cell == Cell::kGru) FASTSEQ_RETURN_IF_ERROR(steps.run(gru_reset_step, loop, step, sums, reset));
     if (candidate) FASTSEQ_RETURN_IF_ERROR(steps.multiply(*candidate, reset, sums));
-    FASTSEQ_RETURN_IF_ERROR(steps.run(end, shape, loop, step, sums, operands));
+    FASTSEQ_RETURN_IF_ERROR(steps.run(steps.of_cell(lstm_forward_step, gru_update_step, simple_rnn_forward_step), loop,
+                                      step, sums, operands));
   }
   return {};
 }
@@ -359,18 +359,18 @@ Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& 
 Status stepwise_backward(const RnnPlan& plan, const BackwardLoop& loop, Products& products, float* scratch,
                          Stream stream) {
   const Stepwise steps(plan, loop, true, products, stream);
-  const StepShape& shape = steps.shape;
   const auto [sums, doutputs, by_reset] = steps.pieces(scratch);
-  const auto begin = steps.of_cell(lstm_backward_step, gru_update_backward_step, simple_rnn_backward_step);
-  FASTSEQ_RETURN_IF_ERROR(steps.run(begin_backward, shape, loop, sums, doutputs));
-  for (int64_t step = shape.timesteps - 1; step >= 0; --step) {
-    const int64_t time = loop.go_backwards ? shape.timesteps - 1 - step : step;
-    const float* dz = loop.dz + time * shape.dz * shape.units;
-    FASTSEQ_RETURN_IF_ERROR(steps.run(begin, shape, loop, step, sums, doutputs));
+  FASTSEQ_RETURN_IF_ERROR(steps.run(begin_backward, loop, sums, doutputs));
+  for (int64_t step = steps.shape.timesteps - 1; step >= 0; --step) {
+    const int64_t time = loop.go_backwards ? steps.shape.timesteps - 1 - step : step;
+    const float* dz = loop.dz + time * steps.shape.dz * steps.shape.units;
+    FASTSEQ_RETURN_IF_ERROR(
+        steps.run(steps.of_cell(lstm_backward_step, gru_update_backward_step, simple_rnn_backward_step), loop, step,
+                  sums, doutputs));
     for (const GateGroup& group : steps.groups) {
       if (!group.reset) continue;
       FASTSEQ_RETURN_IF_ERROR(steps.multiply_back(group, dz, false, by_reset));
-      FASTSEQ_RETURN_IF_ERROR(steps.run(gru_reset_backward_step, shape, loop, step, by_reset));
+      FASTSEQ_RETURN_IF_ERROR(steps.run(gru_reset_backward_step, loop, step, by_reset));
     }
     bool add = false;
     for (const GateGroup& group : steps.groups) {
@@ -380,7 +380,7 @@ Status stepwise_backward(const RnnPlan& plan, const BackwardLoop& loop, Products
       add = true;
     }
   }
-  return steps.run(end_backward, shape, loop, sums);
+  return steps.run(end_backward, loop, sums);
 }
 
 }  // namespace fastseq::cuda

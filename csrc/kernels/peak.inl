@@ -9,7 +9,7 @@ namespace fastseq {
 namespace {
 
 template <class S>
-constexpr int kChains = S::kTileRows * S::kTileVectors;
+constexpr int kChains = S::kTiles.rows * S::kTiles.vectors;
 
 template <class S>
 typename S::T run_chains(int64_t steps, typename S::T factor, typename S::T term) {

@@ -1,8 +1,8 @@
 // The packed product C = init + A B of kernels.h, over a vector vocabulary S.
 //
 // The columns of B fall into a body and a tail. The body (whole vectors, or with a partial last one) is split into
-// panels of at most S::kTileVectors vectors, as even as possible (25 vectors become 4+4+4+4+3+3+3, not six 4s and a 1,
-// which would leave too few accumulators to hide the latency of a multiply-add). A panel of w columns is K rows of w
+// panels of at most S::kTiles.vectors vectors, as even as possible (25 vectors become 4+4+4+4+3+3+3, not six 4s and a
+// 1, which would leave too few accumulators to hide the latency of a multiply-add). A panel of w columns is K rows of w
 // elements, one after the other; panels follow each other. Columns past the last are zero.
 //
 // The tile kernel holds rows x vectors accumulators in registers over a block of K, after Goto and van de Geijn 2008.
@@ -32,7 +32,7 @@ struct Panels {
 
   explicit Panels(int64_t columns)
       : vectors((columns + S::kLanes - 1) / S::kLanes),
-        count((vectors + S::kTileVectors - 1) / S::kTileVectors),
+        count((vectors + S::kTiles.vectors - 1) / S::kTiles.vectors),
         base(count ? vectors / count : 0),
         extra(count ? vectors % count : 0) {}
   int64_t first_vector(int64_t panel) const { return panel * base + (panel < extra ? panel : extra); }
@@ -110,7 +110,7 @@ void pack_transposed(int64_t begin, int64_t end, int64_t first_row, int64_t rows
 
 template <class S>
 void pack_column(int64_t k, int64_t count, const typename S::T* column, typename S::T* packed) {
-  constexpr int64_t kRows = S::kTileRows;
+  constexpr int64_t kRows = S::kTiles.rows;
   packed += k * kRows;
   for (; count >= kRows; count -= kRows, column += kRows, packed += column_tile_stride<typename S::T>(kRows))
     for (int64_t m = 0; m < kRows; ++m) packed[m] = column[m];
@@ -168,10 +168,10 @@ using TileFunction = void (*)(int64_t, const typename S::T* const*, int64_t, int
 // The tile kernel for `rows` x `vectors`, both at least 1 and within S's limits.
 template <class S, int R = 1, int N = 1>
 inline TileFunction<S> find_tile(int64_t rows, int64_t vectors) {
-  if constexpr (R < S::kTileRows) {
+  if constexpr (R < S::kTiles.rows) {
     if (rows > R) return find_tile<S, R + 1, N>(rows, vectors);
   }
-  if constexpr (N < S::kTileVectors) {
+  if constexpr (N < S::kTiles.vectors) {
     if (vectors > N) return find_tile<S, R, N + 1>(rows, vectors);
   }
   return product_tile<S, R, N>;
@@ -223,10 +223,10 @@ using TailFunction = void (*)(int64_t, const typename S::T* const*, const typena
 
 template <class S, int R = 1, int N = 1>
 inline TailFunction<S> find_tail_tile(int64_t rows, int64_t columns) {
-  if constexpr (R < S::kTailRows) {
+  if constexpr (R < S::kTiles.tail_rows) {
     if (rows > R) return find_tail_tile<S, R + 1, N>(rows, columns);
   }
-  if constexpr (N < S::kTailColumns) {
+  if constexpr (N < S::kTiles.tail_columns) {
     if (columns > N) return find_tail_tile<S, R, N + 1>(rows, columns);
   }
   return tail_tile<S, R, N>;
@@ -237,8 +237,8 @@ void product_tail(const ProductArgs<typename S::T>& args) {
   const int64_t tail = args.shape.tail;
   const int64_t body = args.shape.columns - tail;
   const typename S::T* b = args.b + body_size<S>(args.shape);
-  for (int64_t row = 0; row < args.rows; row += S::kTailRows)
-    for (int64_t n = 0; n < tail; n += S::kTailColumns)
+  for (int64_t row = 0; row < args.rows; row += S::kTiles.tail_rows)
+    for (int64_t n = 0; n < tail; n += S::kTiles.tail_columns)
       find_tail_tile<S>(args.rows - row, tail - n)(args.shape.depth, args.a + row, b + n * kDotLanes, tail,
                                                    args.init ? args.init + row : nullptr, args.c + row, body + n);
 }
@@ -251,7 +251,7 @@ void product(const ProductArgs<typename S::T>& args) {
   if (args.shape.tail) product_tail<S>(args);
   const Panels<S> panels(columns);
   // Row tiles as even as possible, for the same reason as panels.
-  const int64_t tiles = (args.rows + S::kTileRows - 1) / S::kTileRows;
+  const int64_t tiles = (args.rows + S::kTiles.rows - 1) / S::kTiles.rows;
   const int64_t base = tiles ? args.rows / tiles : 0;
   const int64_t extra = tiles ? args.rows % tiles : 0;
   const T* const* init = args.init;

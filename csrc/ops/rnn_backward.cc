@@ -275,12 +275,7 @@ class Backward : RnnOperands<T> {
       if (chunk.cells.reset_h) local.reset_h_rows[r] = chunk.cells.reset_h + cell_in_chunk * units + first;
       local.batch_rows[r] = b;
     }
-    const CellBackwardArgs<T> args{active,
-                                   position.width(),
-                                   units,
-                                   plan.options.activation,
-                                   plan.options.recurrent_activation,
-                                   plan.options.reset_after,
+    const CellBackwardArgs<T> args{Base::cell_step(active, position),
                                    local.saved,
                                    local.previous,
                                    local.dy_rows,

@@ -186,12 +186,7 @@ class Forward : RnnOperands<T> {
     if (workspace_)
       for (int64_t r = 0; r < active; ++r)
         local.saved[r] = workspace_ + (rows[r] * timesteps + steps.time(rows[r], step)) * cell.saved * units + first;
-    const CellForwardArgs<T> args{active,
-                                  position.width(),
-                                  units,
-                                  plan.options.activation,
-                                  plan.options.recurrent_activation,
-                                  plan.options.reset_after,
+    const CellForwardArgs<T> args{Base::cell_step(active, position),
                                   z,
                                   local.recurrent,
                                   h_prev + first,

@@ -40,9 +40,7 @@ class Dropout {
   }
 
   void compute(Context& context) const {
-    Array x = context.next_input();
-    const Array rate = context.next_input();
-    const Array seed = context.next_input();
+    auto [x, rate, seed] = context.next_inputs<3>();
     if (context.ok() && (rate.rank != 0 || seed.rank != 1 || seed.shape[0] != 2))
       context.fail(TF_INVALID_ARGUMENT, "rate must have shape (), and seed (2,)");
     if (!context.ok()) return;
@@ -71,9 +69,7 @@ class DropoutGradient {
   }
 
   void compute(Context& context) const {
-    Array dy = context.next_input();
-    const Array mask = context.next_input();
-    const Array rate = context.next_input();
+    auto [dy, mask, rate] = context.next_inputs<3>();
     if (context.ok() && rate.rank != 0) context.fail(TF_INVALID_ARGUMENT, "rate must have shape ()");
     DropoutPlan plan;
     if (!context.ok() || !make_plan(context, dy, rate, options_, &plan)) return;
