@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import itertools
-import multiprocessing
 import os
 import pickle
 from typing import Any
 
 import numpy as np
 import pytest
-from kernel_checks import assert_same_bits, finite_difference
+from kernel_checks import (
+    assert_no_bias_is_zero,
+    assert_same_bits,
+    assert_same_in_python_threads,
+    assert_works_in_a_forked_child,
+    finite_difference,
+)
 from rnn_cases import (
     CELLS,
     FORWARD,
@@ -416,42 +420,18 @@ def test_inputs_are_not_written_to(cell: str, variant: dict[str, Any]) -> None:
 @every_variant
 def test_many_python_threads_at_once(cell: str, variant: dict[str, Any]) -> None:
     case = make_case(cell, *LARGE, **variant)
-    expected = run_native(case)
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for got in pool.map(lambda _: run_native(case), range(32)):
-            for name in case.results:
-                np.testing.assert_array_equal(got[name], expected[name])
-
-
-def _in_child(queue: Any, cell: str) -> None:
-    queue.put((runtime.get_num_threads(), run_native(make_case(cell, *LARGE))["dkernel"]))
+    assert_same_in_python_threads(lambda: run_native(case), case.results, 32)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @every_cell
 def test_works_in_a_forked_child(cell: str) -> None:
-    runtime.set_num_threads(2)
-    expected = run_native(make_case(cell, *LARGE))["dkernel"]
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    child = context.Process(target=_in_child, args=(queue, cell))
-    child.start()
-    threads, got = queue.get(timeout=60)
-    child.join(60)
-    assert child.exitcode == 0
-    assert threads == 1
-    np.testing.assert_array_equal(got, expected)
+    assert_works_in_a_forked_child(lambda: run_native(make_case(cell, *LARGE))["dkernel"])
 
 
 @every_variant
 def test_dropout_without_bias_matches_reference(isa: str, cell: str, variant: dict[str, Any]) -> None:
     case = make_case(cell, 3, 4, 5, 6, dropout=GATES[cell], recurrent_dropout=1, **variant)
-    case.weights["bias"] = np.zeros_like(case.weights["bias"])
-    expected = run_native(case)
-    case.weights.pop("bias")
-    got = run_native(case)
-    assert got.pop("dbias") is None
-    for name, array in got.items():
-        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    assert_no_bias_is_zero(lambda: run_native(case), case.weights)
     _assert_matches_reference(case)

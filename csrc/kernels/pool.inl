@@ -131,7 +131,7 @@ void max_pool_backward(const MaxPoolBackwardArgs<typename S::T>& args) {
       const V taken = load_positions<W, decltype(index)>(args.argmax, c, lanes_of<W>(c, args.channels));
       T* row = args.first + c;
       for (int64_t i = 0; i < args.count; ++i, row += args.stride) {
-        const V drow = W::select(W::same_bits(taken, positions<W>(args.position + i)), dout, W::zero());
+        const V drow = W::select(W::same_bits(taken, positions<W>(args.position + i)), dout, W::set(0));
         store(row, args.add ? W::add(load(row), drow) : drow);
       }
     });

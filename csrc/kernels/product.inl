@@ -128,7 +128,7 @@ void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset
   V sums[MR][NV];
   unrolled<MR>([&](auto m) {
     rows[m] = a[m] + a_offset;
-    unrolled<NV>([&](auto v) { sums[m][v] = S::zero(); });
+    unrolled<NV>([&](auto v) { sums[m][v] = S::set(0); });
   });
   int64_t at = 0;
   for (int64_t k = 0; k < depth; ++k, at += a_stride, b += b_stride) {
@@ -145,11 +145,11 @@ void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset
     T* out = c[m] + column;
     const T* start = init ? init[m] + column : nullptr;
     unrolled<NV - 1>([&](auto v) {
-      const V first = start ? S::load(start + v * S::kLanes) : S::zero();
+      const V first = start ? S::load(start + v * S::kLanes) : S::set(0);
       S::store(out + v * S::kLanes, S::add(first, sums[m][v]));
     });
     constexpr int kLast = (NV - 1) * S::kLanes;
-    store_last(out + kLast, S::add(start ? load_last(start + kLast) : S::zero(), sums[m][NV - 1]));
+    store_last(out + kLast, S::add(start ? load_last(start + kLast) : S::set(0), sums[m][NV - 1]));
   };
   if (valid == S::kLanes)
     unrolled<MR>([&](auto m) { finish(m, [](const T* p) { return S::load(p); }, [](T* p, V v) { S::store(p, v); }); });
@@ -186,7 +186,7 @@ void tail_tile(int64_t depth, const typename S::T* const* a, const typename S::T
   constexpr int kParts = static_cast<int>(kDotLanes) / S::kLanes;
   V sums[MR][NC][kParts];
   unrolled<MR>([&](auto m) {
-    unrolled<NC>([&](auto n) { unrolled<kParts>([&](auto part) { sums[m][n][part] = S::zero(); }); });
+    unrolled<NC>([&](auto n) { unrolled<kParts>([&](auto part) { sums[m][n][part] = S::set(0); }); });
   });
   const auto multiply_add = [&](int64_t k, auto part, auto load) {
     const int64_t at = k + part * S::kLanes;

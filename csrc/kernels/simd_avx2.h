@@ -61,7 +61,6 @@ struct Avx2F32 {
   static constexpr int kLanes = 8;
   // 16 registers: 12 accumulators, 2 vectors of B, 1 broadcast of A.
   static constexpr Tiles kTiles{6, 2, 3, 2, 8, 2};
-  static V zero() { return _mm256_setzero_ps(); }
   static V set(T x) { return _mm256_set1_ps(x); }
   static V load(const T* p) { return _mm256_loadu_ps(p); }
   static V load_partial(const T* p, int n) { return _mm256_maskload_ps(p, first(n)); }

@@ -52,7 +52,6 @@ struct Avx512F32 {
   static constexpr int kLanes = 16;
   // 32 registers: 24 accumulators, 4 vectors of B, 1 broadcast of A.
   static constexpr Tiles kTiles{6, 4, 6, 4, 16, 4};
-  static V zero() { return _mm512_setzero_ps(); }
   static V set(T x) { return _mm512_set1_ps(x); }
   static V load(const T* p) { return _mm512_loadu_ps(p); }
   static V load_partial(const T* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }

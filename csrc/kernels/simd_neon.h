@@ -62,7 +62,6 @@ struct NeonF32 {
   // for 20 multiply-adds are fewer than what CPUs do beside them. Of tails, 3 x 2 would spill. GCC leaves calls in the
   // code of more activations at a time.
   static constexpr Tiles kTiles{5, 4, 2, 2, 16, 2};
-  static V zero() { return vdupq_n_f32(0.0F); }
   static V set(T x) { return vdupq_n_f32(x); }
   static V load(const T* p) { return vld1q_f32(p); }
   // There are no masks: n is 1, 2 or 3.

@@ -63,7 +63,6 @@ struct Scalar {
   using V = Number;
   static constexpr int kLanes = 1;
   static constexpr Tiles kTiles{4, 4, 1, 1, 4, 1};
-  static V zero() { return V(0); }
   static V set(T x) { return x; }
   static V load(const T* p) { return *p; }
   static V load_partial(const T* p, int) { return *p; }
