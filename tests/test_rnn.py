@@ -282,6 +282,12 @@ def _float(*shape: int, dtype: Any = np.float32) -> Any:
     return np.zeros(shape, dtype)
 
 
+def _wrong_factors(cell: str, name: str, shape: tuple[int, int, int], width: int) -> tuple[Any, ...]:
+    got = ", ".join(map(str, shape))
+    message = rf"{name} must have shape \(1 or {GATES[cell]}, 2, {width}\), got \({got}\)"
+    return cell, {name: _float(*shape)}, ValueError, message
+
+
 NAMES = "tanh, sigmoid, hard_sigmoid, relu, linear"
 
 
@@ -301,14 +307,9 @@ NAMES = "tanh, sigmoid, hard_sigmoid, relu, linear"
         ("lstm", {"mask": np.ones((2, 4), bool)}, ValueError, r"mask must have shape \(2, 3\), got \(2, 4\)"),
         ("lstm", {"mask": np.ones((2, 3), np.int32)}, TypeError, "mask must have dtype bool, got int32"),
         ("lstm", {"mask": _float(2, 3)}, TypeError, "mask must have dtype bool, got float32"),
-        ("lstm", {"dropout_mask": _float(2, 2, 4)}, ValueError, r"must have shape \(1 or 4, 2, 4\), got \(2, 2, 4\)"),
-        ("lstm", {"dropout_mask": _float(3, 2, 4)}, ValueError, r"must have shape \(1 or 4, 2, 4\), got \(3, 2, 4\)"),
-        (
-            "lstm",
-            {"recurrent_dropout_mask": _float(4, 2, 4)},
-            ValueError,
-            r"recurrent_dropout_mask must have shape \(1 or 4, 2, 5\), got \(4, 2, 4\)",
-        ),
+        _wrong_factors("lstm", "dropout_mask", (2, 2, 4), 4),
+        _wrong_factors("lstm", "dropout_mask", (3, 2, 4), 4),
+        _wrong_factors("lstm", "recurrent_dropout_mask", (4, 2, 4), 5),
         (
             "lstm",
             {"x": _float(2, 3, 4, dtype=np.float16)},
@@ -337,14 +338,9 @@ NAMES = "tanh, sigmoid, hard_sigmoid, relu, linear"
         ("gru", {"bias": _float(15)}, ValueError, r"bias must have shape \(2, 15\), got \(15,\)"),
         ("gru", {"bias": _float(30)}, ValueError, r"bias must have shape \(2, 15\), got \(30,\)"),
         ("gru", {"reset_after": False}, ValueError, r"bias must have shape \(15,\), got \(2, 15\)"),
-        ("gru", {"dropout_mask": _float(4, 2, 4)}, ValueError, r"must have shape \(1 or 3, 2, 4\), got \(4, 2, 4\)"),
-        ("gru", {"dropout_mask": _float(3, 2, 5)}, ValueError, r"must have shape \(1 or 3, 2, 4\), got \(3, 2, 5\)"),
-        (
-            "gru",
-            {"recurrent_dropout_mask": _float(3, 2, 4)},
-            ValueError,
-            r"recurrent_dropout_mask must have shape \(1 or 3, 2, 5\), got \(3, 2, 4\)",
-        ),
+        _wrong_factors("gru", "dropout_mask", (4, 2, 4), 4),
+        _wrong_factors("gru", "dropout_mask", (3, 2, 5), 4),
+        _wrong_factors("gru", "recurrent_dropout_mask", (3, 2, 4), 5),
         ("gru", {"c0": _float(2, 5)}, TypeError, "unexpected keyword argument 'c0'"),
         ("simple_rnn", {"kernel": _float(4, 20)}, ValueError, r"kernel must have shape \(4, 5\), got \(4, 20\)"),
         ("simple_rnn", {"recurrent_kernel": _float(5, 4)}, ValueError, r"must have shape \(5, 5\), got \(5, 4\)"),

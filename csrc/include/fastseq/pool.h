@@ -120,10 +120,8 @@ struct PoolForward : PoolOperation<kMax, true, Plan> {
   }
   template <class... Stream>
   Status run(void*, Stream... stream) const {
-    if constexpr (kMax)
-      return max_pool_forward(plan, x, outputs, argmax, stream...);
-    else
-      return average_pool_forward(plan, x, outputs);
+    if constexpr (!kMax) return average_pool_forward(plan, x, outputs);
+    return max_pool_forward(plan, x, outputs, argmax, stream...);
   }
 };
 
@@ -151,10 +149,8 @@ struct PoolBackward : PoolOperation<kMax, false, Plan> {
   }
   template <class... Stream>
   Status run(void*, Stream... stream) const {
-    if constexpr (kMax)
-      return max_pool_backward(plan, argmax, doutputs, dx, stream...);
-    else
-      return average_pool_backward(plan, doutputs, dx);
+    if constexpr (!kMax) return average_pool_backward(plan, doutputs, dx);
+    return max_pool_backward(plan, argmax, doutputs, dx, stream...);
   }
 };
 
