@@ -7,7 +7,7 @@
 
 namespace fastseq {
 
-// Rows of a product, and of what it is taken.
+// Scratch for rows of a product, (rows, columns), and pointers to (rows): of what it is taken, and where it goes.
 template <class T>
 struct ProductRows {
   T* products;

@@ -7,7 +7,7 @@
 //     void for_each_option(const Visit& visit);        // visit(const char* name, option&), whose type says its kind
 //     Status make_plan(how...);                        // from what has been read; no array needs data
 //     void for_each_output(const Visit& visit);        // visit(const Output&, Array&, const Array& like)
-//     Plan plan;                                       // with scratch_bytes
+//     Plan plan;                                       // with scratch_bytes; see Planned, below
 //     Status run(void* scratch, stream...);
 //   };
 //
