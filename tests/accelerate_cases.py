@@ -20,6 +20,10 @@ def _sequences() -> Any:
     return _x(TIMESTEPS, FEATURES)
 
 
+def _of_sequences(*parts: Any) -> tuple[Any, Any]:
+    return keras.Sequential([_input(), *parts]), _sequences()
+
+
 def _ids() -> Any:
     ids = np.random.default_rng(0).integers(1, IDS, (BATCH, TIMESTEPS)).astype("int32")
     ids[:, :3] = 0
@@ -31,16 +35,14 @@ def _input() -> Any:
 
 
 def stacked() -> tuple[Any, Any]:
-    parts = [
-        _input(),
+    return _of_sequences(
         layers.LSTM(5, return_sequences=True, dropout=0.2, recurrent_dropout=0.2, seed=1),
         layers.GRU(4, return_sequences=True),
         layers.SpatialDropout1D(0.3, seed=2),
         layers.SimpleRNN(3),
         layers.Dropout(0.3, seed=3),
         layers.Dense(1),
-    ]
-    return keras.Sequential(parts), _sequences()
+    )
 
 
 def not_built() -> tuple[Any, Any]:
@@ -48,13 +50,11 @@ def not_built() -> tuple[Any, Any]:
 
 
 def bidirectional() -> tuple[Any, Any]:
-    parts = [
-        _input(),
+    return _of_sequences(
         layers.Bidirectional(layers.LSTM(4, return_sequences=True), merge_mode="sum"),
         layers.Bidirectional(layers.GRU(4), backward_layer=layers.SimpleRNN(4, go_backwards=True)),
         layers.Dense(1),
-    ]
-    return keras.Sequential(parts), _sequences()
+    )
 
 
 def encoder_decoder() -> tuple[Any, Any]:
@@ -148,15 +148,13 @@ def subclassed() -> tuple[Any, Any]:
 
 
 def cells() -> tuple[Any, Any]:
-    parts = [
-        _input(),
+    return _of_sequences(
         layers.RNN(layers.LSTMCell(4, dropout=0.2, seed=4, name="mine"), return_sequences=True),
         layers.RNN(layers.GRUCell(4, reset_after=False), return_sequences=True, go_backwards=True),
         layers.RNN(layers.SimpleRNNCell(4), return_sequences=True),
         layers.RNN([layers.LSTMCell(3), layers.LSTMCell(4)]),
         layers.Dense(1),
-    ]
-    return keras.Sequential(parts), _sequences()
+    )
 
 
 def stateful() -> tuple[Any, Any]:
@@ -177,8 +175,7 @@ def masked() -> tuple[Any, Any]:
 
 
 def mixed() -> tuple[Any, Any]:
-    parts = [
-        _input(),
+    return _of_sequences(
         layers.Conv1D(4, 3, name="convolution"),
         layers.BatchNormalization(),
         layers.ReLU(),
@@ -186,13 +183,11 @@ def mixed() -> tuple[Any, Any]:
         layers.LSTM(4, activation="relu", recurrent_activation="hard_sigmoid"),
         layers.Dense(4, activation="relu"),
         layers.Dense(1),
-    ]
-    return keras.Sequential(parts), _sequences()
+    )
 
 
 def convolved_and_pooled() -> tuple[Any, Any]:
-    parts = [
-        _input(),
+    return _of_sequences(
         layers.Conv1D(6, 3, activation="relu"),
         layers.MaxPooling1D(2),
         layers.Conv1D(5, 2),
@@ -200,8 +195,7 @@ def convolved_and_pooled() -> tuple[Any, Any]:
         layers.MaxPooling1D(2, padding="same"),
         layers.Flatten(),
         layers.Dense(1),
-    ]
-    return keras.Sequential(parts), _sequences()
+    )
 
 
 def branches() -> tuple[Any, Any]:

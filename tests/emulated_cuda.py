@@ -99,10 +99,13 @@ class _Managed(ctypes.Structure):
     _fields_ = (("tensor", _DLTensor), ("context", ctypes.c_void_p), ("deleter", ctypes.c_void_p))
 
 
+class _Version(ctypes.Structure):
+    _fields_ = (("major", ctypes.c_uint32), ("minor", ctypes.c_uint32))
+
+
 class _ManagedVersioned(ctypes.Structure):
     _fields_ = (
-        ("major", ctypes.c_uint32),
-        ("minor", ctypes.c_uint32),
+        ("version", _Version),
         ("context", ctypes.c_void_p),
         ("deleter", ctypes.c_void_p),
         ("flags", ctypes.c_uint64),
@@ -145,7 +148,7 @@ class DlpackArray:
         self._strides = (ctypes.c_int64 * array.ndim)(*(stride // array.itemsize for stride in array.strides))
         tensor = _DLTensor(array.ctypes.data, *device, array.ndim, code, bits, 1, self._shape, self._strides, 0)
         # Read-only, which nobody who only reads may mind.
-        self._managed = _ManagedVersioned(1, 0, None, None, 1, tensor) if versioned else _Managed(tensor, None, None)
+        self._managed = _ManagedVersioned((1, 0), None, None, 1, tensor) if versioned else _Managed(tensor, None, None)
         self.streams: list[int] = []
 
     def __dlpack_device__(self) -> tuple[int, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
+import multiprocessing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -39,3 +41,42 @@ def assert_same_bits(
         runtime.set_num_threads(number)
         for name, array in run().items():
             np.testing.assert_array_equal(array, expected[name], err_msg=f"{isa} {number} {what} {name}")
+
+
+def assert_no_bias_is_zero(run: Callable[[], dict[str, Any]], arrays: dict[str, Any]) -> None:
+    """Without the bias among `arrays`, which `run` reads, results are as with a bias of zero, but there is no dbias."""
+    arrays["bias"] = np.zeros_like(arrays["bias"])
+    expected = run()
+    arrays.pop("bias")
+    got = run()
+    assert got.pop("dbias") is None
+    for name, array in got.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def assert_same_in_python_threads(run: Callable[[], dict[str, Any]], names: Iterable[str], calls: int) -> None:
+    """Calls from many Python threads at once give the same bits."""
+    expected = run()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for got in pool.map(lambda _: run(), range(calls)):
+            for name in names:
+                np.testing.assert_array_equal(got[name], expected[name])
+
+
+def _compute_in_child(queue: Any, compute: Callable[[], Any]) -> None:
+    queue.put((runtime.get_num_threads(), compute()))
+
+
+def assert_works_in_a_forked_child(compute: Callable[[], Any]) -> None:
+    """An array is the same bits when computed in a forked child, which has one thread."""
+    runtime.set_num_threads(2)
+    expected = compute()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_compute_in_child, args=(queue, compute))
+    child.start()
+    threads, got = queue.get(timeout=60)
+    child.join(60)
+    assert child.exitcode == 0
+    assert threads == 1
+    np.testing.assert_array_equal(got, expected)

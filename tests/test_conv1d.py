@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
-import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +24,13 @@ from conv1d_cases import (
     run_native,
     run_reference,
 )
-from kernel_checks import assert_same_bits, finite_difference
+from kernel_checks import (
+    assert_no_bias_is_zero,
+    assert_same_bits,
+    assert_same_in_python_threads,
+    assert_works_in_a_forked_child,
+    finite_difference,
+)
 from processes import run_python
 from tolerances import FINITE_DIFFERENCE, REFERENCE, assert_close
 
@@ -207,13 +211,7 @@ def test_causal_outputs_do_not_depend_on_later_steps(isa: str, options: dict[str
 
 def test_no_bias_is_a_bias_of_zero(isa: str) -> None:
     case = make_case(2, 9, 5, 17, 3)
-    case.inputs["bias"] = np.zeros(17, np.float32)
-    expected = run_native(case)
-    case.inputs.pop("bias")
-    got = run_native(case)
-    assert got.pop("dbias") is None
-    for name, array in got.items():
-        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    assert_no_bias_is_zero(lambda: run_native(case), case.inputs)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -404,28 +402,10 @@ def test_inputs_are_not_written_to(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("size", LARGE, ids=str)
 def test_many_python_threads_at_once(size: tuple[int, int, int, int, int]) -> None:
     case = make_case(*size, padding="same", activation="relu")
-    expected = run_native(case)
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for got in pool.map(lambda _: run_native(case), range(16)):
-            for name in RESULTS:
-                np.testing.assert_array_equal(got[name], expected[name])
-
-
-def _in_child(queue: Any) -> None:
-    queue.put((runtime.get_num_threads(), run_native(make_case(*LARGE[0]))["dkernel"]))
+    assert_same_in_python_threads(lambda: run_native(case), RESULTS, 16)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_works_in_a_forked_child() -> None:
-    runtime.set_num_threads(2)
-    expected = run_native(make_case(*LARGE[0]))["dkernel"]
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    child = context.Process(target=_in_child, args=(queue,))
-    child.start()
-    threads, got = queue.get(timeout=60)
-    child.join(60)
-    assert child.exitcode == 0
-    assert threads == 1
-    np.testing.assert_array_equal(got, expected)
+    assert_works_in_a_forked_child(lambda: run_native(make_case(*LARGE[0]))["dkernel"])

@@ -122,22 +122,16 @@ def test_predicts_one_row_and_none() -> None:
 def test_callbacks(tmp_path: Path) -> None:
     callbacks = keras.callbacks
     model = compiled(everyday_model(True), True, run_eagerly=True)
-    history = model.fit(
-        IDS,
-        LABELS,
-        epochs=4,
-        verbose=0,
-        validation_data=(IDS, LABELS),
-        callbacks=[
-            callbacks.LearningRateScheduler(lambda epoch, rate: 1.0 if epoch == 1 else rate),
-            callbacks.ReduceLROnPlateau(patience=1, factor=0.5),
-            callbacks.EarlyStopping(patience=2, restore_best_weights=True),
-            callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True),
-            callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True),
-            callbacks.CSVLogger(tmp_path / "log.csv"),
-            callbacks.TerminateOnNaN(),
-        ],
-    ).history
+    watchers = [
+        callbacks.LearningRateScheduler(lambda epoch, rate: 1.0 if epoch == 1 else rate),
+        callbacks.ReduceLROnPlateau(patience=1, factor=0.5),
+        callbacks.EarlyStopping(patience=2, restore_best_weights=True),
+        callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True),
+        callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True),
+        callbacks.CSVLogger(tmp_path / "log.csv"),
+        callbacks.TerminateOnNaN(),
+    ]
+    history = model.fit(IDS, LABELS, epochs=4, verbose=0, validation_data=(IDS, LABELS), callbacks=watchers).history
     assert np.argmin(history["val_loss"]) == 0
     assert len(history["loss"]) == 3
     assert history["learning_rate"] == pytest.approx([0.01, 1.0, 0.5])

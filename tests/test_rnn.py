@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import itertools
-import multiprocessing
 import os
 import pickle
 from typing import Any
 
 import numpy as np
 import pytest
-from kernel_checks import assert_same_bits, finite_difference
+from kernel_checks import (
+    assert_no_bias_is_zero,
+    assert_same_bits,
+    assert_same_in_python_threads,
+    assert_works_in_a_forked_child,
+    finite_difference,
+)
 from rnn_cases import (
     CELLS,
     FORWARD,
@@ -278,6 +282,12 @@ def _float(*shape: int, dtype: Any = np.float32) -> Any:
     return np.zeros(shape, dtype)
 
 
+def _wrong_factors(cell: str, name: str, shape: tuple[int, int, int], width: int) -> tuple[Any, ...]:
+    got = ", ".join(map(str, shape))
+    message = rf"{name} must have shape \(1 or {GATES[cell]}, 2, {width}\), got \({got}\)"
+    return cell, {name: _float(*shape)}, ValueError, message
+
+
 NAMES = "tanh, sigmoid, hard_sigmoid, relu, linear"
 
 
@@ -297,14 +307,9 @@ NAMES = "tanh, sigmoid, hard_sigmoid, relu, linear"
         ("lstm", {"mask": np.ones((2, 4), bool)}, ValueError, r"mask must have shape \(2, 3\), got \(2, 4\)"),
         ("lstm", {"mask": np.ones((2, 3), np.int32)}, TypeError, "mask must have dtype bool, got int32"),
         ("lstm", {"mask": _float(2, 3)}, TypeError, "mask must have dtype bool, got float32"),
-        ("lstm", {"dropout_mask": _float(2, 2, 4)}, ValueError, r"must have shape \(1 or 4, 2, 4\), got \(2, 2, 4\)"),
-        ("lstm", {"dropout_mask": _float(3, 2, 4)}, ValueError, r"must have shape \(1 or 4, 2, 4\), got \(3, 2, 4\)"),
-        (
-            "lstm",
-            {"recurrent_dropout_mask": _float(4, 2, 4)},
-            ValueError,
-            r"recurrent_dropout_mask must have shape \(1 or 4, 2, 5\), got \(4, 2, 4\)",
-        ),
+        _wrong_factors("lstm", "dropout_mask", (2, 2, 4), 4),
+        _wrong_factors("lstm", "dropout_mask", (3, 2, 4), 4),
+        _wrong_factors("lstm", "recurrent_dropout_mask", (4, 2, 4), 5),
         (
             "lstm",
             {"x": _float(2, 3, 4, dtype=np.float16)},
@@ -333,14 +338,9 @@ NAMES = "tanh, sigmoid, hard_sigmoid, relu, linear"
         ("gru", {"bias": _float(15)}, ValueError, r"bias must have shape \(2, 15\), got \(15,\)"),
         ("gru", {"bias": _float(30)}, ValueError, r"bias must have shape \(2, 15\), got \(30,\)"),
         ("gru", {"reset_after": False}, ValueError, r"bias must have shape \(15,\), got \(2, 15\)"),
-        ("gru", {"dropout_mask": _float(4, 2, 4)}, ValueError, r"must have shape \(1 or 3, 2, 4\), got \(4, 2, 4\)"),
-        ("gru", {"dropout_mask": _float(3, 2, 5)}, ValueError, r"must have shape \(1 or 3, 2, 4\), got \(3, 2, 5\)"),
-        (
-            "gru",
-            {"recurrent_dropout_mask": _float(3, 2, 4)},
-            ValueError,
-            r"recurrent_dropout_mask must have shape \(1 or 3, 2, 5\), got \(3, 2, 4\)",
-        ),
+        _wrong_factors("gru", "dropout_mask", (4, 2, 4), 4),
+        _wrong_factors("gru", "dropout_mask", (3, 2, 5), 4),
+        _wrong_factors("gru", "recurrent_dropout_mask", (3, 2, 4), 5),
         ("gru", {"c0": _float(2, 5)}, TypeError, "unexpected keyword argument 'c0'"),
         ("simple_rnn", {"kernel": _float(4, 20)}, ValueError, r"kernel must have shape \(4, 5\), got \(4, 20\)"),
         ("simple_rnn", {"recurrent_kernel": _float(5, 4)}, ValueError, r"must have shape \(5, 5\), got \(5, 4\)"),
@@ -416,42 +416,18 @@ def test_inputs_are_not_written_to(cell: str, variant: dict[str, Any]) -> None:
 @every_variant
 def test_many_python_threads_at_once(cell: str, variant: dict[str, Any]) -> None:
     case = make_case(cell, *LARGE, **variant)
-    expected = run_native(case)
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for got in pool.map(lambda _: run_native(case), range(32)):
-            for name in case.results:
-                np.testing.assert_array_equal(got[name], expected[name])
-
-
-def _in_child(queue: Any, cell: str) -> None:
-    queue.put((runtime.get_num_threads(), run_native(make_case(cell, *LARGE))["dkernel"]))
+    assert_same_in_python_threads(lambda: run_native(case), case.results, 32)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @every_cell
 def test_works_in_a_forked_child(cell: str) -> None:
-    runtime.set_num_threads(2)
-    expected = run_native(make_case(cell, *LARGE))["dkernel"]
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    child = context.Process(target=_in_child, args=(queue, cell))
-    child.start()
-    threads, got = queue.get(timeout=60)
-    child.join(60)
-    assert child.exitcode == 0
-    assert threads == 1
-    np.testing.assert_array_equal(got, expected)
+    assert_works_in_a_forked_child(lambda: run_native(make_case(cell, *LARGE))["dkernel"])
 
 
 @every_variant
 def test_dropout_without_bias_matches_reference(isa: str, cell: str, variant: dict[str, Any]) -> None:
     case = make_case(cell, 3, 4, 5, 6, dropout=GATES[cell], recurrent_dropout=1, **variant)
-    case.weights["bias"] = np.zeros_like(case.weights["bias"])
-    expected = run_native(case)
-    case.weights.pop("bias")
-    got = run_native(case)
-    assert got.pop("dbias") is None
-    for name, array in got.items():
-        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    assert_no_bias_is_zero(lambda: run_native(case), case.weights)
     _assert_matches_reference(case)

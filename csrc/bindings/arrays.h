@@ -15,47 +15,31 @@
 
 namespace fastseq::bindings {
 
+struct NumpyType {
+  DType dtype;
+  py::dtype (*numpy)();
+};
+inline constexpr NumpyType kNumpyTypes[] = {
+    {DType::kFloat32, py::dtype::of<float>},   {DType::kFloat64, py::dtype::of<double>},
+    {DType::kBool, py::dtype::of<bool>},       {DType::kUInt8, py::dtype::of<uint8_t>},
+    {DType::kUInt16, py::dtype::of<uint16_t>}, {DType::kInt32, py::dtype::of<int32_t>},
+    {DType::kInt64, py::dtype::of<int64_t>},
+};
+
 inline DType dtype_of(const py::array& array) {
   const py::dtype dtype = array.dtype();
   // A byte-swapped float has the same number, but is nothing we can read.
   if (!dtype.attr("isnative").cast<bool>()) return DType::kOther;
-  static const int kFloat = py::dtype::of<float>().num();
-  static const int kDouble = py::dtype::of<double>().num();
-  static const int kBool = py::dtype::of<bool>().num();
-  static const int kUInt8 = py::dtype::of<uint8_t>().num();
-  static const int kUInt16 = py::dtype::of<uint16_t>().num();
-  const int num = dtype.num();
-  if (num == kFloat) return DType::kFloat32;
-  if (num == kDouble) return DType::kFloat64;
-  if (num == kBool) return DType::kBool;
-  if (num == kUInt8) return DType::kUInt8;
-  if (num == kUInt16) return DType::kUInt16;
+  for (const NumpyType& known : kNumpyTypes)
+    if (dtype.num() == known.numpy().num()) return known.dtype;
   // C has more integer types than sizes of them, and NumPy numbers them all.
   if (dtype.kind() != 'i') return DType::kOther;
   return dtype.itemsize() == 4 ? DType::kInt32 : dtype.itemsize() == 8 ? DType::kInt64 : DType::kOther;
 }
 
 inline py::dtype numpy_dtype(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return py::dtype::of<float>();
-    case DType::kFloat64:
-      return py::dtype::of<double>();
-    case DType::kBool:
-      return py::dtype::of<bool>();
-    case DType::kUInt8:
-      return py::dtype::of<uint8_t>();
-    case DType::kUInt16:
-      return py::dtype::of<uint16_t>();
-    case DType::kInt32:
-      return py::dtype::of<int32_t>();
-    case DType::kInt64:
-      return py::dtype::of<int64_t>();
-    case DType::kFloat16:
-    case DType::kBFloat16:
-    case DType::kOther:
-      break;
-  }
+  for (const NumpyType& known : kNumpyTypes)
+    if (known.dtype == dtype) return known.numpy();
   throw py::type_error("there is no NumPy dtype for this array");
 }
 

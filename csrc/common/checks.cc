@@ -1,6 +1,7 @@
 #include "checks.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace fastseq {
 namespace {
@@ -31,29 +32,10 @@ Status check_indices_as(const char* name, const Array& array, int64_t size) {
 }  // namespace
 
 const char* dtype_name(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return "float32";
-    case DType::kFloat64:
-      return "float64";
-    case DType::kFloat16:
-      return "float16";
-    case DType::kBFloat16:
-      return "bfloat16";
-    case DType::kBool:
-      return "bool";
-    case DType::kUInt8:
-      return "uint8";
-    case DType::kUInt16:
-      return "uint16";
-    case DType::kInt32:
-      return "int32";
-    case DType::kInt64:
-      return "int64";
-    case DType::kOther:
-      break;
-  }
-  return "another dtype";
+  static constexpr const char* kNames[] = {"float32", "float64", "float16", "bfloat16", "bool",
+                                           "uint8",   "uint16",  "int32",   "int64",    "another dtype"};
+  static_assert(std::size(kNames) == static_cast<size_t>(DType::kOther) + 1, "a dtype without a name");
+  return kNames[static_cast<size_t>(dtype)];
 }
 
 std::string shape_text(const int64_t* shape, int rank, int full_rank) {

@@ -60,6 +60,14 @@ struct Windows {
   }
 };
 
+// Where element i of an array (B, rows, C) is.
+struct Element {
+  int64_t batch, row, channel;
+
+  __device__ Element(int64_t i, int64_t rows, int64_t channels)
+      : batch(i / channels / rows), row(i / channels % rows), channel(i % channels) {}
+};
+
 // The lowest finite number.
 template <class T>
 constexpr float kLowest = -0x1.fffffep127F;
@@ -72,16 +80,14 @@ template <class T>
 __global__ void take_maxima(const Windows windows, const T* x, T* outputs, const Positions argmax) {
   const int64_t count = windows.batch * windows.pooled * windows.channels;
   for_each(count, [&](int64_t i) {
-    const int64_t channel = i % windows.channels;
-    const int64_t p = i / windows.channels % windows.pooled;
-    const int64_t b = i / windows.channels / windows.pooled;
-    const int64_t begin = windows.begin(p);
+    const Element output(i, windows.pooled, windows.channels);
+    const int64_t begin = windows.begin(output.row);
     const int64_t first = begin < 0 ? 0 : begin;
     const int64_t end = begin + windows.pool_size < windows.timesteps ? begin + windows.pool_size : windows.timesteps;
     float greatest = kLowest<T>;
     int64_t taken = first;
     for (int64_t t = first; t < end; ++t) {
-      const float value = to_float(x[(b * windows.timesteps + t) * windows.channels + channel]);
+      const float value = to_float(x[(output.batch * windows.timesteps + t) * windows.channels + output.channel]);
       if (value > greatest) {
         greatest = value;
         taken = t;
@@ -97,14 +103,12 @@ template <class Gradient, class T>
 __global__ void give_to_maxima(const Windows windows, const Positions argmax, const Gradient gradient, T* dx) {
   const int64_t count = windows.batch * windows.timesteps * windows.channels;
   for_each(count, [&](int64_t i) {
-    const int64_t channel = i % windows.channels;
-    const int64_t t = i / windows.channels % windows.timesteps;
-    const int64_t b = i / windows.channels / windows.timesteps;
-    const int64_t last = windows.last_with(t);
+    const Element at(i, windows.timesteps, windows.channels);
+    const int64_t last = windows.last_with(at.row);
     float sum = 0.0F;
-    for (int64_t p = windows.first_with(t); p < last; ++p) {
-      const int64_t output = (b * windows.pooled + p) * windows.channels + channel;
-      if (argmax.at(output) == t - windows.begin(p)) sum += gradient(output);
+    for (int64_t p = windows.first_with(at.row); p < last; ++p) {
+      const int64_t output = (at.batch * windows.pooled + p) * windows.channels + at.channel;
+      if (argmax.at(output) == at.row - windows.begin(p)) sum += gradient(output);
     }
     round_to(sum, &dx[i]);
   });

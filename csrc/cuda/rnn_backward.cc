@@ -13,13 +13,9 @@
 namespace fastseq::cuda {
 namespace {
 
-struct CallScratch {
-  CallScratch(const RnnPlan& plan, RnnScratch& scratch)
-      : products(scratch.take<char>(kProductsWorkspace)), shared(plan, scratch) {
+struct CallScratch : SharedScratch {
+  CallScratch(const RnnPlan& plan, RnnScratch& scratch) : SharedScratch(plan, true, scratch) {
     const RnnDims& d = plan.dims;
-    const int64_t cells = d.batch * d.timesteps;
-    const int64_t columns = d.gates * d.units;
-    const int64_t states = d.batch * d.units;
     const CellShape cell(plan.options);
     dz = scratch.take<float>(cells * cell.dz * d.units);
     sums = scratch.take<float>(column_sums_parts(cell.dz * d.units));
@@ -29,7 +25,6 @@ struct CallScratch {
     part_of_dx = plan.input_factors > 0 ? scratch.take<float>(cells * d.inputs) : nullptr;
     const bool h_changes = plan.recurrent_factors > 0 || cell.resets_operand;
     h = h_changes ? scratch.take<float>(cells * d.units) : nullptr;
-    stepwise = plan.persistent ? nullptr : scratch.take<float>(stepwise_scratch(plan, true));
     doutputs = scratch.take_if_half(cells * d.units);
     dlast_output = scratch.take_if_half(states);
     dh_n = scratch.take_if_half(states);
@@ -41,9 +36,7 @@ struct CallScratch {
     dh0 = scratch.take_if_half(states);
     dc0 = scratch.take_if_half(states);
   }
-  char* products;  // first, for its alignment
-  SharedScratch shared;
-  float *dz, *sums, *summed, *x, *part_of_dx, *h, *stepwise;
+  float *dz, *sums, *summed, *x, *part_of_dx, *h;
   float *doutputs, *dlast_output, *dh_n, *dc_n;
   float *dx, *dkernel, *drecurrent_kernel, *dbias, *dh0, *dc0;
 };
@@ -143,11 +136,7 @@ class Backward {
 
 }  // namespace
 
-size_t rnn_backward_scratch_bytes(const RnnPlan& plan) {
-  RnnScratch scratch(plan, nullptr);
-  (void)CallScratch(plan, scratch);
-  return scratch.used();
-}
+size_t rnn_backward_scratch_bytes(const RnnPlan& plan) { return scratch_bytes<CallScratch>(plan); }
 
 Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace,
                     const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch, Stream stream) {
@@ -161,7 +150,7 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
 
   BackwardLoop loop = {};
   SharedInputs shared;
-  FASTSEQ_RETURN_IF_ERROR(read_shared(plan, inputs, parts.shared, stream, &shared, &loop));
+  FASTSEQ_RETURN_IF_ERROR(read_shared(plan, inputs, parts, stream, &shared, &loop));
   loop.workspace = workspace.as<const float>();
   loop.dz = parts.dz;
   FASTSEQ_RETURN_IF_ERROR(read_as_float(doutputs.doutputs, parts.doutputs, stream, &loop.doutputs));
@@ -176,7 +165,7 @@ Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& w
   std::unique_ptr<Products> products;
   FASTSEQ_RETURN_IF_ERROR(Products::begin(stream, Precision::kFloat32, parts.products, &products));
   if (d.batch > 0)
-    FASTSEQ_RETURN_IF_ERROR(plan.persistent ? persistent_backward(plan.shape, plan.options.cell, loop, stream)
+    FASTSEQ_RETURN_IF_ERROR(plan.persistent ? kPersistentBackward.run(plan.shape, plan.options.cell, loop, stream)
                                             : stepwise_backward(plan, loop, *products, parts.stepwise, stream));
   FASTSEQ_RETURN_IF_ERROR(products->set_precision(plan.precision));  // outside the time loop
   const Backward backward(plan, inputs, workspace, parts, *products, stream);

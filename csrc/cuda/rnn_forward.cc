@@ -9,16 +9,11 @@
 namespace fastseq::cuda {
 namespace {
 
-struct CallScratch {
-  CallScratch(const RnnPlan& plan, RnnScratch& scratch)
-      : products(scratch.take<char>(kProductsWorkspace)), shared(plan, scratch) {
+struct CallScratch : SharedScratch {
+  CallScratch(const RnnPlan& plan, RnnScratch& scratch) : SharedScratch(plan, false, scratch) {
     const RnnDims& d = plan.dims;
-    const int64_t cells = d.batch * d.timesteps;
-    const int64_t columns = d.gates * d.units;
-    const int64_t states = d.batch * d.units;
     z = scratch.take<float>(cells * columns);
     x = plan.input_factors > 0 ? scratch.take<float>(cells * d.inputs) : scratch.take_if_half(cells * d.inputs);
-    stepwise = plan.persistent ? nullptr : scratch.take<float>(stepwise_scratch(plan, false));
     bias = scratch.take_if_half(2 * columns);
     h0 = scratch.take_if_half(states);
     c0 = scratch.take_if_half(states);
@@ -27,20 +22,14 @@ struct CallScratch {
     h_n = scratch.take_if_half(states);
     c_n = scratch.take_if_half(states);
   }
-  char* products;  // first, for its alignment
-  SharedScratch shared;
-  float *z, *x, *stepwise;
+  float *z, *x;
   float *bias, *h0, *c0;
   float *outputs, *last_output, *h_n, *c_n;
 };
 
 }  // namespace
 
-size_t rnn_forward_scratch_bytes(const RnnPlan& plan) {
-  RnnScratch scratch(plan, nullptr);
-  (void)CallScratch(plan, scratch);
-  return scratch.used();
-}
+size_t rnn_forward_scratch_bytes(const RnnPlan& plan) { return scratch_bytes<CallScratch>(plan); }
 
 Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch,
                    Stream stream) {
@@ -52,7 +41,7 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
 
   ForwardLoop loop = {};
   SharedInputs shared;
-  FASTSEQ_RETURN_IF_ERROR(read_shared(plan, inputs, parts.shared, stream, &shared, &loop));
+  FASTSEQ_RETURN_IF_ERROR(read_shared(plan, inputs, parts, stream, &shared, &loop));
   FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.bias, parts.bias, stream, &loop.bias));
   FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.h0, parts.h0, stream, &loop.h0));
   FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.c0, parts.c0, stream, &loop.c0));
@@ -80,7 +69,7 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
   }
   FASTSEQ_RETURN_IF_ERROR(products->set_precision(Precision::kFloat32));  // in the time loop
   if (d.batch > 0)
-    FASTSEQ_RETURN_IF_ERROR(plan.persistent ? persistent_forward(plan.shape, plan.options.cell, loop, stream)
+    FASTSEQ_RETURN_IF_ERROR(plan.persistent ? kPersistentForward.run(plan.shape, plan.options.cell, loop, stream)
                                             : stepwise_forward(plan, loop, *products, parts.stepwise, stream));
   FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.outputs, parts.outputs, stream));
   FASTSEQ_RETURN_IF_ERROR(finish_write(outputs.last_output, parts.last_output, stream));

@@ -31,6 +31,7 @@ struct LoopArguments {
 };
 
 struct ForwardLoop : LoopArguments {
+  static constexpr const char* kName = "the recurrent kernel, forward";
   const float* z;                            // (B, T, GU): the products of x
   const float* bias;                         // (GU), of GRU with reset_after (2, 3U), or null
   const float *h0, *c0;                      // (B, U), or null
@@ -39,6 +40,7 @@ struct ForwardLoop : LoopArguments {
 };
 
 struct BackwardLoop : LoopArguments {
+  static constexpr const char* kName = "the recurrent kernel, backward";
   const float* workspace;
   const float *doutputs, *dlast_output, *dh_n, *dc_n;  // or null
   // (B, T, CellShape's dz U): by z and, of GRU, by the recurrent part of the candidate; zero at masked steps.
@@ -46,13 +48,27 @@ struct BackwardLoop : LoopArguments {
   float *dh0, *dc0;
 };
 
+// What find_loop_shape needs of a cell in one direction.
+struct LoopCell {
+  int outputs;           // that a group computes
+  int units;             // that these belong to
+  int slots;             // of a thread and row
+  int operands_of_unit;  // elements that a unit has in the operand
+};
+
+// The loops of one direction.
+template <class Loop>
+struct PersistentLoops {
+  LoopCell (*cell)(Cell cell);
+  Status (*run)(const RnnLoopShape& shape, Cell cell, const Loop& loop, Stream stream);
+};
+extern const PersistentLoops<ForwardLoop> kPersistentForward;
+extern const PersistentLoops<BackwardLoop> kPersistentBackward;
+
 // Finds a shape; false where the recurrent kernel is too large to stay in registers, where stepwise is thought to be
 // faster, or where the call has what the persistent kernels lack: GRU without reset_after, which has two products a
 // step, and recurrent dropout factors for each gate.
 bool find_loop_shape(const RnnPlan& plan, bool backward, RnnLoopShape* shape);
-
-Status persistent_forward(const RnnLoopShape& shape, Cell cell, const ForwardLoop& loop, Stream stream);
-Status persistent_backward(const RnnLoopShape& shape, Cell cell, const BackwardLoop& loop, Stream stream);
 
 // The same step by step, for all cells and options; factors are (F, B, U) then. `scratch` has stepwise_scratch floats.
 int64_t stepwise_scratch(const RnnPlan& plan, bool backward);

@@ -6,7 +6,7 @@
 
 #include "common/checks.h"
 #include "launch.h"
-#include "rnn_persistent_launch.h"
+#include "rnn_loop.h"
 
 namespace fastseq::cuda {
 namespace {
@@ -82,7 +82,7 @@ bool find_loop_shape(const RnnPlan& plan, bool backward, RnnLoopShape* best) {
     return false;
   Device device;
   if (!current_device(&device).ok()) return false;
-  const LoopCell cell = backward ? loop_cell_backward(plan.options.cell) : loop_cell_forward(plan.options.cell);
+  const LoopCell cell = (backward ? kPersistentBackward.cell : kPersistentForward.cell)(plan.options.cell);
   double least = stepwise_step(plan, device);
   bool found = false;
   for (int blocks = 1; blocks <= (device.clusters ? 8 : 1); blocks *= 2)

@@ -13,7 +13,10 @@
 // thread touches.
 #pragma once
 
+#include <type_traits>
+
 #include "device.cuh"
+#include "launch.h"
 #include "rnn_cells.cuh"
 #include "rnn_loop.h"
 
@@ -141,6 +144,51 @@ __device__ inline void run_loop(Work work, const Member& member, int operands) {
   }
   for (int row = 0; row < member.rows; ++row) work.finish(row);
 }
+
+template <class Work, int kChunks>
+__global__ void __launch_bounds__(most_threads(Work::kOutputs, kChunks))
+    loop_kernel(const RnnLoopShape shape, const typename Work::Loop loop) {
+  const Member member(shape);
+  run_loop<Work, kChunks>(Work(loop, member), member, shape.units * Work::kRecurrentGates);
+}
+
+// The kernel for the shape's number of chunks.
+template <class Work>
+Status launch_loop(const RnnLoopShape& shape, const typename Work::Loop& loop, Stream stream) {
+  constexpr const char* kWhat = Work::Loop::kName;
+  LaunchShape at;
+  const int clusters = (shape.batch + shape.rows - 1) / shape.rows;
+  at.grid = dim3(static_cast<unsigned>(clusters * shape.blocks));
+  at.threads = static_cast<unsigned>(shape.threads);
+  at.cluster = static_cast<unsigned>(shape.blocks);
+  at.shared_bytes = shape.shared_bytes;
+  if (shape.chunks == kChunkSizes[0]) return launch(kWhat, loop_kernel<Work, kChunkSizes[0]>, at, stream, shape, loop);
+  if (shape.chunks == kChunkSizes[1]) return launch(kWhat, loop_kernel<Work, kChunkSizes[1]>, at, stream, shape, loop);
+  if (shape.chunks == kChunkSizes[2]) return launch(kWhat, loop_kernel<Work, kChunkSizes[2]>, at, stream, shape, loop);
+  return launch(kWhat, loop_kernel<Work, kChunkSizes[3]>, at, stream, shape, loop);
+}
+
+// The loops of one direction: body(a null pointer to the work of a cell).
+template <class Lstm, class Gru, class SimpleRnn>
+struct Loops {
+  template <class Body>
+  static auto of_cell(Cell cell, const Body& body) {
+    if (cell == Cell::kLstm) return body(static_cast<Lstm*>(nullptr));
+    if (cell == Cell::kGru) return body(static_cast<Gru*>(nullptr));
+    return body(static_cast<SimpleRnn*>(nullptr));
+  }
+  static LoopCell loop_cell(Cell cell) {
+    return of_cell(cell, [](auto* null) {
+      using Work = std::remove_pointer_t<decltype(null)>;
+      return LoopCell{Work::kOutputs, Work::kUnits, Work::kSlots, Work::kRecurrentGates};
+    });
+  }
+  static Status run(const RnnLoopShape& shape, Cell cell, const typename Lstm::Loop& loop, Stream stream) {
+    return of_cell(cell,
+                   [&](auto* null) { return launch_loop<std::remove_pointer_t<decltype(null)>>(shape, loop, stream); });
+  }
+  static constexpr PersistentLoops<typename Lstm::Loop> kFunctions = {loop_cell, run};
+};
 
 // Where a step is in time. Outputs are in the order the steps are taken in.
 struct TimeOrder {

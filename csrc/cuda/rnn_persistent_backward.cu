@@ -3,17 +3,18 @@
 // Step n goes back through the n-th step from the end. Its sum is what the gates of the step after it send back to h; a
 // step more than there are timesteps is taken, for what the first gates send back to h0. A group has four units, each
 // lane one.
-#include "launch.h"
 #include "rnn_persistent.cuh"
-#include "rnn_persistent_launch.h"
 
 namespace fastseq::cuda {
 namespace {
 
 // Slots: what goes round the gates to the h before, the gradient by an output that masked steps hand on, that by c;
-// then two steps' copies of the gradient by the output and of `kSaved` saved values.
-template <int kGates, int kSaved>
+// then two steps' copies of the gradient by the output and of `kSaved` saved values. Of kDz gradients the last is that
+// by the recurrent part of the candidate, where GRU has one more than gates. A cell adds what a step that is not masked
+// does: step_back(row, step, the gradient by h, dz).
+template <class Self, int kGates, int kSaved, int kDz = kGates>
 struct BackwardWork {
+  using Loop = BackwardLoop;
   static constexpr int kOutputs = 4;
   static constexpr int kUnits = 4;
   static constexpr int kRecurrentGates = kGates;
@@ -90,109 +91,55 @@ struct BackwardWork {
   __device__ float dh_before_output(int row, float sum) const {
     return fmaf(sum, loop.factors ? loop.factors[state_at(row)] : 1.0F, carried(row));
   }
-  // Gives the gates' gradients to the next product and to the driver: `own` has one more for GRU, by z alone.
-  template <int kOwn>
-  __device__ void publish(int row, int step, int next, const float (&by_h)[kGates], const float (&own)[kOwn]) const {
+  // Gives the gates' gradients to the next product and to the driver.
+  __device__ void step(int row, int step, float sum, int next) const {
+    if (!active || end(row, step, sum)) return;
+    float gradient = 0.0F;
+    float dz[kDz] = {};
+    if (take(row, step, sum, &gradient)) static_cast<const Self*>(this)->step_back(row, step, gradient, dz);
     for (int gate = 0; gate < kGates; ++gate)
-      member.publish(next, row, unit * kGates + gate, by_h[gate], writer, writers);
+      member.publish(next, row, unit * kGates + gate, dz[gate + 1 < kGates ? gate : kDz - 1], writer, writers);
     if (writer != 0) return;
-    float* dz = loop.dz + cell_at(row, step) * kOwn * member.shape.units + unit;
-    for (int i = 0; i < kOwn; ++i) dz[static_cast<int64_t>(i) * member.shape.units] = own[i];
+    float* to = loop.dz + cell_at(row, step) * kDz * member.shape.units + unit;
+    for (int i = 0; i < kDz; ++i) to[static_cast<int64_t>(i) * member.shape.units] = dz[i];
   }
   __device__ void finish(int) const {}
 };
 
-struct LstmBackward : BackwardWork<4, 6> {
+struct LstmBackward : BackwardWork<LstmBackward, 4, 6> {
   using BackwardWork::BackwardWork;
-  __device__ void step(int row, int step, float sum, int next) const {
-    if (!active || end(row, step, sum)) return;
-    float gradient = 0.0F;
-    float dz[4] = {};
-    if (take(row, step, sum, &gradient)) {
-      const LstmGradients back = lstm_step_back(options, saved(row, step, 0), saved(row, step, 1), saved(row, step, 2),
-                                                saved(row, step, 3), saved(row, step, 5), gradient, dc(row));
-      for (int gate = 0; gate < 4; ++gate) dz[gate] = back.dz[gate];
-      dc(row) = back.dc_prev;
-    }
-    publish(row, step, next, dz, dz);
+  __device__ void step_back(int row, int step, float gradient, float (&dz)[4]) const {
+    const LstmGradients back = lstm_step_back(options, saved(row, step, 0), saved(row, step, 1), saved(row, step, 2),
+                                              saved(row, step, 3), saved(row, step, 5), gradient, dc(row));
+    for (int gate = 0; gate < 4; ++gate) dz[gate] = back.dz[gate];
+    dc(row) = back.dc_prev;
   }
 };
 
-struct GruBackward : BackwardWork<3, 5> {
+struct GruBackward : BackwardWork<GruBackward, 3, 5, 4> {
   using BackwardWork::BackwardWork;
-  __device__ void step(int row, int step, float sum, int next) const {
-    if (!active || end(row, step, sum)) return;
-    float gradient = 0.0F;
-    float by_h[3] = {};
-    float own[4] = {};
-    if (take(row, step, sum, &gradient)) {
-      const float r = saved(row, step, 1);
-      const GruUpdateGradients update =
-          gru_update_back(options, saved(row, step, 0), saved(row, step, 2), saved(row, step, 3), gradient);
-      by_h[0] = own[0] = update.dz;
-      by_h[1] = own[1] = gru_reset_back(options, r, saved(row, step, 4), update.dcandidate);
-      own[2] = update.dcandidate;
-      by_h[2] = own[3] = update.dcandidate * r;
-      carried(row) = update.dh_prev;
-    }
-    publish(row, step, next, by_h, own);
+  __device__ void step_back(int row, int step, float gradient, float (&dz)[4]) const {
+    const float r = saved(row, step, 1);
+    const GruUpdateGradients update =
+        gru_update_back(options, saved(row, step, 0), saved(row, step, 2), saved(row, step, 3), gradient);
+    dz[0] = update.dz;
+    dz[1] = gru_reset_back(options, r, saved(row, step, 4), update.dcandidate);
+    dz[2] = update.dcandidate;
+    dz[3] = update.dcandidate * r;
+    carried(row) = update.dh_prev;
   }
 };
 
-struct SimpleRnnBackward : BackwardWork<1, 2> {
+struct SimpleRnnBackward : BackwardWork<SimpleRnnBackward, 1, 2> {
   using BackwardWork::BackwardWork;
-  __device__ void step(int row, int step, float sum, int next) const {
-    if (!active || end(row, step, sum)) return;
-    float gradient = 0.0F;
-    float dz[1] = {};
-    if (take(row, step, sum, &gradient)) {
-      dz[0] = gradient * slope(options.activation, saved(row, step, 0));
-    }
-    publish(row, step, next, dz, dz);
+  __device__ void step_back(int row, int step, float gradient, float (&dz)[1]) const {
+    dz[0] = gradient * slope(options.activation, saved(row, step, 0));
   }
 };
-
-template <class Work, int kChunks>
-__global__ void __launch_bounds__(most_threads(Work::kOutputs, kChunks))
-    backward_kernel(const RnnLoopShape shape, const BackwardLoop loop) {
-  const Member member(shape);
-  run_loop<Work, kChunks>(Work(loop, member), member, shape.units * Work::kRecurrentGates);
-}
-
-template <class Work>
-struct Backward {
-  template <int kChunks>
-  static constexpr auto kernel = backward_kernel<Work, kChunks>;
-};
-
-template <class Work>
-constexpr LoopCell kLoopCell = {Work::kOutputs, Work::kUnits, Work::kSlots, Work::kRecurrentGates};
 
 }  // namespace
 
-LoopCell loop_cell_backward(Cell cell) {
-  switch (cell) {
-    case Cell::kLstm:
-      return kLoopCell<LstmBackward>;
-    case Cell::kGru:
-      return kLoopCell<GruBackward>;
-    case Cell::kSimpleRnn:
-      break;
-  }
-  return kLoopCell<SimpleRnnBackward>;
-}
-
-Status persistent_backward(const RnnLoopShape& shape, Cell cell, const BackwardLoop& loop, Stream stream) {
-  constexpr const char* kWhat = "the recurrent kernel, backward";
-  switch (cell) {
-    case Cell::kLstm:
-      return launch_loop<Backward<LstmBackward>>(kWhat, shape, loop, stream);
-    case Cell::kGru:
-      return launch_loop<Backward<GruBackward>>(kWhat, shape, loop, stream);
-    case Cell::kSimpleRnn:
-      break;
-  }
-  return launch_loop<Backward<SimpleRnnBackward>>(kWhat, shape, loop, stream);
-}
+const PersistentLoops<BackwardLoop> kPersistentBackward =
+    Loops<LstmBackward, GruBackward, SimpleRnnBackward>::kFunctions;
 
 }  // namespace fastseq::cuda

@@ -1,13 +1,13 @@
 // The persistent loop forward: see rnn_persistent.cuh.
-#include "launch.h"
 #include "rnn_persistent.cuh"
-#include "rnn_persistent_launch.h"
 
 namespace fastseq::cuda {
 namespace {
 
 // What the cells share: where a thread's unit and row are, the mask, states and outputs.
 struct ForwardWork {
+  using Loop = ForwardLoop;
+  static constexpr int kRecurrentGates = 1;  // of a unit, in the operand
   const ForwardLoop loop;
   const Member member;
   const CellOptions options;
@@ -188,47 +188,8 @@ struct SimpleRnnForward : ForwardWork {
   __device__ void finish(int row) const { finish_h(row, writer); }
 };
 
-template <class Work, int kChunks>
-__global__ void __launch_bounds__(most_threads(Work::kOutputs, kChunks))
-    forward_kernel(const RnnLoopShape shape, const ForwardLoop loop) {
-  const Member member(shape);
-  run_loop<Work, kChunks>(Work(loop, member), member, shape.units);
-}
-
-template <class Work>
-struct Forward {
-  template <int kChunks>
-  static constexpr auto kernel = forward_kernel<Work, kChunks>;
-};
-
-template <class Work>
-constexpr LoopCell kLoopCell = {Work::kOutputs, Work::kUnits, Work::kSlots, 1};
-
 }  // namespace
 
-LoopCell loop_cell_forward(Cell cell) {
-  switch (cell) {
-    case Cell::kLstm:
-      return kLoopCell<LstmForward>;
-    case Cell::kGru:
-      return kLoopCell<GruForward>;
-    case Cell::kSimpleRnn:
-      break;
-  }
-  return kLoopCell<SimpleRnnForward>;
-}
-
-Status persistent_forward(const RnnLoopShape& shape, Cell cell, const ForwardLoop& loop, Stream stream) {
-  constexpr const char* kWhat = "the recurrent kernel, forward";
-  switch (cell) {
-    case Cell::kLstm:
-      return launch_loop<Forward<LstmForward>>(kWhat, shape, loop, stream);
-    case Cell::kGru:
-      return launch_loop<Forward<GruForward>>(kWhat, shape, loop, stream);
-    case Cell::kSimpleRnn:
-      break;
-  }
-  return launch_loop<Forward<SimpleRnnForward>>(kWhat, shape, loop, stream);
-}
+const PersistentLoops<ForwardLoop> kPersistentForward = Loops<LstmForward, GruForward, SimpleRnnForward>::kFunctions;
 
 }  // namespace fastseq::cuda

@@ -46,17 +46,33 @@ inline Status finish_write(const Array& array, const float* piece, Stream stream
   return convert_from_float(piece, array.dtype, count_of(array), array.data, stream);
 }
 
-// What both directions read.
+// What both directions have.
 struct SharedScratch {
-  SharedScratch(const RnnPlan& plan, RnnScratch& scratch) {
+  SharedScratch(const RnnPlan& plan, bool backward, RnnScratch& scratch)
+      : cells(plan.dims.batch * plan.dims.timesteps),
+        columns(plan.dims.gates * plan.dims.units),
+        states(plan.dims.batch * plan.dims.units) {
     const RnnDims& d = plan.dims;
-    kernel = scratch.take_if_half(d.inputs * d.gates * d.units);
-    recurrent_kernel = scratch.take_if_half(d.units * d.gates * d.units);
+    products = scratch.take<char>(kProductsWorkspace);
+    stepwise = plan.persistent ? nullptr : scratch.take<float>(stepwise_scratch(plan, backward));
+    kernel = scratch.take_if_half(d.inputs * columns);
+    recurrent_kernel = scratch.take_if_half(d.units * columns);
     dropout_mask = scratch.take_if_half(plan.input_factors * d.batch * d.inputs);
     recurrent_dropout_mask = scratch.take_if_half(plan.recurrent_factors * d.batch * d.units);
   }
+  const int64_t cells, columns, states;
+  char* products;  // first, for its alignment
+  float* stepwise;
   float *kernel, *recurrent_kernel, *dropout_mask, *recurrent_dropout_mask;
 };
+
+// Bytes that the scratch of a direction takes.
+template <class CallScratch>
+size_t scratch_bytes(const RnnPlan& plan) {
+  RnnScratch scratch(plan, nullptr);
+  (void)CallScratch(plan, scratch);
+  return scratch.used();
+}
 
 // The weights of the products of x, and what the time loop has of a call.
 struct SharedInputs {

@@ -1,5 +1,7 @@
 // The time loops step by step: a product of cuBLAS's and an elementwise kernel a step; two of each of GRU without
 // reset_after, whose candidate needs r before its product.
+#include <array>
+
 #include "common/cell.h"
 #include "common/checks.h"
 #include "each.cuh"
@@ -282,7 +284,17 @@ class Stepwise {
 
   template <class... Parameters, class... Arguments>
   Status run(void (*kernel)(Parameters...), const Arguments&... arguments) const {
-    return launch("a step of the recurrent op", kernel, one_thread_for_each(states, kThreads), stream_, arguments...);
+    return launch("a step of the recurrent op", kernel, one_thread_for_each(states, kThreads), stream_, shape,
+                  arguments...);
+  }
+
+  // (copies, B, U), (B, U) and, for what is left, as many as it takes.
+  std::array<float*, 3> pieces(float* scratch) const {
+    return {scratch, scratch + copies * states, scratch + (copies + 1) * states};
+  }
+  template <class Kernel>
+  Kernel of_cell(Kernel lstm, Kernel gru, Kernel simple_rnn) const {
+    return cell == Cell::kLstm ? lstm : cell == Cell::kGru ? gru : simple_rnn;
   }
 
   // sums (B, G U) of a group's gates.
@@ -325,12 +337,9 @@ int64_t stepwise_scratch(const RnnPlan& plan, bool backward) {
 Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& products, float* scratch,
                         Stream stream) {
   const Stepwise steps(plan, loop, false, products, stream);
-  const StepShape& shape = steps.shape;
-  float* operands = scratch;
-  float* reset = operands + steps.copies * steps.states;
-  float* sums = reset + steps.states;
-  FASTSEQ_RETURN_IF_ERROR(steps.run(begin_forward, shape, loop, operands));
-  for (int64_t step = 0; step < shape.timesteps; ++step) {
+  const auto [operands, reset, sums] = steps.pieces(scratch);
+  FASTSEQ_RETURN_IF_ERROR(steps.run(begin_forward, loop, operands));
+  for (int64_t step = 0; step < steps.shape.timesteps; ++step) {
     const GateGroup* candidate = nullptr;
     for (const GateGroup& group : steps.groups) {
       if (group.reset)
@@ -339,19 +348,10 @@ Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& 
         FASTSEQ_RETURN_IF_ERROR(
             steps.multiply(group, operands + (steps.copies > 1 ? group.first : 0) * steps.states, sums));
     }
-    switch (steps.cell) {
-      case Cell::kLstm:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(lstm_forward_step, shape, loop, step, sums, operands));
-        break;
-      case Cell::kGru:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(gru_reset_step, shape, loop, step, sums, reset));
-        if (candidate) FASTSEQ_RETURN_IF_ERROR(steps.multiply(*candidate, reset, sums));
-        FASTSEQ_RETURN_IF_ERROR(steps.run(gru_update_step, shape, loop, step, sums, operands));
-        break;
-      case Cell::kSimpleRnn:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(simple_rnn_forward_step, shape, loop, step, sums, operands));
-        break;
-    }
+    if (steps.cell == Cell::kGru) FASTSEQ_RETURN_IF_ERROR(steps.run(gru_reset_step, loop, step, sums, reset));
+    if (candidate) FASTSEQ_RETURN_IF_ERROR(steps.multiply(*candidate, reset, sums));
+    FASTSEQ_RETURN_IF_ERROR(steps.run(steps.of_cell(lstm_forward_step, gru_update_step, simple_rnn_forward_step), loop,
+                                      step, sums, operands));
   }
   return {};
 }
@@ -359,29 +359,18 @@ Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& 
 Status stepwise_backward(const RnnPlan& plan, const BackwardLoop& loop, Products& products, float* scratch,
                          Stream stream) {
   const Stepwise steps(plan, loop, true, products, stream);
-  const StepShape& shape = steps.shape;
-  float* sums = scratch;
-  float* doutputs = sums + steps.copies * steps.states;
-  float* by_reset = doutputs + steps.states;
-  FASTSEQ_RETURN_IF_ERROR(steps.run(begin_backward, shape, loop, sums, doutputs));
-  for (int64_t step = shape.timesteps - 1; step >= 0; --step) {
-    const int64_t time = loop.go_backwards ? shape.timesteps - 1 - step : step;
-    const float* dz = loop.dz + time * shape.dz * shape.units;
-    switch (steps.cell) {
-      case Cell::kLstm:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(lstm_backward_step, shape, loop, step, sums, doutputs));
-        break;
-      case Cell::kGru:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(gru_update_backward_step, shape, loop, step, sums, doutputs));
-        break;
-      case Cell::kSimpleRnn:
-        FASTSEQ_RETURN_IF_ERROR(steps.run(simple_rnn_backward_step, shape, loop, step, sums, doutputs));
-        break;
-    }
+  const auto [sums, doutputs, by_reset] = steps.pieces(scratch);
+  FASTSEQ_RETURN_IF_ERROR(steps.run(begin_backward, loop, sums, doutputs));
+  for (int64_t step = steps.shape.timesteps - 1; step >= 0; --step) {
+    const int64_t time = loop.go_backwards ? steps.shape.timesteps - 1 - step : step;
+    const float* dz = loop.dz + time * steps.shape.dz * steps.shape.units;
+    FASTSEQ_RETURN_IF_ERROR(
+        steps.run(steps.of_cell(lstm_backward_step, gru_update_backward_step, simple_rnn_backward_step), loop, step,
+                  sums, doutputs));
     for (const GateGroup& group : steps.groups) {
       if (!group.reset) continue;
       FASTSEQ_RETURN_IF_ERROR(steps.multiply_back(group, dz, false, by_reset));
-      FASTSEQ_RETURN_IF_ERROR(steps.run(gru_reset_backward_step, shape, loop, step, by_reset));
+      FASTSEQ_RETURN_IF_ERROR(steps.run(gru_reset_backward_step, loop, step, by_reset));
     }
     bool add = false;
     for (const GateGroup& group : steps.groups) {
@@ -391,7 +380,7 @@ Status stepwise_backward(const RnnPlan& plan, const BackwardLoop& loop, Products
       add = true;
     }
   }
-  return steps.run(end_backward, shape, loop, sums);
+  return steps.run(end_backward, loop, sums);
 }
 
 }  // namespace fastseq::cuda

@@ -101,9 +101,9 @@ struct Fixed {
       return sigmoid<W>(x);
     } else if constexpr (kActivation == Activation::kHardSigmoid) {
       const typename W::V line = W::fma(x, W::set(static_cast<T>(1.0 / 6.0)), W::set(static_cast<T>(0.5)));
-      return W::at_most(W::set(1), W::at_least(W::zero(), line));
+      return W::at_most(W::set(1), W::at_least(W::set(0), line));
     } else if constexpr (kActivation == Activation::kRelu) {
-      return W::at_least(W::zero(), x);
+      return W::at_least(W::set(0), x);
     } else {
       return x;
     }
@@ -118,10 +118,10 @@ struct Fixed {
     } else if constexpr (kActivation == Activation::kSigmoid) {
       return W::mul(y, W::sub(one, y));
     } else if constexpr (kActivation == Activation::kHardSigmoid) {
-      const typename W::V inside = W::select(W::less(y, one), W::set(static_cast<T>(1.0 / 6.0)), W::zero());
-      return W::select(W::less(W::zero(), y), inside, W::zero());
+      const typename W::V inside = W::select(W::less(y, one), W::set(static_cast<T>(1.0 / 6.0)), W::set(0));
+      return W::select(W::less(W::set(0), y), inside, W::set(0));
     } else if constexpr (kActivation == Activation::kRelu) {
-      return W::select(W::less(W::zero(), y), one, W::zero());
+      return W::select(W::less(W::set(0), y), one, W::set(0));
     } else {
       return one;
     }

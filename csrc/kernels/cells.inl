@@ -12,7 +12,7 @@ namespace {
 // code is short enough, which is to say that it is known.
 template <class S, class Act, class Body>
 inline void for_each_vector(const Act&, int64_t units, const Body& body) {
-  for_each_vector<S, Act::kFixed ? S::kSideBySide : 1>(units, body);
+  for_each_vector<S, Act::kFixed ? S::kTiles.side_by_side : 1>(units, body);
 }
 
 // What reaches h_t: from the next step and, where there is any, from the output.

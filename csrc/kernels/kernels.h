@@ -88,33 +88,32 @@ struct WeightedRowsArgs {
   T* sums;
 };
 
-// The elementwise part of one step of the cells, over `rows` batch rows and `units` of their U units. "Gates" blocks
-// lie side by side: gate g of row r of `z` is z[(r * G + g) * units], that of a row of `saved` saved[r][g * stride].
-template <class T>
-struct CellForwardArgs {
+// What forward and backward are told of a step.
+struct CellStep {
   int64_t rows;
   int64_t units;
-  int64_t stride;  // U: from one value of a unit to the next in `saved`, from row to row in h_prev, h and reset_h
+  int64_t
+      stride;  // U: from one value of a unit to the next in `saved` and dz, from row to row in h_prev, h and reset_h
   Activation activation;
   Activation recurrent_activation;
   bool reset_after;  // GRU
-  T* z;              // (rows, G * units): x_t kernel + bias. GRU keeps z and r here between its two parts
-  T* recurrent;      // (rows, G * units): h_{t-1} recurrent_kernel + recurrent bias
-  const T* h_prev;   // (rows, units)
-  T* h;              // (rows, units) out; not h_prev
-  T* c;              // (rows, units), dense: LSTM's state, updated
-  T* reset_h;        // (rows, units): r h_{t-1} out, of GRU without reset_after
-  T* const* saved;   // rows pointers, out: the workspace; or null
+};
+
+// The elementwise part of one step of the cells, over `rows` batch rows and `units` of their U units. "Gates" blocks
+// lie side by side: gate g of row r of `z` is z[(r * G + g) * units], that of a row of `saved` saved[r][g * stride].
+template <class T>
+struct CellForwardArgs : CellStep {
+  T* z;             // (rows, G * units): x_t kernel + bias. GRU keeps z and r here between its two parts
+  T* recurrent;     // (rows, G * units): h_{t-1} recurrent_kernel + recurrent bias
+  const T* h_prev;  // (rows, units)
+  T* h;             // (rows, units) out; not h_prev
+  T* c;             // (rows, units), dense: LSTM's state, updated
+  T* reset_h;       // (rows, units): r h_{t-1} out, of GRU without reset_after
+  T* const* saved;  // rows pointers, out: the workspace; or null
 };
 
 template <class T>
-struct CellBackwardArgs {
-  int64_t rows;
-  int64_t units;
-  int64_t stride;  // U: from one value of a unit to the next in `saved` and dz
-  Activation activation;
-  Activation recurrent_activation;
-  bool reset_after;          // GRU
+struct CellBackwardArgs : CellStep {
   const T* const* saved;     // rows pointers: the workspace of this step
   const T* const* previous;  // rows pointers to (units): c_{t-1} of LSTM, h_{t-1} of GRU
   const T* const* dy;        // rows pointers to (units) or null: gradient of the output beyond what comes through h

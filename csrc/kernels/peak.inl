@@ -9,7 +9,7 @@ namespace fastseq {
 namespace {
 
 template <class S>
-constexpr int kChains = S::kTileRows * S::kTileVectors;
+constexpr int kChains = S::kTiles.rows * S::kTiles.vectors;
 
 template <class S>
 typename S::T run_chains(int64_t steps, typename S::T factor, typename S::T term) {
@@ -19,7 +19,7 @@ typename S::T run_chains(int64_t steps, typename S::T factor, typename S::T term
   // Different values: chains that are equal could be computed once.
   unrolled<kChains<S>>([&](auto i) { acc[i] = S::set(static_cast<typename S::T>(static_cast<int>(i))); });
   for (int64_t step = 0; step < steps; ++step) unrolled<kChains<S>>([&](auto i) { acc[i] = S::fma(acc[i], a, b); });
-  auto sum = S::zero();
+  auto sum = S::set(0);
   unrolled<kChains<S>>([&](auto i) { sum = S::add(sum, acc[i]); });
   typename S::T lanes[S::kLanes];
   S::store(lanes, sum);

@@ -97,7 +97,7 @@ void max_pool(const MaxPoolArgs<typename S::T>& args) {
   using T = typename S::T;
   const T one = kSomeOne<T>;
   const auto pool = [&](auto index, auto saves) {
-    for_each_vector<S, S::kSideBySide>(args.channels, [&](auto vocabulary, int64_t c, auto load, auto store) {
+    for_each_vector<S, S::kTiles.side_by_side>(args.channels, [&](auto vocabulary, int64_t c, auto load, auto store) {
       using W = decltype(vocabulary);
       using V = typename W::V;
       V greatest = W::set(std::numeric_limits<T>::lowest());
@@ -124,14 +124,14 @@ template <class S>
 void max_pool_backward(const MaxPoolBackwardArgs<typename S::T>& args) {
   using T = typename S::T;
   with_index(args.index_bytes, [&](auto index) {
-    for_each_vector<S, S::kSideBySide>(args.channels, [&](auto vocabulary, int64_t c, auto load, auto store) {
+    for_each_vector<S, S::kTiles.side_by_side>(args.channels, [&](auto vocabulary, int64_t c, auto load, auto store) {
       using W = decltype(vocabulary);
       using V = typename W::V;
       const V dout = load(args.dout + c);
       const V taken = load_positions<W, decltype(index)>(args.argmax, c, lanes_of<W>(c, args.channels));
       T* row = args.first + c;
       for (int64_t i = 0; i < args.count; ++i, row += args.stride) {
-        const V drow = W::select(W::same_bits(taken, positions<W>(args.position + i)), dout, W::zero());
+        const V drow = W::select(W::same_bits(taken, positions<W>(args.position + i)), dout, W::set(0));
         store(row, args.add ? W::add(load(row), drow) : drow);
       }
     });
@@ -141,7 +141,7 @@ void max_pool_backward(const MaxPoolBackwardArgs<typename S::T>& args) {
 template <class S>
 void average_pool(const AveragePoolArgs<typename S::T>& args) {
   using T = typename S::T;
-  for_each_vector<S, S::kSideBySide>(args.channels, [&](auto vocabulary, int64_t c, auto load, auto store) {
+  for_each_vector<S, S::kTiles.side_by_side>(args.channels, [&](auto vocabulary, int64_t c, auto load, auto store) {
     using W = decltype(vocabulary);
     typename W::V sum = load(args.first + c);
     for (int64_t i = 1; i < args.count; ++i) sum = W::add(sum, load(args.first + i * args.stride + c));
@@ -152,7 +152,7 @@ void average_pool(const AveragePoolArgs<typename S::T>& args) {
 template <class S>
 void average_pool_backward(const AveragePoolBackwardArgs<typename S::T>& args) {
   using T = typename S::T;
-  for_each_vector<S, S::kSideBySide>(args.channels, [&](auto vocabulary, int64_t c, auto load, auto store) {
+  for_each_vector<S, S::kTiles.side_by_side>(args.channels, [&](auto vocabulary, int64_t c, auto load, auto store) {
     using W = decltype(vocabulary);
     using V = typename W::V;
     const V drow = W::div(load(args.dout + c), W::set(static_cast<T>(args.divisor)));

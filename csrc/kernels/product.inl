@@ -1,8 +1,8 @@
 // The packed product C = init + A B of kernels.h, over a vector vocabulary S.
 //
 // The columns of B fall into a body and a tail. The body (whole vectors, or with a partial last one) is split into
-// panels of at most S::kTileVectors vectors, as even as possible (25 vectors become 4+4+4+4+3+3+3, not six 4s and a 1,
-// which would leave too few accumulators to hide the latency of a multiply-add). A panel of w columns is K rows of w
+// panels of at most S::kTiles.vectors vectors, as even as possible (25 vectors become 4+4+4+4+3+3+3, not six 4s and a
+// 1, which would leave too few accumulators to hide the latency of a multiply-add). A panel of w columns is K rows of w
 // elements, one after the other; panels follow each other. Columns past the last are zero.
 //
 // The tile kernel holds rows x vectors accumulators in registers over a block of K, after Goto and van de Geijn 2008.
@@ -32,7 +32,7 @@ struct Panels {
 
   explicit Panels(int64_t columns)
       : vectors((columns + S::kLanes - 1) / S::kLanes),
-        count((vectors + S::kTileVectors - 1) / S::kTileVectors),
+        count((vectors + S::kTiles.vectors - 1) / S::kTiles.vectors),
         base(count ? vectors / count : 0),
         extra(count ? vectors % count : 0) {}
   int64_t first_vector(int64_t panel) const { return panel * base + (panel < extra ? panel : extra); }
@@ -110,7 +110,7 @@ void pack_transposed(int64_t begin, int64_t end, int64_t first_row, int64_t rows
 
 template <class S>
 void pack_column(int64_t k, int64_t count, const typename S::T* column, typename S::T* packed) {
-  constexpr int64_t kRows = S::kTileRows;
+  constexpr int64_t kRows = S::kTiles.rows;
   packed += k * kRows;
   for (; count >= kRows; count -= kRows, column += kRows, packed += column_tile_stride<typename S::T>(kRows))
     for (int64_t m = 0; m < kRows; ++m) packed[m] = column[m];
@@ -128,7 +128,7 @@ void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset
   V sums[MR][NV];
   unrolled<MR>([&](auto m) {
     rows[m] = a[m] + a_offset;
-    unrolled<NV>([&](auto v) { sums[m][v] = S::zero(); });
+    unrolled<NV>([&](auto v) { sums[m][v] = S::set(0); });
   });
   int64_t at = 0;
   for (int64_t k = 0; k < depth; ++k, at += a_stride, b += b_stride) {
@@ -145,11 +145,11 @@ void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset
     T* out = c[m] + column;
     const T* start = init ? init[m] + column : nullptr;
     unrolled<NV - 1>([&](auto v) {
-      const V first = start ? S::load(start + v * S::kLanes) : S::zero();
+      const V first = start ? S::load(start + v * S::kLanes) : S::set(0);
       S::store(out + v * S::kLanes, S::add(first, sums[m][v]));
     });
     constexpr int kLast = (NV - 1) * S::kLanes;
-    store_last(out + kLast, S::add(start ? load_last(start + kLast) : S::zero(), sums[m][NV - 1]));
+    store_last(out + kLast, S::add(start ? load_last(start + kLast) : S::set(0), sums[m][NV - 1]));
   };
   if (valid == S::kLanes)
     unrolled<MR>([&](auto m) { finish(m, [](const T* p) { return S::load(p); }, [](T* p, V v) { S::store(p, v); }); });
@@ -168,10 +168,10 @@ using TileFunction = void (*)(int64_t, const typename S::T* const*, int64_t, int
 // The tile kernel for `rows` x `vectors`, both at least 1 and within S's limits.
 template <class S, int R = 1, int N = 1>
 inline TileFunction<S> find_tile(int64_t rows, int64_t vectors) {
-  if constexpr (R < S::kTileRows) {
+  if constexpr (R < S::kTiles.rows) {
     if (rows > R) return find_tile<S, R + 1, N>(rows, vectors);
   }
-  if constexpr (N < S::kTileVectors) {
+  if constexpr (N < S::kTiles.vectors) {
     if (vectors > N) return find_tile<S, R, N + 1>(rows, vectors);
   }
   return product_tile<S, R, N>;
@@ -186,7 +186,7 @@ void tail_tile(int64_t depth, const typename S::T* const* a, const typename S::T
   constexpr int kParts = static_cast<int>(kDotLanes) / S::kLanes;
   V sums[MR][NC][kParts];
   unrolled<MR>([&](auto m) {
-    unrolled<NC>([&](auto n) { unrolled<kParts>([&](auto part) { sums[m][n][part] = S::zero(); }); });
+    unrolled<NC>([&](auto n) { unrolled<kParts>([&](auto part) { sums[m][n][part] = S::set(0); }); });
   });
   const auto multiply_add = [&](int64_t k, auto part, auto load) {
     const int64_t at = k + part * S::kLanes;
@@ -223,10 +223,10 @@ using TailFunction = void (*)(int64_t, const typename S::T* const*, const typena
 
 template <class S, int R = 1, int N = 1>
 inline TailFunction<S> find_tail_tile(int64_t rows, int64_t columns) {
-  if constexpr (R < S::kTailRows) {
+  if constexpr (R < S::kTiles.tail_rows) {
     if (rows > R) return find_tail_tile<S, R + 1, N>(rows, columns);
   }
-  if constexpr (N < S::kTailColumns) {
+  if constexpr (N < S::kTiles.tail_columns) {
     if (columns > N) return find_tail_tile<S, R, N + 1>(rows, columns);
   }
   return tail_tile<S, R, N>;
@@ -237,8 +237,8 @@ void product_tail(const ProductArgs<typename S::T>& args) {
   const int64_t tail = args.shape.tail;
   const int64_t body = args.shape.columns - tail;
   const typename S::T* b = args.b + body_size<S>(args.shape);
-  for (int64_t row = 0; row < args.rows; row += S::kTailRows)
-    for (int64_t n = 0; n < tail; n += S::kTailColumns)
+  for (int64_t row = 0; row < args.rows; row += S::kTiles.tail_rows)
+    for (int64_t n = 0; n < tail; n += S::kTiles.tail_columns)
       find_tail_tile<S>(args.rows - row, tail - n)(args.shape.depth, args.a + row, b + n * kDotLanes, tail,
                                                    args.init ? args.init + row : nullptr, args.c + row, body + n);
 }
@@ -251,7 +251,7 @@ void product(const ProductArgs<typename S::T>& args) {
   if (args.shape.tail) product_tail<S>(args);
   const Panels<S> panels(columns);
   // Row tiles as even as possible, for the same reason as panels.
-  const int64_t tiles = (args.rows + S::kTileRows - 1) / S::kTileRows;
+  const int64_t tiles = (args.rows + S::kTiles.rows - 1) / S::kTiles.rows;
   const int64_t base = tiles ? args.rows / tiles : 0;
   const int64_t extra = tiles ? args.rows % tiles : 0;
   const T* const* init = args.init;

@@ -60,14 +60,7 @@ struct Avx2F32 {
   using Flags = __m256;
   static constexpr int kLanes = 8;
   // 16 registers: 12 accumulators, 2 vectors of B, 1 broadcast of A.
-  static constexpr int kTileRows = 6;
-  static constexpr int kTileVectors = 2;
-  // Tail tiles keep 16 lanes for each row and column.
-  static constexpr int kTailRows = 3;
-  static constexpr int kTailColumns = 2;
-  static constexpr int kTileSums = 8;
-  static constexpr int kSideBySide = 2;  // activations at a time
-  static V zero() { return _mm256_setzero_ps(); }
+  static constexpr Tiles kTiles{6, 2, 3, 2, 8, 2};
   static V set(T x) { return _mm256_set1_ps(x); }
   static V load(const T* p) { return _mm256_loadu_ps(p); }
   static V load_partial(const T* p, int n) { return _mm256_maskload_ps(p, first(n)); }

@@ -51,14 +51,7 @@ struct Avx512F32 {
   using Flags = __mmask16;
   static constexpr int kLanes = 16;
   // 32 registers: 24 accumulators, 4 vectors of B, 1 broadcast of A.
-  static constexpr int kTileRows = 6;
-  static constexpr int kTileVectors = 4;
-  // Tail tiles keep 16 lanes for each row and column.
-  static constexpr int kTailRows = 6;
-  static constexpr int kTailColumns = 4;
-  static constexpr int kTileSums = 16;
-  static constexpr int kSideBySide = 4;  // activations at a time
-  static V zero() { return _mm512_setzero_ps(); }
+  static constexpr Tiles kTiles{6, 4, 6, 4, 16, 4};
   static V set(T x) { return _mm512_set1_ps(x); }
   static V load(const T* p) { return _mm512_loadu_ps(p); }
   static V load_partial(const T* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }

@@ -59,15 +59,9 @@ struct NeonF32 {
   static constexpr int kLanes = 4;
   // 32 registers: 20 accumulators, 4 vectors of B, and room for 5 elements of A, which compilers load ahead and
   // multiply by as lanes. With 24 accumulators, GCC 12 spills. 20 keep 4 pipes with a latency of 4 busy, and 9 loads
-  // for 20 multiply-adds are fewer than what CPUs do beside them.
-  static constexpr int kTileRows = 5;
-  static constexpr int kTileVectors = 4;
-  // Tail tiles keep 16 lanes, 4 vectors, for each row and column; 3 x 2 would spill.
-  static constexpr int kTailRows = 2;
-  static constexpr int kTailColumns = 2;
-  static constexpr int kTileSums = 16;
-  static constexpr int kSideBySide = 2;  // activations at a time; GCC leaves calls in the code of more
-  static V zero() { return vdupq_n_f32(0.0F); }
+  // for 20 multiply-adds are fewer than what CPUs do beside them. Of tails, 3 x 2 would spill. GCC leaves calls in the
+  // code of more activations at a time.
+  static constexpr Tiles kTiles{5, 4, 2, 2, 16, 2};
   static V set(T x) { return vdupq_n_f32(x); }
   static V load(const T* p) { return vld1q_f32(p); }
   // There are no masks: n is 1, 2 or 3.

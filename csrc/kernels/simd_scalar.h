@@ -62,14 +62,7 @@ struct Scalar {
   using Words = ScalarWords;
   using V = Number;
   static constexpr int kLanes = 1;
-  static constexpr int kTileRows = 4;
-  static constexpr int kTileVectors = 4;
-  // Tail tiles keep 16 lanes for each row and column.
-  static constexpr int kTailRows = 1;
-  static constexpr int kTailColumns = 1;
-  static constexpr int kTileSums = 4;
-  static constexpr int kSideBySide = 1;  // activations at a time
-  static V zero() { return V(0); }
+  static constexpr Tiles kTiles{4, 4, 1, 1, 4, 1};
   static V set(T x) { return x; }
   static V load(const T* p) { return *p; }
   static V load_partial(const T* p, int) { return *p; }

@@ -19,9 +19,6 @@ struct Wide {
     typename S::Flags at[N];
   };
 
-  static V zero() {
-    return map([](auto) { return S::zero(); });
-  }
   static V set(T x) {
     return map([x](auto) { return S::set(x); });
   }

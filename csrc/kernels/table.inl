@@ -19,7 +19,7 @@ namespace {
 template <class S>
 constexpr KernelTable<typename S::T> make_table() {
   KernelTable<typename S::T> table{};
-  table.tile_rows = S::kTileRows;
+  table.tile_rows = S::kTiles.rows;
   table.chain_elements = kChains<S> * S::kLanes;
   table.packed_size = packed_size<S>;
   table.pack_row = pack_row<S>;

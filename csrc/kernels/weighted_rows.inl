@@ -14,9 +14,9 @@ namespace {
 
 template <class S>
 void add_weighted_rows(const WeightedRowsArgs<typename S::T>& args) {
-  for_each_vector<S, S::kTileSums>(args.columns, [&](auto vocabulary, int64_t j, auto load, auto store) {
+  for_each_vector<S, S::kTiles.sums>(args.columns, [&](auto vocabulary, int64_t j, auto load, auto store) {
     using W = decltype(vocabulary);
-    typename W::V sums = W::zero();
+    typename W::V sums = W::set(0);
     const typename S::T* rows = args.rows + j;
     const int64_t stride = args.stride;
     const WeightedRow<typename S::T>* const end = args.of + args.count;

@@ -118,8 +118,7 @@ class Backward : Conv1dOperands<T> {
         dkernel_(gradients.dkernel.as<T>()),
         dbias_(gradients.dbias.as<T>()),
         phases_(packed_phases(plan)),
-        carve_(memory),
-        scratch_(plan, carve_) {}
+        scratch_(plan, memory) {}
 
   void run(const Team& team) const {
     const ThreadScratch local = scratch_.members.at(team.rank);
@@ -325,8 +324,7 @@ class Backward : Conv1dOperands<T> {
   bool with_weights_;
   T *dkernel_, *dbias_;
   const int phases_;
-  Scratch carve_;
-  BackwardScratch<T> scratch_;
+  Carved<BackwardScratch<T>> scratch_;
 };
 
 }  // namespace

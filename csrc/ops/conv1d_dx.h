@@ -7,6 +7,19 @@
 
 namespace fastseq {
 
+// Scratch for rows of a product, (rows, columns), and pointers to (rows): of what it is taken, and where it goes.
+template <class T>
+struct ProductRows {
+  T* products;
+  const T** operands;
+  T** results;
+
+  ProductRows(int64_t rows, int64_t columns, Scratch& scratch)
+      : products(scratch.take<T>(rows * columns)),
+        operands(scratch.take<const T*>(rows)),
+        results(scratch.take<T*>(rows)) {}
+};
+
 // Of few rows with a large kernel. The kernel is read once, where it lies: its rows times dz transposed. Members divide
 // the channels. Phases, with the kernel's taps transposed and packed, would read and write the kernel more often than
 // there are rows to make up for it.
@@ -27,17 +40,9 @@ class FewRowsDx {
   };
 
   // Of one member.
-  struct ThreadScratch {
-    T* products;         // (kBlockRows, R)
-    const T** operands;  // (kBlockRows)
-    T** results;         // (kBlockRows)
-
-    ThreadScratch(const Conv1dPlan& plan, Scratch& scratch) {
-      const int64_t rows = conv1d_dx_way(plan) == DxWay::kFewRows ? kBlockRows : 0;
-      products = scratch.take<T>(rows * most_rows(plan));
-      operands = scratch.take<const T*>(rows);
-      results = scratch.take<T*>(rows);
-    }
+  struct ThreadScratch : ProductRows<T> {
+    ThreadScratch(const Conv1dPlan& plan, Scratch& scratch)  // products: (kBlockRows, R)
+        : ProductRows<T>(conv1d_dx_way(plan) == DxWay::kFewRows ? kBlockRows : 0, most_rows(plan), scratch) {}
   };
 
   FewRowsDx(const Conv1dOperands<T>& operands, const SubteamShare& share, const ThreadScratch& local,
@@ -112,17 +117,10 @@ class AllTapsDx {
   };
 
   // Of one member.
-  struct ThreadScratch {
-    T* products;         // (kBlockRows, K C)
-    const T** operands;  // (kBlockRows)
-    T** results;         // (kBlockRows)
-
-    ThreadScratch(const Conv1dPlan& plan, Scratch& scratch) {
-      const int64_t rows = conv1d_dx_way(plan) == DxWay::kAllTaps ? kBlockRows : 0;
-      products = scratch.take<T>(rows * conv1d_patch_elements(plan));
-      operands = scratch.take<const T*>(rows);
-      results = scratch.take<T*>(rows);
-    }
+  struct ThreadScratch : ProductRows<T> {
+    ThreadScratch(const Conv1dPlan& plan, Scratch& scratch)  // products: (kBlockRows, K C)
+        : ProductRows<T>(conv1d_dx_way(plan) == DxWay::kAllTaps ? kBlockRows : 0, conv1d_patch_elements(plan),
+                         scratch) {}
   };
 
   AllTapsDx(const Conv1dOperands<T>& operands, const Packed& packed, const ThreadScratch& local, T* dx)

@@ -88,11 +88,7 @@ class Forward : Conv1dOperands<T> {
 
  public:
   Forward(const Conv1dPlan& the_plan, void* memory, const Conv1dInputs& in, const Conv1dOutputs& out)
-      : Base(the_plan, in),
-        outputs_(out.outputs.as<T>()),
-        argmax_(out.argmax.as<char>()),
-        carve_(memory),
-        scratch_(plan, carve_) {}
+      : Base(the_plan, in), outputs_(out.outputs.as<T>()), argmax_(out.argmax.as<char>()), scratch_(plan, memory) {}
 
   void run(const Team& team) const {
     if (divides_filters(plan)) {
@@ -197,8 +193,7 @@ class Forward : Conv1dOperands<T> {
 
   T* outputs_;
   char* argmax_;
-  Scratch carve_;
-  ForwardScratch<T> scratch_;
+  Carved<ForwardScratch<T>> scratch_;
 };
 
 }  // namespace

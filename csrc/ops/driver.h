@@ -37,6 +37,17 @@ class Repeated {
   int64_t bytes_ = 0;
 };
 
+// Layout(plan, scratch) over the memory that a call was given.
+template <class Layout>
+struct Carved : Layout {
+  template <class Plan>
+  Carved(const Plan& plan, void* memory) : Carved(plan, Scratch(memory)) {}
+
+ private:
+  template <class Plan>
+  Carved(const Plan& plan, Scratch&& scratch) : Layout(plan, scratch) {}
+};
+
 // Bytes that Layout<T>(plan, scratch) takes. Enough, too, for the same call on one thread.
 template <template <class> class Layout, class Plan>
 size_t scratch_bytes(const Plan& plan) {

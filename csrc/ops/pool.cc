@@ -69,46 +69,46 @@ void for_each_window_of_dx(const PoolPlan& plan, T* dx, const Body& body) {
 }
 
 template <class T>
-void max_pool(const PoolPlan& plan, const T* x, T* outputs, char* argmax) {
+void max_pool(const PoolPlan& plan, const Array& x, const Array& outputs, const Array& argmax) {
   const KernelTable<T>& kernels = kernels_of<T>(*plan.isa);
   const int64_t channels = plan.dims.channels;
   const int bytes = static_cast<int>(dtype_bytes(max_pool_index_dtype(plan.options.pool_size)));
   for_each_window(plan, [&](const Window& window) {
     const int64_t out = window.output * channels;
-    kernels.max_pool({window.count, channels, channels, x + window.first * channels, window.position, outputs + out,
-                      argmax ? argmax + out * bytes : nullptr, bytes});
+    kernels.max_pool({window.count, channels, channels, x.as<T>() + window.first * channels, window.position,
+                      outputs.as<T>() + out, argmax.data ? argmax.as<char>() + out * bytes : nullptr, bytes});
   });
 }
 
 template <class T>
-void max_pool_gradient(const PoolPlan& plan, const char* argmax, const T* doutputs, T* dx) {
+void max_pool_gradient(const PoolPlan& plan, const Array& argmax, const Array& doutputs, const Array& dx) {
   const KernelTable<T>& kernels = kernels_of<T>(*plan.isa);
   const int64_t channels = plan.dims.channels;
   const int bytes = static_cast<int>(dtype_bytes(max_pool_index_dtype(plan.options.pool_size)));
-  for_each_window_of_dx(plan, dx, [&](const Window& window, bool add) {
+  for_each_window_of_dx(plan, dx.as<T>(), [&](const Window& window, bool add) {
     const int64_t out = window.output * channels;
-    kernels.max_pool_backward({window.count, channels, channels, dx + window.first * channels, window.position,
-                               doutputs + out, argmax + out * bytes, bytes, add});
+    kernels.max_pool_backward({window.count, channels, channels, dx.as<T>() + window.first * channels, window.position,
+                               doutputs.as<T>() + out, argmax.as<char>() + out * bytes, bytes, add});
   });
 }
 
 template <class T>
-void average_pool(const PoolPlan& plan, const T* x, T* outputs) {
+void average_pool(const PoolPlan& plan, const Array& x, const Array& outputs) {
   const KernelTable<T>& kernels = kernels_of<T>(*plan.isa);
   const int64_t channels = plan.dims.channels;
   for_each_window(plan, [&](const Window& window) {
-    kernels.average_pool(
-        {window.count, channels, channels, x + window.first * channels, outputs + window.output * channels});
+    kernels.average_pool({window.count, channels, channels, x.as<T>() + window.first * channels,
+                          outputs.as<T>() + window.output * channels});
   });
 }
 
 template <class T>
-void average_pool_gradient(const PoolPlan& plan, const T* doutputs, T* dx) {
+void average_pool_gradient(const PoolPlan& plan, const Array& doutputs, const Array& dx) {
   const KernelTable<T>& kernels = kernels_of<T>(*plan.isa);
   const int64_t channels = plan.dims.channels;
-  for_each_window_of_dx(plan, dx, [&](const Window& window, bool add) {
-    kernels.average_pool_backward({window.count, channels, channels, dx + window.first * channels, window.inside,
-                                   doutputs + window.output * channels, add});
+  for_each_window_of_dx(plan, dx.as<T>(), [&](const Window& window, bool add) {
+    kernels.average_pool_backward({window.count, channels, channels, dx.as<T>() + window.first * channels,
+                                   window.inside, doutputs.as<T>() + window.output * channels, add});
   });
 }
 
@@ -116,37 +116,25 @@ void average_pool_gradient(const PoolPlan& plan, const T* doutputs, T* dx) {
 
 Status max_pool_forward(const PoolPlan& plan, const Array& x, const Array& outputs, const Array& argmax) {
   FASTSEQ_RETURN_IF_ERROR(check_max_pool_forward(x, outputs, argmax, plan.options, plan.dims));
-  with_float_type(plan.dims.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    max_pool(plan, x.as<T>(), outputs.as<T>(), argmax.as<char>());
-  });
+  with_float_type(plan.dims.dtype, [&](auto zero) { max_pool<decltype(zero)>(plan, x, outputs, argmax); });
   return {};
 }
 
 Status max_pool_backward(const PoolPlan& plan, const Array& argmax, const Array& doutputs, const Array& dx) {
   FASTSEQ_RETURN_IF_ERROR(check_max_pool_backward(argmax, doutputs, dx, plan.options, plan.dims));
-  with_float_type(plan.dims.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    max_pool_gradient(plan, argmax.as<char>(), doutputs.as<T>(), dx.as<T>());
-  });
+  with_float_type(plan.dims.dtype, [&](auto zero) { max_pool_gradient<decltype(zero)>(plan, argmax, doutputs, dx); });
   return {};
 }
 
 Status average_pool_forward(const PoolPlan& plan, const Array& x, const Array& outputs) {
   FASTSEQ_RETURN_IF_ERROR(check_pool_forward(x, outputs, plan.dims));
-  with_float_type(plan.dims.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    average_pool(plan, x.as<T>(), outputs.as<T>());
-  });
+  with_float_type(plan.dims.dtype, [&](auto zero) { average_pool<decltype(zero)>(plan, x, outputs); });
   return {};
 }
 
 Status average_pool_backward(const PoolPlan& plan, const Array& doutputs, const Array& dx) {
   FASTSEQ_RETURN_IF_ERROR(check_pool_backward(doutputs, dx, plan.dims));
-  with_float_type(plan.dims.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    average_pool_gradient(plan, doutputs.as<T>(), dx.as<T>());
-  });
+  with_float_type(plan.dims.dtype, [&](auto zero) { average_pool_gradient<decltype(zero)>(plan, doutputs, dx); });
   return {};
 }
 

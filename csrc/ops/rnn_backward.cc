@@ -115,10 +115,6 @@ struct BackwardScratch {
     second = {scratch.take<T>(plan.dims.inputs * columns), scratch.take<T>(plan.dims.units * columns),
               scratch.take<T>(2 * columns)};
   }
-  BackwardScratch(const RnnPlan& plan, void* memory) : BackwardScratch(plan, Scratch(memory)) {}
-
- private:
-  BackwardScratch(const RnnPlan& plan, Scratch&& scratch) : BackwardScratch(plan, scratch) {}
 };
 
 template <class T>
@@ -279,12 +275,7 @@ class Backward : RnnOperands<T> {
       if (chunk.cells.reset_h) local.reset_h_rows[r] = chunk.cells.reset_h + cell_in_chunk * units + first;
       local.batch_rows[r] = b;
     }
-    const CellBackwardArgs<T> args{active,
-                                   position.width(),
-                                   units,
-                                   plan.options.activation,
-                                   plan.options.recurrent_activation,
-                                   plan.options.reset_after,
+    const CellBackwardArgs<T> args{Base::cell_step(active, position),
                                    local.saved,
                                    local.previous,
                                    local.dy_rows,
@@ -386,7 +377,7 @@ class Backward : RnnOperands<T> {
   bool with_weights_;
   WeightSums<T> dweights_;
   T *dh0_, *dc0_;
-  BackwardScratch<T> scratch_;
+  Carved<BackwardScratch<T>> scratch_;
   SavedStates<T> states_;
 };
 

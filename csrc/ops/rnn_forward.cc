@@ -91,10 +91,6 @@ struct ForwardScratch {
         groups(plan, plan.row_groups, scratch),
         members(plan, rnn_threads(plan), scratch),
         steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch) {}
-  ForwardScratch(const RnnPlan& plan, void* memory) : ForwardScratch(plan, Scratch(memory)) {}
-
- private:
-  ForwardScratch(const RnnPlan& plan, Scratch&& scratch) : ForwardScratch(plan, scratch) {}
 };
 
 template <class T>
@@ -190,12 +186,7 @@ class Forward : RnnOperands<T> {
     if (workspace_)
       for (int64_t r = 0; r < active; ++r)
         local.saved[r] = workspace_ + (rows[r] * timesteps + steps.time(rows[r], step)) * cell.saved * units + first;
-    const CellForwardArgs<T> args{active,
-                                  position.width(),
-                                  units,
-                                  plan.options.activation,
-                                  plan.options.recurrent_activation,
-                                  plan.options.reset_after,
+    const CellForwardArgs<T> args{Base::cell_step(active, position),
                                   z,
                                   local.recurrent,
                                   h_prev + first,
@@ -283,7 +274,7 @@ class Forward : RnnOperands<T> {
   }
 
   T *outputs_, *last_output_, *h_n_, *c_n_, *workspace_;
-  ForwardScratch<T> scratch_;
+  Carved<ForwardScratch<T>> scratch_;
 };
 
 }  // namespace

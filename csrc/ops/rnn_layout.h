@@ -116,6 +116,11 @@ struct RnnOperands {
   // GRU with reset_after has a second row of biases, of the recurrent product.
   bool has_two_biases() const { return plan.options.cell == Cell::kGru && plan.options.reset_after; }
 
+  CellStep cell_step(int64_t rows, const GridPosition& position) const {
+    const RnnOptions& o = plan.options;
+    return {rows, position.width(), units, o.activation, o.recurrent_activation, o.reset_after};
+  }
+
   // The position's units of row `index` of `source` (rows, units), or zeros without a source.
   void copy_units(const GridPosition& position, const T* source, int64_t index, T* to) const {
     if (source)

@@ -18,7 +18,13 @@ HalfType half_type(Attributes& attributes) {
   return type;
 }
 
-// rate and seed come with every call.
+// For x; rate and seed come with every call. False where that failed.
+bool make_plan(Context& context, const Array& x, const Array& rate, DropoutOptions options, DropoutPlan* plan) {
+  options.rate = *rate.as<const double>();
+  context.check(dropout_plan(x, options, plan));
+  return context.ok();
+}
+
 class Dropout {
  public:
   explicit Dropout(Attributes& attributes) : save_mask_(attributes.boolean("save_mask")) {
@@ -34,18 +40,14 @@ class Dropout {
   }
 
   void compute(Context& context) const {
-    Array x = context.next_input();
-    const Array rate = context.next_input();
-    const Array seed = context.next_input();
+    auto [x, rate, seed] = context.next_inputs<3>();
     if (context.ok() && (rate.rank != 0 || seed.rank != 1 || seed.shape[0] != 2))
       context.fail(TF_INVALID_ARGUMENT, "rate must have shape (), and seed (2,)");
     if (!context.ok()) return;
     DropoutOptions options = options_;
-    options.rate = *rate.as<const double>();
     std::copy_n(seed.as<const int64_t>(), 2, options.seed);
     DropoutPlan plan;
-    context.check(dropout_plan(x, options, &plan));
-    if (!context.ok()) return;
+    if (!make_plan(context, x, rate, options, &plan)) return;
     const Array y = context.next_output_over(0, &x);
     const Array mask = context.next_optional_output(save_mask_, DType::kUInt8, {dropout_mask_bytes(plan)});
     if (context.ok()) context.check(dropout(plan, x, y, mask));
@@ -67,16 +69,10 @@ class DropoutGradient {
   }
 
   void compute(Context& context) const {
-    Array dy = context.next_input();
-    const Array mask = context.next_input();
-    const Array rate = context.next_input();
+    auto [dy, mask, rate] = context.next_inputs<3>();
     if (context.ok() && rate.rank != 0) context.fail(TF_INVALID_ARGUMENT, "rate must have shape ()");
-    if (!context.ok()) return;
-    DropoutOptions options = options_;
-    options.rate = *rate.as<const double>();
     DropoutPlan plan;
-    context.check(dropout_plan(dy, options, &plan));
-    if (!context.ok()) return;
+    if (!context.ok() || !make_plan(context, dy, rate, options_, &plan)) return;
     const Array dx = context.next_output_over(0, &dy);
     if (context.ok()) context.check(dropout_gradient(plan, mask, dy, dx));
   }

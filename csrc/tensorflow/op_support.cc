@@ -8,44 +8,20 @@
 namespace fastseq::tensorflow {
 namespace {
 
+constexpr std::pair<TF_DataType, DType> kDTypes[] = {
+    {TF_FLOAT, DType::kFloat32}, {TF_DOUBLE, DType::kFloat64}, {TF_UINT8, DType::kUInt8},
+    {TF_BOOL, DType::kBool},     {TF_INT32, DType::kInt32},    {TF_INT64, DType::kInt64},
+};
+
 DType to_dtype(TF_DataType type) {
-  switch (type) {
-    case TF_FLOAT:
-      return DType::kFloat32;
-    case TF_DOUBLE:
-      return DType::kFloat64;
-    case TF_UINT8:
-      return DType::kUInt8;
-    case TF_BOOL:
-      return DType::kBool;
-    case TF_INT32:
-      return DType::kInt32;
-    case TF_INT64:
-      return DType::kInt64;
-  }
+  for (const auto& [known, dtype] : kDTypes)
+    if (known == type) return dtype;
   return DType::kOther;
 }
 
 TF_DataType from_dtype(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return TF_FLOAT;
-    case DType::kFloat64:
-      return TF_DOUBLE;
-    case DType::kBool:
-      return TF_BOOL;
-    case DType::kUInt8:
-      return TF_UINT8;
-    case DType::kInt32:
-      return TF_INT32;
-    case DType::kInt64:
-      return TF_INT64;
-    case DType::kFloat16:
-    case DType::kBFloat16:
-    case DType::kUInt16:
-    case DType::kOther:
-      break;
-  }
+  for (const auto& [type, known] : kDTypes)
+    if (known == dtype) return type;
   throw std::logic_error("no op of fastseq has tensors of this dtype");
 }
 

@@ -2,6 +2,8 @@
 // inference in a readable form, registration.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <initializer_list>
 #include <memory>
 #include <new>
@@ -72,6 +74,12 @@ class Context : public Outcome {
 
   // Inputs and outputs come in the order of the op's definition.
   Array next_input();
+  template <size_t kCount>
+  std::array<Array, kCount> next_inputs() {
+    std::array<Array, kCount> inputs;
+    for (Array& input : inputs) input = next_input();
+    return inputs;
+  }
   // Ops have no optional inputs: one that is absent has 0 along every dimension.
   Array next_optional_input();
   Array next_output(DType dtype, std::initializer_list<int64_t> shape);

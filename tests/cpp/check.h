@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <functional>
+#include <initializer_list>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -33,6 +34,16 @@ inline std::string place(const char* file, int line) { return std::string(file) 
   do {                                                              \
     if (!(condition)) fail(place(__FILE__, __LINE__) + #condition); \
   } while (false)
+
+// Those of an operation's gradients that are wanted alone are the same as when all are.
+template <class Gradients, class Backward>
+void check_alone(Arrays& arrays, const Gradients& all, std::initializer_list<Array Gradients::*> wanted,
+                 const Backward& backward) {
+  Gradients some;
+  for (const auto gradient : wanted) some.*gradient = make_like(arrays, "again", all.*gradient);
+  backward(some);
+  for (const auto gradient : wanted) CHECK(same_bytes(some.*gradient, all.*gradient));
+}
 
 template <class Got, class Expected>
 void check_equal(const std::string& where, const Got& got, const Expected& expected) {

@@ -18,6 +18,7 @@
 
 #include "fastseq/conv1d.h"
 #include "fastseq/dropout.h"
+#include "fastseq/names.h"
 #include "fastseq/pool.h"
 #include "fastseq/rnn.h"
 #include "fastseq/runtime.h"
@@ -50,29 +51,14 @@ struct Call {
   std::string text() const;
 };
 
-const char* name_of(Activation activation) {
-  switch (activation) {
-    case Activation::kTanh:
-      return "tanh";
-    case Activation::kSigmoid:
-      return "sigmoid";
-    case Activation::kHardSigmoid:
-      return "hard_sigmoid";
-    case Activation::kRelu:
-      return "relu";
-    case Activation::kLinear:
-      return "linear";
-  }
-  fail("an activation without a name");
-}
-
 std::string Call::text() const {
   const bool gru = options.cell == Cell::kGru;
   std::string text = options.cell == Cell::kLstm ? "lstm" : gru ? "gru" : "simple_rnn";
   if (gru) text += options.reset_after ? " reset_after" : " reset_before";
   for (const int64_t length : {size.batch, size.timesteps, size.inputs, size.units})
     text += " " + std::to_string(length);
-  text += std::string(" ") + name_of(options.activation) + " " + name_of(options.recurrent_activation);
+  text += std::string(" ") + names_from(options.activation).front() + " " +
+          names_from(options.recurrent_activation).front();
   if (options.go_backwards) text += " go_backwards";
   if (masked) text += options.zero_output_for_mask ? " masked zero_output" : " masked";
   if (!sequences) text += " last_output";
@@ -399,7 +385,8 @@ struct Convolution {
     for (const int64_t length : {size.batch, size.timesteps, size.channels, size.filters, size.width, options.strides,
                                  options.dilation_rate, options.groups})
       text += " " + std::to_string(length);
-    text += std::string(" ") + kPadding[static_cast<int>(options.padding)] + " " + name_of(options.activation);
+    text +=
+        std::string(" ") + kPadding[static_cast<int>(options.padding)] + " " + names_from(options.activation).front();
     if (!bias) text += " no_bias";
     if (!options.pooled) return text;
     return text + " pool of " + std::to_string(options.pool.pool_size) + " by " + std::to_string(options.pool.strides) +

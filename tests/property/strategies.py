@@ -40,6 +40,24 @@ class Run:
         return np.random.default_rng(self.seed)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SequenceRun(Run):
+    """What the cases of operations over sequences have."""
+
+    batch: int = 2
+    timesteps: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowRun(SequenceRun):
+    """And those of operations over windows of timesteps."""
+
+    channels: int = 3
+    padding: str = "valid"
+    x: str = "normal"
+    doutputs: str = "normal"
+
+
 run = {
     "dtype": dtypes,
     "isa": st.sampled_from(("scalar", "avx2", "avx512", "neon")),

@@ -11,7 +11,7 @@ from conv1d_cases import ACTIVATIONS, output_timesteps
 from equality import allowed_error, assert_equal, assert_same_bits, finite, flushed
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strategies import Run, all_values, booleans, draw, few, other_run, run, sizes
+from strategies import WindowRun, all_values, booleans, draw, few, other_run, run, sizes
 
 from fastseq import functional, reference
 
@@ -19,24 +19,18 @@ RESULTS = ("dx", "dkernel", "dbias")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvCase(Run):
+class ConvCase(WindowRun):
     """`channels` and `filters` are those of one group."""
 
-    batch: int = 2
-    timesteps: int = 5
-    channels: int = 3
     filters: int = 4
     width: int = 2
     groups: int = 1
     strides: int = 1
     dilation_rate: int = 1
-    padding: str = "valid"
     activation: str = "linear"
     with_bias: bool = True
-    x: str = "normal"
     kernel: str = "normal"
     bias: str = "normal"
-    doutputs: str = "normal"
 
     @property
     def options(self) -> dict[str, Any]:

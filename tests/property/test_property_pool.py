@@ -10,21 +10,15 @@ import pytest
 from equality import assert_equal, assert_same_bits, finite, flushed, same
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Run, all_values, draw, few, other_run, run, sizes
+from strategies import WindowRun, all_values, draw, few, other_run, run, sizes
 
 from fastseq import functional, reference
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolCase(Run):
-    batch: int = 2
-    timesteps: int = 5
-    channels: int = 3
+class PoolCase(WindowRun):
     pool_size: int = 2
     strides: int | None = None
-    padding: str = "valid"
-    x: str = "normal"
-    doutputs: str = "normal"
 
     @property
     def window(self) -> tuple[int, int | None, str]:

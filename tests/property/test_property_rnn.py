@@ -20,15 +20,14 @@ from equality import assert_equal, assert_same_bits, finite, flushed
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from rnn_cases import ACTIVATIONS, BACKWARD, FORWARD, GATES, STATES
-from strategies import Run, booleans, draw, other_run, run, sizes
+from strategies import SequenceRun, booleans, draw, other_run, run, sizes
 from tolerances import REFERENCE
 
 from fastseq import functional, reference
 
 
 @dataclass(frozen=True, kw_only=True)
-class RnnCase(Run):
-    batch: int = 2
+class RnnCase(SequenceRun):
     timesteps: int = 3
     inputs: int = 3
     units: int = 4

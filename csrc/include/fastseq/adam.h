@@ -67,19 +67,10 @@ Status adam(const AdamPlan& plan, const AdamState& state, const AdamGradient& gr
 
 // --- the statement (statement.h) -------------------------------------------------------------------------------------
 
-template <class Visit>
-void for_each_number(AdamOptions& options, const Visit& visit) {
-  visit(Input::number("alpha"), options.alpha);
-  visit(Input::number("beta_1"), options.beta_1);
-  visit(Input::number("beta_2"), options.beta_2);
-  visit(Input::number("epsilon"), options.epsilon);
-}
-
-struct Adam {
+struct Adam : Planned<NoOptions, AdamPlan> {
   AdamState state;
   AdamGradient gradient;
-  AdamOptions options;
-  AdamPlan plan;
+  AdamOptions numbers;
   AdamState updated;
 
   static const char* name() { return "adam"; }
@@ -91,11 +82,12 @@ struct Adam {
     visit(Input::optional("velocity_hat"), state.velocity_hat);
     visit(Input::required("gradient"), gradient.values);
     visit(Input::optional("indices", Holds::kIntegers), gradient.indices);
-    for_each_number(options, visit);
+    visit(Input::number("alpha"), numbers.alpha);
+    visit(Input::number("beta_1"), numbers.beta_1);
+    visit(Input::number("beta_2"), numbers.beta_2);
+    visit(Input::number("epsilon"), numbers.epsilon);
   }
-  template <class Visit>
-  void for_each_option(const Visit&) {}
-  Status make_plan() { return adam_plan(state, gradient, options, &plan); }
+  Status make_plan() { return adam_plan(state, gradient, numbers, &plan); }
   template <class Visit>
   void for_each_output(const Visit& visit) {
     visit(Output::always("variable"), updated.variable, state.variable);

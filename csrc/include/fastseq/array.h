@@ -56,6 +56,12 @@ struct Array {
     return array;
   }
 
+  // The same but for its dtype.
+  Array of_dtype(DType other) const {
+    Array array = *this;
+    array.dtype = other;
+    return array;
+  }
   template <class T>
   T* as() const {
     return static_cast<T*>(data);

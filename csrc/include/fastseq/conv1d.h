@@ -54,9 +54,7 @@ struct Conv1dGradients {
   Array dbias;    // (F), optional
 };
 
-struct Conv1dDims {
-  int64_t batch = 0;
-  int64_t timesteps = 0;
+struct Conv1dDims : SequenceDims {
   int64_t channels = 0;
   int64_t filters = 0;
   int64_t width = 0;           // K
@@ -64,16 +62,10 @@ struct Conv1dDims {
   int64_t padding_before = 0;  // p
   PoolDims pool;               // of the pooling, where pooled
   int64_t outputs = 0;         // P
-  DType dtype = DType::kFloat32;
 };
 
-// A call prepared: which kernels, how many threads, how much scratch.
-struct Conv1dPlan {
-  Conv1dDims dims;
-  Conv1dOptions options;
-  const struct Isa* isa = nullptr;
+struct Conv1dPlan : PlanOf<Conv1dDims, Conv1dOptions> {
   int threads = 1;
-  size_t scratch_bytes = 0;  // of memory to hand over, aligned to kMemoryAlignment (memory.h), content undefined
 };
 
 // Both check every shape and dtype of the inputs; the error names the array, what was expected and what came.
@@ -88,14 +80,7 @@ Status conv1d_backward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const
 // --- the statement (statement.h); with the plan of cuda.h, of the same operations on a GPU ---------------------------
 
 template <class Visit>
-void for_each_input(Conv1dInputs& inputs, const Visit& visit) {
-  visit(Input::required("x", 3), inputs.x);
-  visit(Input::required("kernel", 3), inputs.kernel);
-  visit(Input::optional("bias"), inputs.bias);
-}
-
-template <class Visit>
-void for_each_option(Conv1dOptions& options, const Visit& visit) {
+void state_options(Conv1dOptions& options, const Visit& visit) {
   visit("activation", options.activation);
   visit("padding", options.padding);
   visit("strides", options.strides);
@@ -109,34 +94,42 @@ void for_each_option(Conv1dOptions& options, const Visit& visit) {
   visit("pool_padding", options.pool.padding);
 }
 
-template <class Plan = Conv1dPlan>
-struct Conv1dForward {
+// What both directions share.
+template <bool kForward, class Plan>
+struct Conv1dOperation : Planned<Conv1dOptions, Plan> {
   Conv1dInputs inputs;
-  Conv1dOptions options;
-  bool save_argmax = true;
-  Plan plan;
   Conv1dOutputs outputs;
 
-  static const char* name() { return "conv1d_forward"; }
+  static const char* name() { return kForward ? "conv1d_forward" : "conv1d_backward"; }
   template <class Visit>
   void for_each_input(const Visit& visit) {
-    fastseq::for_each_input(inputs, visit);
-  }
-  template <class Visit>
-  void for_each_option(const Visit& visit) {
-    fastseq::for_each_option(options, visit);
-    visit("save_argmax", save_argmax);
+    visit(Input::required("x", 3), inputs.x);
+    visit(Input::required("kernel", 3), inputs.kernel);
+    visit(Input::optional("bias"), inputs.bias);
   }
   template <class... How>
   Status make_plan(How... how) {
-    return conv1d_plan_forward(inputs, options, how..., &plan);
+    return kForward ? conv1d_plan_forward(inputs, this->options, how..., &this->plan)
+                    : conv1d_plan_backward(inputs, this->options, how..., &this->plan);
+  }
+};
+
+template <class Plan = Conv1dPlan>
+struct Conv1dForward : Conv1dOperation<true, Plan> {
+  using Base = Conv1dOperation<true, Plan>;
+  using Base::inputs, Base::outputs, Base::options, Base::plan;
+  bool save_argmax = true;
+
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    Base::for_each_option(visit, Flag{"save_argmax", save_argmax});
   }
   template <class Visit>
   void for_each_output(const Visit& visit) {
-    Array like = Array::like(inputs.x.dtype, {inputs.x.shape[0], plan.dims.outputs, inputs.kernel.shape[2]});
+    const auto like = Array::like(inputs.x.dtype, {inputs.x.shape[0], plan.dims.outputs, inputs.kernel.shape[2]});
     visit(Output::always("outputs"), outputs.outputs, like);
-    like.dtype = max_pool_index_dtype(options.pool.pool_size);
-    visit(Output::when(options.pooled && save_argmax, "argmax", Holds::kSaved), outputs.argmax, like);
+    visit(Output::when(options.pooled && save_argmax, "argmax", Holds::kSaved), outputs.argmax,
+          like.of_dtype(max_pool_index_dtype(options.pool.pool_size)));
   }
   template <class... Stream>
   Status run(void* scratch, Stream... stream) const {
@@ -145,41 +138,29 @@ struct Conv1dForward {
 };
 
 template <class Plan = Conv1dPlan>
-struct Conv1dBackward {
-  Conv1dInputs inputs;
-  Conv1dOutputs outputs;
+struct Conv1dBackward : Conv1dOperation<false, Plan>, Wanted {
+  using Base = Conv1dOperation<false, Plan>;
+  using Base::inputs, Base::outputs, Base::options, Base::plan;
   Array doutputs;
-  Conv1dOptions options;
-  bool with_dx = true;
-  bool with_weights = true;
-  Plan plan;
   Conv1dGradients gradients;
 
-  static const char* name() { return "conv1d_backward"; }
   template <class Visit>
   void for_each_input(const Visit& visit) {
-    fastseq::for_each_input(inputs, visit);
+    Base::for_each_input(visit);
     visit(Input::required("outputs"), outputs.outputs);
     visit(Input::saved("argmax", max_pool_index_dtype(options.pool.pool_size), options.pooled), outputs.argmax);
     visit(Input::required("doutputs"), doutputs);
   }
   template <class Visit>
   void for_each_option(const Visit& visit) {
-    fastseq::for_each_option(options, visit);
-    visit("with_dx", with_dx);
-    visit("with_weights", with_weights);
-  }
-  template <class... How>
-  Status make_plan(How... how) {
-    return conv1d_plan_backward(inputs, options, how..., &plan);
+    Base::for_each_option(visit, Flag{"with_dx", with_dx}, Flag{"with_weights", with_weights});
   }
   template <class Visit>
   void for_each_output(const Visit& visit) {
-    Array bias = inputs.bias;
-    bias.dtype = inputs.x.dtype;  // where it is absent, too
     visit(Output::when(with_dx, "dx"), gradients.dx, inputs.x);
     visit(Output::when(with_weights, "dkernel"), gradients.dkernel, inputs.kernel);
-    visit(Output::when(with_weights && inputs.bias.present, "dbias"), gradients.dbias, bias);
+    visit(Output::when(with_weights && inputs.bias.present, "dbias"), gradients.dbias,
+          inputs.bias.of_dtype(inputs.x.dtype));
   }
   template <class... Stream>
   Status run(void* scratch, Stream... stream) const {

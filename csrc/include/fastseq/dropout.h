@@ -85,10 +85,13 @@ Status dropout_gradient(const DropoutPlan& plan, const Array& mask, const Array&
 
 // --- the statement (statement.h), of what is drawn again for the gradient --------------------------------------------
 
-struct Dropout {
+template <class Visit>
+void state_options(DropoutOptions& options, const Visit& visit) {
+  visit("noise_shape", options.noise_shape);
+}
+
+struct Dropout : Planned<DropoutOptions, DropoutPlan> {
   Array x;
-  DropoutOptions options;
-  DropoutPlan plan;
   Array y;
 
   static const char* name() { return "dropout"; }
@@ -97,10 +100,6 @@ struct Dropout {
     visit(Input::required("x"), x);
     visit(Input::number("rate"), options.rate);
     visit(Input::number("seed"), options.seed);
-  }
-  template <class Visit>
-  void for_each_option(const Visit& visit) {
-    visit("noise_shape", options.noise_shape);
   }
   Status make_plan() { return dropout_plan(x, options, &plan); }
   template <class Visit>

@@ -44,43 +44,45 @@ Status embedding_backward(const EmbeddingPlan& plan, const Array& ids, const Arr
 
 // --- the statement (statement.h) -------------------------------------------------------------------------------------
 
-struct EmbeddingForward {
+struct EmbeddingOperation : Planned<NoOptions, EmbeddingPlan> {
   Array ids;
+
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    visit(Input::required("ids", Input::kAnyRank, Holds::kIntegers), ids);
+  }
+};
+
+struct EmbeddingForward : EmbeddingOperation {
   Array embeddings;
-  EmbeddingPlan plan;
   Array outputs;
 
   static const char* name() { return "embedding_forward"; }
   template <class Visit>
   void for_each_input(const Visit& visit) {
-    visit(Input::required("ids", Input::kAnyRank, Holds::kIntegers), ids);
+    EmbeddingOperation::for_each_input(visit);
     visit(Input::required("embeddings", 2), embeddings);
   }
-  template <class Visit>
-  void for_each_option(const Visit&) {}
   Status make_plan() { return embedding_plan_forward(ids, embeddings, &plan); }
   template <class Visit>
   void for_each_output(const Visit& visit) {
-    Array like = ids;
-    like.dtype = embeddings.dtype;
+    Array like = ids.of_dtype(embeddings.dtype);
     like.shape[like.rank++] = embeddings.shape[1];
     visit(Output::always("outputs"), outputs, like);
   }
   Status run(void*) const { return embedding_forward(plan, ids, embeddings, outputs); }
 };
 
-struct EmbeddingBackward {
-  Array ids;
+struct EmbeddingBackward : EmbeddingOperation {
   Array doutputs;
   int64_t input_dim = 0;
   bool squared = false;
-  EmbeddingPlan plan;
   Array dembeddings;
 
   static const char* name() { return "embedding_backward"; }
   template <class Visit>
   void for_each_input(const Visit& visit) {
-    visit(Input::required("ids", Input::kAnyRank, Holds::kIntegers), ids);
+    EmbeddingOperation::for_each_input(visit);
     visit(Input::required("doutputs"), doutputs);
   }
   template <class Visit>

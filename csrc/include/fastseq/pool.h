@@ -35,13 +35,10 @@ struct PoolOptions {
 // P for T timesteps; an error where "valid" has no window even for S timesteps more, as in Keras.
 Status pooled_timesteps(const PoolOptions& options, int64_t timesteps, int64_t* pooled);
 
-struct PoolDims {
-  int64_t batch = 0;
-  int64_t timesteps = 0;
+struct PoolDims : SequenceDims {
   int64_t channels = 0;
   int64_t pooled = 0;  // P
   int64_t before = 0;
-  DType dtype = DType::kFloat32;
 };
 
 // Finds `pooled` and `before` for the timesteps in `dims`; the same error, in which the names of strides and padding
@@ -51,13 +48,9 @@ Status find_windows(const PoolOptions& options, PoolDims* dims, const std::strin
 // What holds a position in a window: the smallest of uint8, uint16 and int32.
 DType max_pool_index_dtype(int64_t pool_size);
 
-// A call prepared: which kernels, how many threads. Pooling needs no scratch.
-struct PoolPlan {
-  PoolDims dims;
-  PoolOptions options;
-  const struct Isa* isa = nullptr;
+// Pooling needs no scratch.
+struct PoolPlan : PlanOf<PoolDims, PoolOptions> {
   int threads = 1;
-  static constexpr size_t scratch_bytes = 0;
 };
 
 // x (B, T, C)
@@ -77,31 +70,42 @@ Status average_pool_backward(const PoolPlan& plan, const Array& doutputs, const 
 // --- the statement (statement.h); with the plan of cuda.h, of the same operations on a GPU ---------------------------
 
 template <class Visit>
-void for_each_option(PoolOptions& options, const Visit& visit) {
+void state_options(PoolOptions& options, const Visit& visit) {
   visit("pool_size", options.pool_size);
   visit("strides", options.strides);
   visit("padding", options.padding);
 }
 
-// Of the greatest values, or of means.
-template <bool kMax, class Plan = PoolPlan>
-struct PoolForward {
-  Array x;
-  PoolOptions options;
-  bool save_argmax = true;
-  Plan plan;
-  Array outputs;
+// What both directions share, of the greatest values or of means.
+template <bool kMax, bool kForward, class Plan>
+struct PoolOperation : Planned<PoolOptions, Plan> {
   Array argmax;
 
-  static const char* name() { return kMax ? "max_pool_forward" : "average_pool_forward"; }
+  static const char* name() {
+    if (kMax) return kForward ? "max_pool_forward" : "max_pool_backward";
+    return kForward ? "average_pool_forward" : "average_pool_backward";
+  }
+  DType argmax_dtype() const { return max_pool_index_dtype(this->options.pool_size); }
+};
+
+template <bool kMax, class Plan = PoolPlan>
+struct PoolForward : PoolOperation<kMax, true, Plan> {
+  using Base = PoolOperation<kMax, true, Plan>;
+  using Base::argmax, Base::options, Base::plan;
+  Array x;
+  bool save_argmax = true;
+  Array outputs;
+
   template <class Visit>
   void for_each_input(const Visit& visit) {
     visit(Input::required("x", 3), x);
   }
   template <class Visit>
   void for_each_option(const Visit& visit) {
-    fastseq::for_each_option(options, visit);
-    if (kMax) visit("save_argmax", save_argmax);
+    if constexpr (kMax)
+      Base::for_each_option(visit, Flag{"save_argmax", save_argmax});
+    else
+      Base::for_each_option(visit);
   }
   template <class... How>
   Status make_plan(How...) {
@@ -109,39 +113,31 @@ struct PoolForward {
   }
   template <class Visit>
   void for_each_output(const Visit& visit) {
-    Array like = Array::like(x.dtype, {x.shape[0], plan.dims.pooled, x.shape[2]});
+    const auto like = Array::like(x.dtype, {x.shape[0], plan.dims.pooled, x.shape[2]});
     visit(Output::always("outputs"), outputs, like);
-    like.dtype = max_pool_index_dtype(options.pool_size);
-    if (kMax) visit(Output::when(save_argmax, "argmax", Holds::kSaved), argmax, like);
+    if (!kMax) return;
+    visit(Output::when(save_argmax, "argmax", Holds::kSaved), argmax, like.of_dtype(Base::argmax_dtype()));
   }
   template <class... Stream>
   Status run(void*, Stream... stream) const {
-    if constexpr (kMax)
-      return max_pool_forward(plan, x, outputs, argmax, stream...);
-    else
-      return average_pool_forward(plan, x, outputs);
+    if constexpr (!kMax) return average_pool_forward(plan, x, outputs);
+    return max_pool_forward(plan, x, outputs, argmax, stream...);
   }
 };
 
 template <bool kMax, class Plan = PoolPlan>
-struct PoolBackward {
+struct PoolBackward : PoolOperation<kMax, false, Plan> {
+  using Base = PoolOperation<kMax, false, Plan>;
+  using Base::argmax, Base::options, Base::plan;
   Array doutputs;
   int64_t timesteps = 0;
-  Array argmax;
-  PoolOptions options;
-  Plan plan;
   Array dx;
 
-  static const char* name() { return kMax ? "max_pool_backward" : "average_pool_backward"; }
   template <class Visit>
   void for_each_input(const Visit& visit) {
     visit(Input::required("doutputs", 3), doutputs);
     visit(Input::number("timesteps"), timesteps);
-    if (kMax) visit(Input::saved("argmax", max_pool_index_dtype(options.pool_size)), argmax);
-  }
-  template <class Visit>
-  void for_each_option(const Visit& visit) {
-    fastseq::for_each_option(options, visit);
+    if (kMax) visit(Input::saved("argmax", Base::argmax_dtype()), argmax);
   }
   template <class... How>
   Status make_plan(How...) {
@@ -153,10 +149,8 @@ struct PoolBackward {
   }
   template <class... Stream>
   Status run(void*, Stream... stream) const {
-    if constexpr (kMax)
-      return max_pool_backward(plan, argmax, doutputs, dx, stream...);
-    else
-      return average_pool_backward(plan, doutputs, dx);
+    if constexpr (!kMax) return average_pool_backward(plan, doutputs, dx);
+    return max_pool_backward(plan, argmax, doutputs, dx, stream...);
   }
 };
 

@@ -78,32 +78,24 @@ struct RnnGradients {
   Array dc0;                // (B, U), LSTM only
 };
 
-struct RnnDims {
-  int64_t batch = 0;
-  int64_t timesteps = 0;
+struct RnnDims : SequenceDims {
   int64_t inputs = 0;
   int64_t units = 0;
   int64_t gates = 0;  // G
-  DType dtype = DType::kFloat32;
 };
 
 // What backward needs of a step and row: h and, but for SimpleRNN, the activated gates; of LSTM, c too; of GRU with
 // reset_after, h recurrent_kernel[h] + recurrent bias[h]. 6U, 5U (4U without reset_after) and U elements.
 int64_t rnn_workspace_width(const RnnOptions& options, int64_t units);
 
-// A call prepared: which kernels, how many threads, how much scratch. Made once, so that a change of the settings
-// between the two halves of a call cannot matter.
-struct RnnPlan {
-  RnnDims dims;
-  RnnOptions options;
-  const struct Isa* isa = nullptr;
+// Made once, so that a change of the settings between the two halves of a call cannot matter.
+struct RnnPlan : PlanOf<RnnDims, RnnOptions> {
   int row_groups = 1;         // threads = row_groups * unit_groups: batch rows are dealt to groups of threads,
   int unit_groups = 1;        // and units to the threads of a group
   int input_factors = 0;      // dropout_mask's first dimension, 0 without
   int recurrent_factors = 0;  // recurrent_dropout_mask's
   bool masked = false;
-  int64_t chunk = 1;         // timesteps whose input projection is computed at once
-  size_t scratch_bytes = 0;  // of memory to hand over, aligned to kMemoryAlignment (memory.h), content undefined
+  int64_t chunk = 1;  // timesteps whose input projection is computed at once
 };
 
 // Both check every shape and dtype of the inputs; the error names the array, what was expected and what came.
@@ -123,20 +115,7 @@ inline Array rnn_workspace(const RnnPlan& plan) {
 // --- the statement (statement.h); with the plan of cuda.h, of the same operations on a GPU ---------------------------
 
 template <class Visit>
-void for_each_input(Cell cell, RnnInputs& inputs, const Visit& visit) {
-  visit(Input::required("x", 3), inputs.x);
-  visit(Input::required("kernel"), inputs.kernel);
-  visit(Input::required("recurrent_kernel", 2), inputs.recurrent_kernel);
-  visit(Input::optional("bias"), inputs.bias);
-  visit(Input::optional("h0"), inputs.h0);
-  if (cell == Cell::kLstm) visit(Input::optional("c0"), inputs.c0);
-  visit(Input::optional("mask", Holds::kBools), inputs.mask);
-  visit(Input::optional("dropout_mask"), inputs.dropout_mask);
-  visit(Input::optional("recurrent_dropout_mask"), inputs.recurrent_dropout_mask);
-}
-
-template <class Visit>
-void for_each_option(RnnOptions& options, const Visit& visit) {
+void state_options(RnnOptions& options, const Visit& visit) {
   visit("activation", options.activation);
   if (options.cell != Cell::kSimpleRnn) visit("recurrent_activation", options.recurrent_activation);
   if (options.cell == Cell::kGru) visit("reset_after", options.reset_after);
@@ -144,42 +123,57 @@ void for_each_option(RnnOptions& options, const Visit& visit) {
   visit("zero_output_for_mask", options.zero_output_for_mask);
 }
 
-template <Cell kCell, class Plan = RnnPlan>
-struct RnnForward {
+// What both directions share.
+template <Cell kCell, bool kForward, class Plan>
+struct RnnOperation : Planned<RnnOptions, Plan> {
   RnnInputs inputs;
-  RnnOptions options{kCell};
   bool return_sequences = true;
-  bool save_workspace = true;
-  Plan plan;
-  RnnOutputs outputs;
 
+  RnnOperation() { this->options.cell = kCell; }
   static const char* name() {
-    return kCell == Cell::kLstm ? "lstm_forward" : kCell == Cell::kGru ? "gru_forward" : "simple_rnn_forward";
+    if (kCell == Cell::kLstm) return kForward ? "lstm_forward" : "lstm_backward";
+    if (kCell == Cell::kGru) return kForward ? "gru_forward" : "gru_backward";
+    return kForward ? "simple_rnn_forward" : "simple_rnn_backward";
   }
   template <class Visit>
   void for_each_input(const Visit& visit) {
-    fastseq::for_each_input(kCell, inputs, visit);
-  }
-  template <class Visit>
-  void for_each_option(const Visit& visit) {
-    fastseq::for_each_option(options, visit);
-    visit("return_sequences", return_sequences);
-    visit("save_workspace", save_workspace);
+    visit(Input::required("x", 3), inputs.x);
+    visit(Input::required("kernel"), inputs.kernel);
+    visit(Input::required("recurrent_kernel", 2), inputs.recurrent_kernel);
+    visit(Input::optional("bias"), inputs.bias);
+    visit(Input::optional("h0"), inputs.h0);
+    if (kCell == Cell::kLstm) visit(Input::optional("c0"), inputs.c0);
+    visit(Input::optional("mask", Holds::kBools), inputs.mask);
+    visit(Input::optional("dropout_mask"), inputs.dropout_mask);
+    visit(Input::optional("recurrent_dropout_mask"), inputs.recurrent_dropout_mask);
   }
   template <class... How>
   Status make_plan(How... how) {
-    return rnn_plan_forward(inputs, options, how..., &plan);
+    return kForward ? rnn_plan_forward(inputs, this->options, how..., &this->plan)
+                    : rnn_plan_backward(inputs, this->options, how..., &this->plan);
+  }
+  Array state() const { return Array::like(inputs.x.dtype, {inputs.x.shape[0], inputs.recurrent_kernel.shape[0]}); }
+};
+
+template <Cell kCell, class Plan = RnnPlan>
+struct RnnForward : RnnOperation<kCell, true, Plan> {
+  using Base = RnnOperation<kCell, true, Plan>;
+  using Base::inputs, Base::return_sequences, Base::plan;
+  bool save_workspace = true;
+  RnnOutputs outputs;
+
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    Base::for_each_option(visit, Flag{"return_sequences", return_sequences}, Flag{"save_workspace", save_workspace});
   }
   template <class Visit>
   void for_each_output(const Visit& visit) {
     const Array& x = inputs.x;
-    const int64_t units = inputs.recurrent_kernel.shape[0];
-    const Array state = Array::like(x.dtype, {x.shape[0], units});
     visit(Output::when(return_sequences, "outputs"), outputs.outputs,
-          Array::like(x.dtype, {x.shape[0], x.shape[1], units}));
-    visit(Output::always("last_output"), outputs.last_output, state);
-    visit(Output::always("h_n"), outputs.h_n, state);
-    if (kCell == Cell::kLstm) visit(Output::always("c_n"), outputs.c_n, state);
+          Array::like(x.dtype, {x.shape[0], x.shape[1], inputs.recurrent_kernel.shape[0]}));
+    visit(Output::always("last_output"), outputs.last_output, Base::state());
+    visit(Output::always("h_n"), outputs.h_n, Base::state());
+    if (kCell == Cell::kLstm) visit(Output::always("c_n"), outputs.c_n, Base::state());
     visit(Output::when(save_workspace, "workspace", Holds::kSaved), outputs.workspace, rnn_workspace(plan));
   }
   template <class... Stream>
@@ -189,23 +183,17 @@ struct RnnForward {
 };
 
 template <Cell kCell, class Plan = RnnPlan>
-struct RnnBackward {
-  RnnInputs inputs;
+struct RnnBackward : RnnOperation<kCell, false, Plan>, Wanted {
+  using Base = RnnOperation<kCell, false, Plan>;
+  using Base::inputs, Base::plan;
+  using Base::return_sequences;  // of forward; without, doutputs.doutputs is not looked at
   Array workspace;
   RnnOutputGradients doutputs;
-  RnnOptions options{kCell};
-  bool return_sequences = true;  // of forward; without, doutputs.doutputs is not looked at
-  bool with_dx = true;
-  bool with_weights = true;
-  Plan plan;
   RnnGradients gradients;
 
-  static const char* name() {
-    return kCell == Cell::kLstm ? "lstm_backward" : kCell == Cell::kGru ? "gru_backward" : "simple_rnn_backward";
-  }
   template <class Visit>
   void for_each_input(const Visit& visit) {
-    fastseq::for_each_input(kCell, inputs, visit);
+    Base::for_each_input(visit);
     visit(Input::saved("workspace", inputs.x.dtype), workspace);
     visit(Input::optional("doutputs"), doutputs.doutputs);
     visit(Input::optional("dlast_output"), doutputs.dlast_output);
@@ -215,27 +203,18 @@ struct RnnBackward {
   }
   template <class Visit>
   void for_each_option(const Visit& visit) {
-    fastseq::for_each_option(options, visit);
-    visit("return_sequences", return_sequences);
-    visit("with_dx", with_dx);
-    visit("with_weights", with_weights);
-  }
-  template <class... How>
-  Status make_plan(How... how) {
-    return rnn_plan_backward(inputs, options, how..., &plan);
+    Base::for_each_option(visit, Flag{"return_sequences", return_sequences}, Flag{"with_dx", with_dx},
+                          Flag{"with_weights", with_weights});
   }
   template <class Visit>
   void for_each_output(const Visit& visit) {
-    const Array& x = inputs.x;
-    const Array state = Array::like(x.dtype, {x.shape[0], inputs.recurrent_kernel.shape[0]});
-    Array bias = inputs.bias;
-    bias.dtype = x.dtype;  // where it is absent, too
-    visit(Output::when(with_dx, "dx"), gradients.dx, x);
+    visit(Output::when(with_dx, "dx"), gradients.dx, inputs.x);
     visit(Output::when(with_weights, "dkernel"), gradients.dkernel, inputs.kernel);
     visit(Output::when(with_weights, "drecurrent_kernel"), gradients.drecurrent_kernel, inputs.recurrent_kernel);
-    visit(Output::when(with_weights && inputs.bias.present, "dbias"), gradients.dbias, bias);
-    visit(Output::always("dh0"), gradients.dh0, state);
-    if (kCell == Cell::kLstm) visit(Output::always("dc0"), gradients.dc0, state);
+    visit(Output::when(with_weights && inputs.bias.present, "dbias"), gradients.dbias,
+          inputs.bias.of_dtype(inputs.x.dtype));
+    visit(Output::always("dh0"), gradients.dh0, Base::state());
+    if (kCell == Cell::kLstm) visit(Output::always("dc0"), gradients.dc0, Base::state());
   }
   template <class... Stream>
   Status run(void* scratch, Stream... stream) const {

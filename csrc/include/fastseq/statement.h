@@ -7,13 +7,15 @@
 //     void for_each_option(const Visit& visit);        // visit(const char* name, option&), whose type says its kind
 //     Status make_plan(how...);                        // from what has been read; no array needs data
 //     void for_each_output(const Visit& visit);        // visit(const Output&, Array&, const Array& like)
-//     Plan plan;                                       // with scratch_bytes
+//     Plan plan;                                       // with scratch_bytes; see Planned, below
 //     Status run(void* scratch, stream...);
 //   };
 //
 // `like` has the dtype and shape of an output before there is memory. A front end that knows the shapes of inputs in
 // part, and no plan, learns as much of an output: a size that follows from options is 0 before there is a plan.
 #pragma once
+
+#include <cstddef>
 
 #include "fastseq/array.h"
 
@@ -54,6 +56,52 @@ struct Output {
   Holds holds;
   bool optional;
   bool wanted;
+};
+
+// An option of an operation that is none of its plan.
+struct Flag {
+  const char* name;
+  bool& value;
+};
+
+// What the sizes of every sequence op begin with.
+struct SequenceDims {
+  int64_t batch = 0;
+  int64_t timesteps = 0;
+  DType dtype = DType::kFloat32;
+};
+
+// A call prepared: which kernels, how much scratch.
+template <class Dims, class Options>
+struct PlanOf {
+  Dims dims;
+  Options options;
+  const struct Isa* isa = nullptr;
+  size_t scratch_bytes = 0;  // of memory to hand over, aligned to kMemoryAlignment (memory.h), content undefined
+};
+
+struct NoOptions {};
+template <class Visit>
+void state_options(NoOptions&, const Visit&) {}
+
+// Of a backward operation: which gradients to compute.
+struct Wanted {
+  bool with_dx = true;
+  bool with_weights = true;
+};
+
+// What operations are made of: the options that the plan needs, as state_options(options, visit) states them, and the
+// plan. Where there are flags, for_each_option of the operation names them to this one.
+template <class Options, class MadePlan>
+struct Planned {
+  Options options;
+  MadePlan plan;
+
+  template <class Visit, class... Flags>
+  void for_each_option(const Visit& visit, const Flags&... flags) {
+    state_options(options, visit);
+    (visit(flags.name, flags.value), ...);
+  }
 };
 
 }  // namespace fastseq

@@ -9,38 +9,27 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq.keras.backend.tensorflow import formulas
-from fastseq.keras.backend.tensorflow.library import (
-    attributes,
-    attributes_of,
-    backward,
-    ops,
-    options_of,
-    or_absent,
-    or_none,
-    or_zeros,
-    pooled_shape,
-)
+from fastseq.keras.backend.tensorflow import formulas, library
 
 _NO_POOLING = {"pool_size": 0, "pool_strides": 1, "pool_padding": "valid"}
 _POOLING = tuple(_NO_POOLING)
-_CONVOLUTION = tuple(name for name in options_of("conv1d_backward") if name not in _POOLING)
+_CONVOLUTION = tuple(name for name in library.options_of("conv1d_backward") if name not in _POOLING)
 
 
 def conv1d(inputs: Sequence[Any], *, options: Mapping[str, Any], convolved_shape: Sequence[Any], training: bool) -> Any:
     """See `fastseq.keras.backend.Backend`."""
     x, kernel, bias = inputs
-    settings = attributes(**{**_NO_POOLING, **options}, save_argmax=training)
-    return _convolve((x, kernel, or_absent(bias, 1, x.dtype)), convolved_shape, **settings)
+    settings = library.attributes(**{**_NO_POOLING, **options}, save_argmax=training)
+    return _convolve((x, kernel, library.or_absent(bias, 1, x.dtype)), convolved_shape, **settings)
 
 
 def _convolve(inputs: Iterable[Any], convolved_shape: Any, **options: Any) -> Any:
     """The operation's outputs; `convolved_shape` is (batch, timesteps, filters) before they are pooled."""
-    outputs, _ = ops.fastseq_conv1d_forward(*inputs, **options)
+    outputs, _ = library.ops.fastseq_conv1d_forward(*inputs, **options)
     pooling = [options[name] for name in _POOLING]
     # Shape inference does not see attributes, so it cannot know how many steps there are. (No EnsureShape: TensorFlow's
     # forward mode cannot trace that.)
-    outputs.set_shape(pooled_shape(convolved_shape, *pooling) if options["pool_size"] else convolved_shape)
+    outputs.set_shape(library.pooled_shape(convolved_shape, *pooling) if options["pool_size"] else convolved_shape)
     return outputs
 
 
@@ -49,9 +38,17 @@ def _gradient(op: Any, doutputs: Any, _: Any) -> list[Any]:
     options = {name: op.get_attr(name) for name in (*_CONVOLUTION, *_POOLING)}
     outputs, argmax = op.outputs
     if options["pool_size"] and not op.get_attr("save_argmax"):
-        argmax = ops.fastseq_conv1d_forward(*op.inputs, save_argmax=True, **options)[1]
-    _, dx, dweights = backward(
-        ops.fastseq_conv1d_backward, op, outputs, argmax, doutputs, after=outputs, states=0, weights=(1, 2), **options
+        argmax = library.ops.fastseq_conv1d_forward(*op.inputs, save_argmax=True, **options)[1]
+    _, dx, dweights = library.backward(
+        library.ops.fastseq_conv1d_backward,
+        op,
+        outputs,
+        argmax,
+        doutputs,
+        after=outputs,
+        states=0,
+        weights=(1, 2),
+        **options,
     )
     return [dx, *dweights]
 
@@ -59,12 +56,12 @@ def _gradient(op: Any, doutputs: Any, _: Any) -> list[Any]:
 @tf.RegisterGradient("FastseqConv1dBackward")  # type: ignore[untyped-decorator]
 def _second_gradient(op: Any, *gradients: Any) -> list[Any]:
     inputs, doutputs, rest = op.inputs[:3], op.inputs[5], op.inputs[6:]
-    options = attributes_of(op, *_CONVOLUTION, *_POOLING)
+    options = library.attributes_of(op, *_CONVOLUTION, *_POOLING)
     *by_inputs, by_doutputs = formulas.gradients_of_gradients(
         functools.partial(formulas.conv1d, **options),
-        [or_none(tensor) for tensor in inputs],
+        [library.or_none(tensor) for tensor in inputs],
         [doutputs],
-        [or_zeros(gradient, tensor) for gradient, tensor in zip(gradients[-3:], inputs, strict=True)],
+        [library.or_zeros(gradient, tensor) for gradient, tensor in zip(gradients[-3:], inputs, strict=True)],
     )
     return [*by_inputs, None, None, by_doutputs, *(None for _ in rest)]
 
@@ -91,7 +88,9 @@ class TracedConvolution:
 
         The convolution is computed once more, pooled; the first one is not computed, unless something else needs it.
         """
-        pooling = attributes(pool_size=pool_size, pool_strides=strides, pool_padding=padding, save_argmax=training)
+        pooling = library.attributes(
+            pool_size=pool_size, pool_strides=strides, pool_padding=padding, save_argmax=training
+        )
         return _convolve(self.inputs, self.shape, **pooling, **self.options)
 
 

@@ -8,28 +8,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq.keras.backend.tensorflow import formulas
-from fastseq.keras.backend.tensorflow.library import (
-    attributes,
-    attributes_of,
-    backward,
-    ops,
-    options_of,
-    or_absent,
-    or_none,
-    or_zeros,
-)
+from fastseq.keras.backend.tensorflow import formulas, library
 
 # Cell -> forward and backward operation.
 _FORWARD = {
-    "lstm": ops.fastseq_lstm_forward,
-    "gru": ops.fastseq_gru_forward,
-    "simple_rnn": ops.fastseq_simple_rnn_forward,
+    "lstm": library.ops.fastseq_lstm_forward,
+    "gru": library.ops.fastseq_gru_forward,
+    "simple_rnn": library.ops.fastseq_simple_rnn_forward,
 }
 _BACKWARD = {
-    "lstm": ops.fastseq_lstm_backward,
-    "gru": ops.fastseq_gru_backward,
-    "simple_rnn": ops.fastseq_simple_rnn_backward,
+    "lstm": library.ops.fastseq_lstm_backward,
+    "gru": library.ops.fastseq_gru_backward,
+    "simple_rnn": library.ops.fastseq_simple_rnn_backward,
 }
 
 
@@ -40,12 +30,12 @@ def rnn(cell: str, inputs: Sequence[Any], *, options: Mapping[str, Any], trainin
         x,
         kernel,
         recurrent_kernel,
-        or_absent(bias, 1, x.dtype),
+        library.or_absent(bias, 1, x.dtype),
         *initial_state,
-        or_absent(mask, 2, tf.bool),
-        or_absent(dropout_mask, 3, x.dtype),
-        or_absent(recurrent_dropout_mask, 3, x.dtype),
-        **attributes(**options, save_workspace=training),
+        library.or_absent(mask, 2, tf.bool),
+        library.or_absent(dropout_mask, 3, x.dtype),
+        library.or_absent(recurrent_dropout_mask, 3, x.dtype),
+        **library.attributes(**options, save_workspace=training),
     )
     if options["return_sequences"]:
         # Shape inference does not see attributes, so it cannot know that there are timesteps here.
@@ -54,7 +44,7 @@ def rnn(cell: str, inputs: Sequence[Any], *, options: Mapping[str, Any], trainin
 
 
 def _register_gradients(cell: str, op_name: str) -> None:
-    names = options_of(f"{cell}_backward")
+    names = library.options_of(f"{cell}_backward")
     states = 2 if cell == "lstm" else 1
 
     @tf.RegisterGradient(f"{op_name}Forward")  # type: ignore[untyped-decorator]
@@ -64,7 +54,7 @@ def _register_gradients(cell: str, op_name: str) -> None:
             workspace = op.outputs[-1]
         else:
             workspace = _FORWARD[cell](*op.inputs, save_workspace=True, **options)[-1]
-        dstates, dx, dweights = backward(
+        dstates, dx, dweights = library.backward(
             _BACKWARD[cell],
             op,
             workspace,
@@ -83,10 +73,12 @@ def _register_gradients(cell: str, op_name: str) -> None:
         inputs, rest = op.inputs[: states + 7], op.inputs[states + 8 :]
         doutputs, tokens = rest[: states + 2], rest[states + 2 :]
         weights_first = (*gradients[-4:], *gradients[:states])
-        cotangents = [or_zeros(gradient, tensor) for gradient, tensor in zip(weights_first, inputs, strict=False)]
+        cotangents = [
+            library.or_zeros(gradient, tensor) for gradient, tensor in zip(weights_first, inputs, strict=False)
+        ]
         found = formulas.gradients_of_gradients(
-            functools.partial(formulas.rnn, cell=cell, **attributes_of(op, *names)),
-            [or_none(tensor) for tensor in inputs],
+            functools.partial(formulas.rnn, cell=cell, **library.attributes_of(op, *names)),
+            [library.or_none(tensor) for tensor in inputs],
             doutputs,
             [*cotangents, None, None, None],
         )
