@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -54,6 +55,11 @@ LEFT_OUT = {
     ),
 }
 
+if importlib.util.find_spec("tensorflow") is None:
+    LEFT_OUT["saving/saving_lib_test.py::SavingBattleTest::test_remove_weights_only_saving_and_loading"] = (
+        "pretends that a path is remote, and Keras needs TensorFlow to read one"
+    )
+
 pytestmark = pytest.mark.skipif(not (SOURCE / CELLS[0]).is_file(), reason="this Keras wheel carries no tests")
 
 
@@ -96,7 +102,7 @@ def test_keras_tests_pass(tests: dict[str, dict[str, Any]]) -> None:
     assert outcomes.count("failed") == 0
     assert outcomes.count("passed") >= {"tensorflow": 250, "torch": 240}[keras.backend.backend()]
     # Those left out, and those that Keras itself skips on this backend.
-    most = {"tensorflow": 0.02, "torch": 0.05}[keras.backend.backend()]
+    most = {"tensorflow": 0.02, "torch": 0.06}[keras.backend.backend()]
     assert outcomes.count("skipped") <= most * len(outcomes)
     assert len(LEFT_OUT) <= 0.02 * len(outcomes)
 
