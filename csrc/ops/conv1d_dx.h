@@ -47,7 +47,7 @@ class FewRowsDx {
 
   FewRowsDx(const Conv1dOperands<T>& operands, const SubteamShare& share, const ThreadScratch& local,
             const SubteamScratch& subteam, T* dx)
-      : o_(operands), share_(share), channels_(share.of(o_.channels)), own_(local), section_(subteam), dx_(dx) {}
+      : o_(operands), share_(share), channels_(share.of(o_.channels)), local_(local), subteam_(subteam), dx_(dx) {}
 
   // Before the subteam meets.
   void pack(Range run, const T* dz) const {
@@ -55,7 +55,7 @@ class FewRowsDx {
     const Range columns = share_.of(rows);
     if (columns.begin == columns.end) return;
     const PackedShape shape = shape_of(o_.plan, rows);
-    o_.kernels.pack_transposed(columns.begin, columns.end, 0, shape.depth, shape, dz, o_.filters, section_.packed);
+    o_.kernels.pack_transposed(columns.begin, columns.end, 0, shape.depth, shape, dz, o_.filters, subteam_.packed);
   }
 
   // After it.
@@ -76,24 +76,25 @@ class FewRowsDx {
     const int64_t rows = (run.end - run.begin) * o_.convolved;
     const int64_t count = c.end - c.begin;
     for (int64_t i = 0; i < count; ++i) {
-      own_.operands[i] = o_.kernel_row(k, c.begin + i);
-      own_.results[i] = own_.products + i * rows;
+      local_.operands[i] = o_.kernel_row(k, c.begin + i);
+      local_.results[i] = local_.products + i * rows;
     }
-    o_.kernels.product({count, shape_of(o_.plan, rows), own_.operands, 1, section_.packed, 0, nullptr, own_.results});
+    o_.kernels.product(
+        {count, shape_of(o_.plan, rows), local_.operands, 1, subteam_.packed, 0, nullptr, local_.results});
     const int64_t offset = k * o_.plan.options.dilation_rate - o_.plan.dims.padding_before;
     for_rows({0, rows}, o_.convolved, [&](int64_t row, int64_t sequence, int64_t step) {
       const int64_t t = step * o_.plan.options.strides + offset;
       if (t < 0 || t >= o_.timesteps) return;
       T* to = dx_ + ((run.begin + sequence) * o_.timesteps + t) * o_.channels + c.begin;
-      for (int64_t i = 0; i < count; ++i) to[i] += own_.products[i * rows + row];
+      for (int64_t i = 0; i < count; ++i) to[i] += local_.products[i * rows + row];
     });
   }
 
   const Conv1dOperands<T>& o_;
   const SubteamShare share_;
   const Range channels_;
-  const ThreadScratch own_;
-  const SubteamScratch section_;
+  const ThreadScratch local_;
+  const SubteamScratch subteam_;
   T* const dx_;
 };
 
@@ -124,7 +125,7 @@ class AllTapsDx {
   };
 
   AllTapsDx(const Conv1dOperands<T>& operands, const Packed& packed, const ThreadScratch& local, T* dx)
-      : o_(operands), packed_(packed), own_(local), dx_(dx) {}
+      : o_(operands), packed_(packed), local_(local), dx_(dx) {}
 
   // A member's share of the whole team's.
   static void pack(const Conv1dOperands<T>& o, const Packed& packed, Range columns) {
@@ -154,14 +155,14 @@ class AllTapsDx {
     for (int64_t row = begin; row < end; row += kBlockRows) {
       const int64_t count = std::min(kBlockRows, end - row);
       for (int64_t m = 0; m < count; ++m) {
-        own_.operands[m] = dz + (row + m) * o_.filters;
-        own_.results[m] = own_.products + m * packed_.shape.columns;
+        local_.operands[m] = dz + (row + m) * o_.filters;
+        local_.results[m] = local_.products + m * packed_.shape.columns;
       }
-      o_.kernels.product({count, packed_.shape, own_.operands, 1, packed_.data, 0, nullptr, own_.results});
+      o_.kernels.product({count, packed_.shape, local_.operands, 1, packed_.data, 0, nullptr, local_.results});
       for (int64_t m = 0; m < count; ++m) {
         const int64_t first = (row + m) * strides - padding;  // the step of the first tap
         const Range taps{std::max(first, t.begin), std::min(first + o_.width, t.end)};
-        add_to((taps.end - taps.begin) * o_.channels, own_.results[m] + (taps.begin - first) * o_.channels,
+        add_to((taps.end - taps.begin) * o_.channels, local_.results[m] + (taps.begin - first) * o_.channels,
                dx + taps.begin * o_.channels);
       }
     }
@@ -169,7 +170,7 @@ class AllTapsDx {
 
   const Conv1dOperands<T>& o_;
   const Packed packed_;
-  const ThreadScratch own_;
+  const ThreadScratch local_;
   T* const dx_;
 };
 

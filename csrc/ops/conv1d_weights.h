@@ -116,7 +116,7 @@ class DenseWeights : public TapsWhereTheyLie<T> {
   };
 
   DenseWeights(const Conv1dOperands<T>& operands, const SubteamShare& share, const ThreadScratch& local, T* dkernel)
-      : TapsWhereTheyLie<T>(operands, share), own_(local), dkernel_(dkernel) {}
+      : TapsWhereTheyLie<T>(operands, share), local_(local), dkernel_(dkernel) {}
 
   void start() const {
     this->for_rows([&](int64_t k, int64_t g, Range c) {
@@ -127,17 +127,17 @@ class DenseWeights : public TapsWhereTheyLie<T> {
   void add(Range run, int64_t, const T* dz) const {
     this->for_taps(run, dz, [&](const auto& tap) {
       for (int64_t channel = tap.c.begin; channel < tap.c.end; ++channel) {
-        own_.operands[channel - tap.c.begin] = tap.x + channel;
-        own_.results[channel - tap.c.begin] = result(tap.k, tap.g, channel);
+        local_.operands[channel - tap.c.begin] = tap.x + channel;
+        local_.results[channel - tap.c.begin] = result(tap.k, tap.g, channel);
       }
       o_.kernels.product({tap.c.end - tap.c.begin,
                           {tap.steps, o_.group_filters, 0},
-                          own_.operands,
+                          local_.operands,
                           o_.plan.options.strides * o_.channels,
                           tap.dz,
                           o_.filters,
-                          own_.results,
-                          own_.results});
+                          local_.results,
+                          local_.results});
     });
   }
   void finish() const {}
@@ -149,7 +149,7 @@ class DenseWeights : public TapsWhereTheyLie<T> {
     return dkernel_ + this->kernel_row(k, channel) * o_.filters + g * o_.group_filters;
   }
 
-  const ThreadScratch own_;
+  const ThreadScratch local_;
   T* const dkernel_;
 };
 
@@ -185,7 +185,7 @@ class TransposedWeights : public TapsWhereTheyLie<T> {
 
   TransposedWeights(const Conv1dOperands<T>& operands, const SubteamShare& share, const ThreadScratch& local,
                     const SubteamScratch& subteam, T* dkernel)
-      : TapsWhereTheyLie<T>(operands, share), own_(local), section_(subteam), dkernel_(dkernel) {}
+      : TapsWhereTheyLie<T>(operands, share), local_(local), subteam_(subteam), dkernel_(dkernel) {}
 
   void start() const {
     this->for_rows([&](int64_t k, int64_t g, Range c) {
@@ -206,8 +206,8 @@ class TransposedWeights : public TapsWhereTheyLie<T> {
       multiply(tap, tap.c.begin, in_place, x, stride);
       if (fits) return;
       for (int64_t step = 0; step < tap.steps; ++step)
-        std::copy_n(x + in_place + step * stride, beyond, own_.last_columns + step * kLanes);
-      multiply(tap, tap.c.begin + in_place, beyond, own_.last_columns, kLanes);
+        std::copy_n(x + in_place + step * stride, beyond, local_.last_columns + step * kLanes);
+      multiply(tap, tap.c.begin + in_place, beyond, local_.last_columns, kLanes);
     });
   }
 
@@ -226,22 +226,28 @@ class TransposedWeights : public TapsWhereTheyLie<T> {
 
   T* result(int64_t k, int64_t g, int64_t f, int64_t channel) const {
     const int64_t row = g * o_.group_filters + f;
-    return section_.sums + row * o_.width * o_.group_channels + this->kernel_row(k, channel);
+    return subteam_.sums + row * o_.width * o_.group_channels + this->kernel_row(k, channel);
   }
 
   // The sums of `columns` channels from `first` on, whose x is a matrix with rows `stride` apart.
   void multiply(const Tap& tap, int64_t first, int64_t columns, const T* x, int64_t stride) const {
     if (columns == 0) return;
     for (int64_t f = 0; f < o_.group_filters; ++f) {
-      own_.operands[f] = tap.dz + f;
-      own_.results[f] = result(tap.k, tap.g, f, first);
+      local_.operands[f] = tap.dz + f;
+      local_.results[f] = result(tap.k, tap.g, f, first);
     }
-    o_.kernels.product(
-        {o_.group_filters, {tap.steps, columns, 0}, own_.operands, o_.filters, x, stride, own_.results, own_.results});
+    o_.kernels.product({o_.group_filters,
+                        {tap.steps, columns, 0},
+                        local_.operands,
+                        o_.filters,
+                        x,
+                        stride,
+                        local_.results,
+                        local_.results});
   }
 
-  const ThreadScratch own_;
-  const SubteamScratch section_;
+  const ThreadScratch local_;
+  const SubteamScratch subteam_;
   T* const dkernel_;
 };
 
@@ -274,11 +280,11 @@ class GatheredWeights {
       : o_(operands),
         group_rows_(o_.width * o_.group_channels),
         rows_(share.of(o_.groups * group_rows_)),
-        own_(local),
+        local_(local),
         dkernel_(dkernel) {
     const int64_t tile = o_.kernels.tile_rows;
     for (int64_t i = 0; i < kBlockRows; ++i)
-      own_.column_rows[i] = own_.columns + i / tile * column_tile_stride<T>(tile) + i % tile;
+      local_.column_rows[i] = local_.columns + i / tile * column_tile_stride<T>(tile) + i % tile;
   }
 
   void start() const {
@@ -308,21 +314,21 @@ class GatheredWeights {
 
   void add_block(Range run, int64_t g, Range rows, const T* dz) const {
     const int64_t count = rows.end - rows.begin;
-    for (int64_t i = 0; i < count; ++i) own_.results[i] = result(g, rows.begin + i);
+    for (int64_t i = 0; i < count; ++i) local_.results[i] = result(g, rows.begin + i);
     const DepthBlocks blocks((run.end - run.begin) * o_.convolved);
     int64_t first = 0;
     for (int64_t block = 0; block < blocks.count; ++block) {
       const int64_t size = blocks.size(block);
       for (int64_t k = 0; k < size; ++k)
-        o_.kernels.pack_column(k, count, patch(run.begin, first + k, g) + rows.begin, own_.columns);
+        o_.kernels.pack_column(k, count, patch(run.begin, first + k, g) + rows.begin, local_.columns);
       o_.kernels.product({count,
                           {size, o_.group_filters, 0},
-                          own_.column_rows,
+                          local_.column_rows,
                           o_.kernels.tile_rows,
                           dz + first * o_.filters + g * o_.group_filters,
                           o_.filters,
-                          own_.results,
-                          own_.results});
+                          local_.results,
+                          local_.results});
       first += size;
     }
   }
@@ -330,13 +336,13 @@ class GatheredWeights {
   // That of a step, counted from sequence b on.
   const T* patch(int64_t b, int64_t step, int64_t g) const {
     const int64_t t = step % o_.convolved * o_.plan.options.strides - o_.plan.dims.padding_before;
-    return o_.patches_of(b + step / o_.convolved, g).at(t, own_.patch);
+    return o_.patches_of(b + step / o_.convolved, g).at(t, local_.patch);
   }
 
   const Conv1dOperands<T>& o_;
   const int64_t group_rows_;
   const Range rows_;
-  const ThreadScratch own_;
+  const ThreadScratch local_;
   T* const dkernel_;
 };
 
@@ -389,7 +395,7 @@ class SparseWeights {
         steps_(share.of(o_.timesteps)),
         filters_(share.of(o_.filters)),
         nonzeros_(nonzeros),
-        section_(subteam),
+        subteam_(subteam),
         argmax_(argmax),
         dkernel_(dkernel) {}
 
@@ -398,7 +404,7 @@ class SparseWeights {
   }
 
   void bring_near(int64_t b, int64_t buffer) const {
-    T* to = section_.packed[buffer];
+    T* to = subteam_.packed[buffer];
     for (int64_t g = 0; g < o_.groups; ++g)
       for (int64_t panel = 0; panel < panels_.count(); ++panel) {
         const Range c = panels_.channels_of(panel);
@@ -422,10 +428,10 @@ class SparseWeights {
       end = std::min(filters_.end, (g + 1) * o_.group_filters);
       for (int64_t panel = 0; panel < panels_.count(); ++panel) {
         const Range c = panels_.channels_of(panel);
-        args.rows = section_.packed[buffer] + (g * panels_.channels() + c.begin) * o_.timesteps;
+        args.rows = subteam_.packed[buffer] + (g * panels_.channels() + c.begin) * o_.timesteps;
         args.stride = o_.plan.options.strides * (c.end - c.begin);
         args.columns = o_.width * (c.end - c.begin);
-        args.sums = section_.sums + c.begin * o_.width * o_.filters + f * args.columns;
+        args.sums = subteam_.sums + c.begin * o_.width * o_.filters + f * args.columns;
         nonzeros_.add(o_.kernels, {f - filters_.begin, end - filters_.begin}, args, args.columns);
       }
     }
@@ -448,7 +454,7 @@ class SparseWeights {
       const Range c = panels_.channels_of(panel);
       const int64_t columns = c.end - c.begin;
       for (int64_t f = filters_.begin; f < filters_.end; ++f)
-        body(f, section_.sums + (c.begin * o_.filters + f * columns) * o_.width, columns, c);
+        body(f, subteam_.sums + (c.begin * o_.filters + f * columns) * o_.width, columns, c);
     }
   }
 
@@ -457,7 +463,7 @@ class SparseWeights {
   const Range steps_;
   const Range filters_;
   const Nonzeros<T> nonzeros_;
-  const SubteamScratch section_;
+  const SubteamScratch subteam_;
   const void* const argmax_;
   T* const dkernel_;
 };
