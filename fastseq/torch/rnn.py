@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -43,6 +44,7 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
     but those of its stock class: `accelerate` gives a stock module this class.
     """
 
+    _function: ClassVar[Callable[..., Any]]  # of `functional`
     _STATES: ClassVar[int] = 1
     _AUTOCAST: ClassVar[tuple[bool, bool]] = (False, False)  # outputs of tensors, and of packed sequences
 
@@ -188,14 +190,23 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
         bias = None
         if self.bias:
             bias = self._bias(getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}"))
-        return self._run(
+        results = self._function(
             x,
             kernel,
             recurrent_kernel,
             bias,
-            initial,
-            {"mask": mask, "zero_output_for_mask": mask is not None, "go_backwards": reverse},
+            **dict(zip(("h0", "c0")[: self._STATES], initial, strict=True)),
+            mask=mask,
+            zero_output_for_mask=mask is not None,
+            go_backwards=reverse,
+            **self._settings(),
         )
+        outputs, _, *last = results
+        return outputs, *last
+
+    def _settings(self) -> dict[str, Any]:
+        """Options of the function that are the module's."""
+        return {}
 
     def _kernel(self, weight: Tensor) -> Tensor:
         """(gates * units, inputs) as Keras has it: (inputs, gates * units)."""
@@ -203,17 +214,6 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
 
     def _bias(self, of_inputs: Tensor, of_state: Tensor) -> Tensor:
         return of_inputs + of_state
-
-    def _run(
-        self,
-        x: Tensor,
-        kernel: Tensor,
-        recurrent_kernel: Tensor,
-        bias: Tensor | None,
-        initial: list[Tensor | None],
-        options: dict[str, Any],
-    ) -> tuple[Tensor, ...]:
-        raise NotImplementedError
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
@@ -226,26 +226,15 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]
     """`torch.nn.LSTM`, computed by fastseq's kernels on a CPU: the same arguments, parameters, results."""
 
+    _function = staticmethod(functional.lstm)
     _STATES = 2
     _AUTOCAST = (True, False)
-
-    def _run(
-        self,
-        x: Tensor,
-        kernel: Tensor,
-        recurrent_kernel: Tensor,
-        bias: Tensor | None,
-        initial: list[Tensor | None],
-        options: dict[str, Any],
-    ) -> tuple[Tensor, ...]:
-        h0, c0 = initial
-        results = functional.lstm(x, kernel, recurrent_kernel, bias, h0=h0, c0=c0, **options)
-        assert results.outputs is not None
-        return results.outputs, results.h_n, results.c_n
 
 
 class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
     """`torch.nn.GRU`, computed by fastseq's kernels on a CPU: the same arguments, parameters, results."""
+
+    _function = staticmethod(functional.gru)
 
     def _kernel(self, weight: Tensor) -> Tensor:
         return super()._kernel(self._gates(weight))
@@ -258,36 +247,12 @@ class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
         r, z, n = weight.chunk(3)
         return torch.cat((z, r, n))
 
-    def _run(
-        self,
-        x: Tensor,
-        kernel: Tensor,
-        recurrent_kernel: Tensor,
-        bias: Tensor | None,
-        initial: list[Tensor | None],
-        options: dict[str, Any],
-    ) -> tuple[Tensor, ...]:
-        results = functional.gru(x, kernel, recurrent_kernel, bias, h0=initial[0], **options)
-        assert results.outputs is not None
-        return results.outputs, results.h_n
-
 
 class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
     """`torch.nn.RNN`, computed by fastseq's kernels on a CPU: the same arguments, parameters, results."""
 
+    _function = staticmethod(functional.simple_rnn)
     _AUTOCAST = (True, True)
 
-    def _run(
-        self,
-        x: Tensor,
-        kernel: Tensor,
-        recurrent_kernel: Tensor,
-        bias: Tensor | None,
-        initial: list[Tensor | None],
-        options: dict[str, Any],
-    ) -> tuple[Tensor, ...]:
-        results = functional.simple_rnn(
-            x, kernel, recurrent_kernel, bias, h0=initial[0], activation=self.nonlinearity, **options
-        )
-        assert results.outputs is not None
-        return results.outputs, results.h_n
+    def _settings(self) -> dict[str, Any]:
+        return {"activation": self.nonlinearity}
