@@ -72,6 +72,7 @@ def lstm(
     recurrent_activation: str = "sigmoid",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
     return_sequences: bool = True,
 ) -> LSTMOutputs:
     """An LSTM over a whole sequence: `fastseq.functional.lstm_forward`, which says what the arguments are.
@@ -101,6 +102,7 @@ def gru(
     reset_after: bool = True,
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
     return_sequences: bool = True,
 ) -> RNNOutputs:
     """A GRU over a whole sequence: `fastseq.functional.gru_forward`, which says what the arguments are.
@@ -128,6 +130,7 @@ def simple_rnn(
     activation: str = "tanh",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
     return_sequences: bool = True,
 ) -> RNNOutputs:
     """A simple RNN over a whole sequence: `fastseq.functional.simple_rnn_forward`, which says what the arguments are.

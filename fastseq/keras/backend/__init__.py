@@ -23,6 +23,10 @@ class Backend(Protocol):
     """
 
     @property
+    def h0_as_first_output(self) -> bool:
+        """Whether stock Keras outputs h0, not zero, at masked steps before the first unmasked one."""
+
+    @property
     def supports_jit(self) -> bool:
         """Whether the compiler that Keras uses with `jit_compile=True` takes the operations."""
 
@@ -42,7 +46,7 @@ class Backend(Protocol):
             inputs: x, kernel, recurrent_kernel, bias, h0, with an LSTM c0, mask, dropout_mask and
                 recurrent_dropout_mask, as there; of the bias and the masks, None for those that are not there.
             options: The other keyword arguments of that function, all of them: activations, `go_backwards`,
-                `zero_output_for_mask`, `return_sequences`, `reset_after` of a GRU.
+                `zero_output_for_mask`, `h0_as_first_output`, `return_sequences`, `reset_after` of a GRU.
             training: See the class.
 
         Returns:

@@ -21,6 +21,7 @@ __all__ = [
     "dropout",
     "embedding",
     "exporting",
+    "h0_as_first_output",
     "max_pool",
     "rnn",
     "supports_jit",
@@ -28,6 +29,7 @@ __all__ = [
     "unavailable_because",
 ]
 
+h0_as_first_output = False
 supports_jit = True  # torch.compile takes the operations whole
 adam = dropout = embedding = exporting = traced_convolution = None
 
