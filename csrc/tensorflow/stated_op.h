@@ -4,8 +4,7 @@
 // input that is absent has 0 along every dimension, an output that is not wanted 0 along the second or, of one
 // dimension, the first.
 //
-// What forward saves for backward is a tensor of raw bytes: its dtype is the core's own affair, what it has at masked
-// steps is undefined, and whoever checks the numbers of all float tensors must not meet that.
+// What forward saves for backward is a tensor of raw bytes (as_bytes in statement.h).
 //
 // Which gradients a backward op is to compute is known in part when the graph is made: the options with_dx and
 // with_weights. What is known when it runs is in tokens (liveness_ops.cc), the last inputs: none, or one for dx and one
@@ -29,20 +28,6 @@ template <class Operation, class = void>
 struct HasTokens : std::false_type {};
 template <class Operation>
 struct HasTokens<Operation, std::void_t<decltype(Operation::with_dx)>> : std::true_type {};
-
-// The bytes as an array of a dtype, where they are a whole number of its elements, and the other way.
-inline Array as_dtype(Array bytes, DType dtype) {
-  const auto size = static_cast<int64_t>(dtype_bytes(dtype));
-  if (bytes.rank < 1 || bytes.shape[bytes.rank - 1] % size != 0) return bytes;
-  bytes.dtype = dtype;
-  bytes.shape[bytes.rank - 1] /= size;
-  return bytes;
-}
-inline Array as_bytes(Array array) {
-  array.shape[array.rank - 1] *= static_cast<int64_t>(dtype_bytes(array.dtype));
-  array.dtype = DType::kUInt8;
-  return array;
-}
 
 // Outputs in the order of the op. Where it has tokens, `between` is called in the place of what is said of them.
 template <class Operation, class Between, class Visit>
@@ -144,7 +129,7 @@ class StatedOp {
     operation.for_each_input([&](const Input& input, auto& value) {
       if constexpr (std::is_same_v<decltype(value), Array&>) {
         const Array array = input.is_required ? context.next_input() : context.next_optional_input();
-        value = input.holds == Holds::kSaved && array.present ? as_dtype(array, input.dtype) : array;
+        value = input.holds == Holds::kSaved && array.present ? bytes_as(array, input.dtype) : array;
       } else {
         value = context.next_number(input.name);
       }
@@ -171,7 +156,7 @@ class StatedOp {
     Array tensor = saved ? as_bytes(like) : like;
     if (output.wanted) {
       const Array array = context.next_output(tensor.dtype, tensor.shape, tensor.rank);
-      return saved ? as_dtype(array, like.dtype) : array;
+      return saved ? bytes_as(array, like.dtype) : array;
     }
     tensor.rank = std::max(tensor.rank, 1);
     tensor.shape[tensor.rank > 1 ? 1 : 0] = 0;

@@ -24,6 +24,22 @@ namespace fastseq {
 // What the elements of an array may be. kSaved is what forward hands to backward, of a dtype that is the core's affair.
 enum class Holds { kFloats, kBools, kIntegers, kSaved };
 
+// The bytes as an array of a dtype, where they are a whole number of its elements, and the other way. Frameworks get what
+// forward saves for backward as raw bytes: what it has at masked steps is undefined, and whoever checks the numbers of all
+// float tensors must not meet that.
+inline Array bytes_as(Array bytes, DType dtype) {
+  const auto size = static_cast<int64_t>(dtype_bytes(dtype));
+  if (bytes.rank < 1 || size == 0 || bytes.shape[bytes.rank - 1] % size != 0) return bytes;
+  bytes.dtype = dtype;
+  bytes.shape[bytes.rank - 1] /= size;
+  return bytes;
+}
+inline Array as_bytes(Array array) {
+  array.shape[array.rank - 1] *= static_cast<int64_t>(dtype_bytes(array.dtype));
+  array.dtype = DType::kUInt8;
+  return array;
+}
+
 // One that is not required is an array that may be absent. Numbers may differ from call to call, as arrays do.
 struct Input {
   static constexpr int kAnyRank = -1;

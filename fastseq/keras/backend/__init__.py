@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import keras
 
-_SUPPORTED = ("tensorflow", "torch")
+_SUPPORTED = ("tensorflow", "torch", "jax")
 _loaded: list[Backend] = []
 
 
@@ -150,6 +150,6 @@ def unavailable_because(operation: str | None = None) -> str | None:
 
 
 if TYPE_CHECKING:
-    from fastseq.keras.backend import tensorflow, torch
+    from fastseq.keras.backend import jax, tensorflow, torch
 
-    _checked: tuple[Backend, ...] = (tensorflow, torch)
+    _checked: tuple[Backend, ...] = (jax, tensorflow, torch)
