@@ -9,7 +9,7 @@ and backward computes only the gradients that are.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from fastseq._libraries import core
 from fastseq.autodiff.operations import OPERATIONS, SECOND_ORDER, Described, result_shapes
+from fastseq.jax.sharding import WEIGHTS, batch_axis, marked_varying, partitioned, same_varying_axes, varying_axes
 
 __all__ = ["Results", "call", "register_handlers"]
 
@@ -69,6 +70,7 @@ def call(name: str, given: Mapping[str, Any]) -> Results:
             array.astype("float32") if key in operation.floats and array is not None and array.dtype == dtype else array
             for key, array in zip(operation.arrays, arrays, strict=True)
         ]
+    arrays = same_varying_axes(arrays)
     options = {key: given.get(key, default) for key, default in operation.options.items() if key != operation.saves}
     results = _differentiable(operation.name, tuple(options.items()))(*arrays)
     if half:
@@ -183,50 +185,29 @@ def _batchable(name: str, present: tuple[str, ...], settings: _Settings) -> Any:
     @compute.def_vmap  # type: ignore[untyped-decorator]
     def batched(axis_size: int, is_batched: Sequence[bool], *arrays: Any) -> tuple[Results, Any]:
         """With one more axis, the first of those arrays that have it."""
-        weights = dict(zip(present, is_batched, strict=True))
-        shapes = _shapes(
-            name,
-            {
-                key: _described(array[0] if has else array)
-                for key, array, has in zip(present, arrays, is_batched, strict=True)
-            },
-            dict(settings),
-        )
-        wanted = [key for key, shape in shapes.items() if shape is not None]
-        if any(weights.get(key) for key in _WEIGHTS) or any(key.removeprefix("d") in _WEIGHTS for key in wanted):
-            results = jax.lax.map(
-                lambda some: compute(*_joined(some, arrays, is_batched)),
-                tuple(array for array, has in zip(arrays, is_batched, strict=True) if has),
-            )
+        named = dict(zip(present, arrays, strict=True))
+        has_axis = dict(zip(present, is_batched, strict=True))
+        one = {key: array[0] if has_axis[key] else array for key, array in named.items()}
+        wanted = _result_types(name, one, dict(settings))
+        if any(has_axis.get(key) for key in WEIGHTS) or any(batch_axis(key) is None for key in wanted):
+            # Weights, or gradients of weights, of their own for each.
+            mapped = {key: array for key, array in named.items() if has_axis[key]}
+            results = jax.lax.map(lambda some: compute(*(some.get(key, named[key]) for key in present)), mapped)
         else:
-            results = compute(
-                *(
-                    _folded(key, array, axis_size, has)
-                    for key, array, has in zip(present, arrays, is_batched, strict=True)
-                )
-            )
+            results = compute(*(_folded(key, named[key], axis_size, has_axis[key]) for key in present))
             results = {key: array.reshape(axis_size, -1, *array.shape[1:]) for key, array in results.items()}
         return results, dict.fromkeys(results, True)
 
     return compute
 
 
-_WEIGHTS = ("kernel", "recurrent_kernel", "bias", "embeddings")
-_BATCH_AXIS = {"dropout_mask": 1, "recurrent_dropout_mask": 1}
-
-
-def _joined(some: Sequence[Any], arrays: Sequence[Any], is_batched: Sequence[bool]) -> Iterator[Any]:
-    batched = iter(some)
-    return (next(batched) if has else array for array, has in zip(arrays, is_batched, strict=True))
-
-
 def _folded(key: str, array: Any, size: int, has_axis: bool) -> Any:
     """An array with its first axis made part of that of the batch; one without it is repeated."""
-    if key in _WEIGHTS:
+    axis = batch_axis(key)
+    if axis is None:
         return array
     if not has_axis:
         array = jnp.broadcast_to(array, (size, *array.shape))
-    axis = _BATCH_AXIS.get(key, 0)
     array = jnp.moveaxis(array, 0, axis)
     return array.reshape(*array.shape[:axis], -1, *array.shape[axis + 2 :])
 
@@ -246,20 +227,39 @@ def _shapes(name: str, arrays: Mapping[str, Described], settings: Mapping[str, A
 
 def _call_xla(name: str, arrays: Results, settings: Mapping[str, Any]) -> Results:
     """The results that are wanted, by their names. What forward saves for backward is raw bytes."""
-    shapes = _shapes(name, {key: _described(array) for key, array in arrays.items()}, settings)
-    saved = OPERATIONS[name].undifferentiated if name in OPERATIONS else ()
-    types = {key: _result_type(shape, key in saved) for key, shape in shapes.items() if shape is not None}
+    if jax.device_count() == 1 or varying_axes(tuple(arrays.values())):
+        return _call_handler(name, arrays, settings)
+    types = _result_types(name, arrays, settings)
+    ranks = [{key: len(array.shape) for key, array in of.items()} for of in (arrays, types)]
+
+    def compute(*part_of_batch: Any) -> tuple[Any, ...]:
+        return tuple(_call_handler(name, dict(zip(arrays, part_of_batch, strict=True)), settings).values())
+
+    return dict(zip(types, partitioned(compute, *ranks)(*arrays.values()), strict=True))
+
+
+def _call_handler(name: str, arrays: Results, settings: Mapping[str, Any]) -> Results:
+    """What `_call_xla` returns, on one device."""
+    types = _result_types(name, arrays, settings)
     present = sum(1 << index for index, key in enumerate(core.statement(name)[0]) if key in arrays)
     attributes = {key: _attribute(key, value) for key, value in {**settings, "present": present}.items()}
-    call_handler = jax.ffi.ffi_call(_target(name), tuple(types.values()))
-    return dict(zip(types, call_handler(*arrays.values(), **attributes), strict=True))
+    results = jax.ffi.ffi_call(_target(name), tuple(types.values()))(*arrays.values(), **attributes)
+    axes = varying_axes(tuple(arrays.values()))
+    return {key: marked_varying(result, axes) for key, result in zip(types, results, strict=True)}
 
 
-def _result_type(described: Described, is_saved: bool) -> jax.ShapeDtypeStruct:
-    shape, dtype = described
-    if is_saved:
-        shape, dtype = (*shape[:-1], shape[-1] * jnp.dtype(dtype).itemsize), "uint8"
-    return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
+def _result_types(name: str, arrays: Results, settings: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+    shapes = _shapes(name, {key: _described(array) for key, array in arrays.items()}, settings)
+    saved = OPERATIONS[name].undifferentiated if name in OPERATIONS else ()
+    types = {}
+    for key, described in shapes.items():
+        if described is None:
+            continue
+        shape, dtype = described
+        if key in saved:
+            shape, dtype = (*shape[:-1], shape[-1] * jnp.dtype(dtype).itemsize), "uint8"
+        types[key] = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
+    return types
 
 
 def _attribute(name: str, value: Any) -> Any:
