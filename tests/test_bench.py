@@ -223,7 +223,7 @@ def every_implementation() -> dict[str, dict[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("implementation", _ABSENT)
+@pytest.mark.parametrize("name", _ABSENT)
 def test_every_implementation_computes_the_same(every_implementation: dict[str, dict[str, str]], name: str) -> None:
     if reason := implementations.not_installed(name):
         pytest.skip(reason)
