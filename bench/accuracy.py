@@ -15,13 +15,13 @@ import sys
 
 from common import SHAPE_HELP, add_options, header, prepare, script_parser, shapes_of
 
+from fastseq.bench.implementations import make_implementation, packages
 from fastseq.bench.layers import CASES, Case, layer_problem
 from fastseq.bench.problems import Layer, Results, error, make_problem
 from fastseq.bench.shapes import GATES, Shape
-from fastseq.bench.sides import make_side, packages
 from fastseq.commands import positive, table
 
-_SIDES = ["fast", "stock"]
+_IMPLEMENTATIONS = ["fast", "stock"]
 _LAYERS = ("conv1d", "conv1d-wide")  # those that sum; pools, dropout and embeddings give stock's own bits or nearly
 _TARGET = 1.5
 
@@ -51,26 +51,26 @@ def main() -> None:
     rows: list[tuple[str, ...]] = []
     above = 0
     for title, compute in subjects:
-        largest: dict[str, dict[str, float]] = {side: {} for side in _SIDES}
+        largest: dict[str, dict[str, float]] = {name: {} for name in _IMPLEMENTATIONS}
         for seed in range(options.seeds):
             expected, results = compute(seed, threads)
-            for side, errors in largest.items():
+            for name, errors in largest.items():
                 for result, array in expected.items():
-                    errors[result] = max(errors.get(result, 0.0), error(results[side][result], array))
+                    errors[result] = max(errors.get(result, 0.0), error(results[name][result], array))
         for result, fast in largest["fast"].items():
             stock = largest["stock"][result]
             ratio = fast / stock if stock else float(fast > 0)
             above += ratio > _TARGET
             mark = "above target" if ratio > _TARGET else ""
             rows.append((title, result, f"{fast:.2g}", f"{stock:.2g}", f"{ratio:.2f}", mark))
-    print(header(packages(_SIDES)))
+    print(header(packages(_IMPLEMENTATIONS)))
     print(f"largest relative errors over {options.seeds} seeds; {above} of {len(rows)} above {_TARGET} times stock's")
     print(table(("layer", "result", "fast", "stock", "fast / stock", ""), rows))
     sys.exit(above > 0)
 
 
 def _recurrent(cell: str, shape: Shape, seed: int, threads: int) -> tuple[Results, dict[str, Results]]:
-    """What `fastseq.reference` gives, in float64, and what the sides do."""
+    """What `fastseq.reference` gives, in float64, and what the implementations do."""
     from fastseq import reference
 
     problem = make_problem(cell, shape, seed=seed)
@@ -79,8 +79,10 @@ def _recurrent(cell: str, shape: Shape, seed: int, threads: int) -> tuple[Result
     gradients = getattr(reference, f"{cell}_backward")(forward, doutputs=problem.doutputs)
     names = ("dx", "dkernel", "drecurrent_kernel", "dbias")
     expected = {"outputs": forward.outputs, **{name: getattr(gradients, name) for name in names}}
-    sides = {side: make_side(side, problem, "training", threads=threads).results() for side in _SIDES}
-    return expected, sides
+    results = {
+        name: make_implementation(name, problem, "training", threads=threads).results() for name in _IMPLEMENTATIONS
+    }
+    return expected, results
 
 
 def _convolution(case: Case, seed: int, threads: int) -> tuple[Results, dict[str, Results]]:
@@ -91,12 +93,14 @@ def _convolution(case: Case, seed: int, threads: int) -> tuple[Results, dict[str
     (layer,) = case.layers
     case = dataclasses.replace(case, layers=[Layer(layer.name, {**layer.settings, **options})])
     problem = layer_problem(case, seed=seed)
-    sides = {side: make_side(side, problem, "training", threads=threads).results() for side in _SIDES}
+    results = {
+        name: make_implementation(name, problem, "training", threads=threads).results() for name in _IMPLEMENTATIONS
+    }
     arguments = (problem.x, *problem.weights.values())
     outputs = reference.conv1d_forward(*arguments, **options)
     gradients = reference.conv1d_backward(outputs, problem.doutputs, *arguments, **options)
     expected = {"outputs": outputs, **gradients._asdict()}
-    return expected, sides
+    return expected, results
 
 
 if __name__ == "__main__":

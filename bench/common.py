@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from fastseq.bench import machine
+from fastseq.bench.implementations import PEERS
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.shapes import DEFAULT_SHAPES, SHAPES, Shape
-from fastseq.bench.sides import PEERS
 from fastseq.bench.tables import milliseconds, rate, share
 from fastseq.bench.timing import Name, Samples, Turn, take_turns
 from fastseq.commands import positive, table
@@ -40,7 +40,7 @@ def script_parser(description: str | None) -> argparse.ArgumentParser:
 
 def add_options(parser: argparse.ArgumentParser, *, rounds: int | None = None) -> None:
     """The options of every script; `--rounds` with this default where there are rounds."""
-    parser.add_argument("--threads", type=positive, help="for every side; default: what fastseq would use")
+    parser.add_argument("--threads", type=positive, help="for every implementation; default: what fastseq would use")
     parser.add_argument(
         "--isa",
         help="fastseq's instruction set. With avx2, torch, MKL and oneDNN (so most of TensorFlow) keep to it as well; "
@@ -64,7 +64,7 @@ def prepare(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int
     """Sets this process up as `add_options` says; ends the program where that is not possible here.
 
     Returns:
-        The number of threads for all sides.
+        The number of threads for all implementations.
     """
     os.environ.update(LIMITS.get(options.isa or "", {}))
     try:
@@ -78,8 +78,8 @@ def prepare(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int
     return threads
 
 
-def limited_sides(isa: str) -> tuple[str, ...]:
-    """The sides that keep to an instruction set which `prepare` is given."""
+def limited_implementations(isa: str) -> tuple[str, ...]:
+    """The implementations that keep to an instruction set which `prepare` is given."""
     return ("fast", "functional", *(("stock", "tf-block", "torch") if isa in LIMITS else ()))
 
 
@@ -119,22 +119,28 @@ def header(packages: Iterable[str]) -> str:
 
 
 def describe(measurement: Measurement) -> str:
-    """A measurement in lines: what it is, a table of its sides, and who is left out and why."""
+    """A measurement in lines: what it is, a table of its implementations, and who is left out and why."""
     peaks = {f"{peak.median / 1e9:.0f}" for peak in measurement.peaks.values()}
     title = measurement.comparison.title + (f"; FMA peak {' to '.join(sorted(peaks))} GFLOP/s" if peaks else "")
     rows = []
-    for side, samples in measurement.samples.items():
-        row = [side, milliseconds(samples.median), milliseconds(samples.iqr), f"{measurement.ratio(side).median:.2f}"]
+    for name, samples in measurement.samples.items():
+        row = [name, milliseconds(samples.median), milliseconds(samples.iqr), f"{measurement.ratio(name).median:.2f}"]
         if peaks:
-            flops = measurement.comparison.flops.get(side)
-            row += [rate(flops, samples.median) if flops else "-", share(measurement.share(side))]
+            flops = measurement.comparison.flops.get(name)
+            row += [rate(flops, samples.median) if flops else "-", share(measurement.share(name))]
         rows.append(row)
     lines = [title]
     if rows:
-        columns = ["side", "ms", "IQR", f"times {measurement.base}", *(["GFLOP/s", "of peak"] if peaks else [])]
+        columns = [
+            "implementation",
+            "ms",
+            "IQR",
+            f"times {measurement.base}",
+            *(["GFLOP/s", "of peak"] if peaks else []),
+        ]
         lines.append(table(columns, rows))
-    lines += [f"{side}: left out, {why}" for side, why in measurement.absent.items()]
-    lines += [f"{side}: NOT TIMED, {why}" for side, why in measurement.refused.items()]
+    lines += [f"{name}: left out, {why}" for name, why in measurement.absent.items()]
+    lines += [f"{name}: NOT TIMED, {why}" for name, why in measurement.refused.items()]
     return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from common import CLOCKS, add_clock, add_options, header, interleave, prepare, script_parser
 
-from fastseq.bench.sides import packages
+from fastseq.bench.implementations import packages
 from fastseq.bench.timing import ratios, time_runs
 from fastseq.commands import table
 

@@ -50,7 +50,7 @@ def main() -> None:
             curve = Measurement(
                 curve_comparison(cell, vary, sizes, base, options.pass_, threads=threads), options.rounds
             )
-            curve.run(curve.comparison.sides)
+            curve.run(curve.comparison.implementations)
             print(f"\n{curve.comparison.title}")
             print(curve_table(curve, vary))
             curves.append(curve)

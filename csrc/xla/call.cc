@@ -10,11 +10,10 @@ struct KnownType {
   DataType xla;
   DType core;
 };
-constexpr KnownType kTypes[] = {{DataType::kPred, DType::kBool},     {DataType::kS32, DType::kInt32},
-                                {DataType::kS64, DType::kInt64},     {DataType::kU8, DType::kUInt8},
-                                {DataType::kU16, DType::kUInt16},    {DataType::kF16, DType::kFloat16},
-                                {DataType::kF32, DType::kFloat32},   {DataType::kF64, DType::kFloat64},
-                                {DataType::kBf16, DType::kBFloat16}};
+constexpr KnownType kTypes[] = {
+    {DataType::kPred, DType::kBool},   {DataType::kS32, DType::kInt32},   {DataType::kS64, DType::kInt64},
+    {DataType::kU8, DType::kUInt8},    {DataType::kU16, DType::kUInt16},  {DataType::kF16, DType::kFloat16},
+    {DataType::kF32, DType::kFloat32}, {DataType::kF64, DType::kFloat64}, {DataType::kBf16, DType::kBFloat16}};
 
 Array array_of(const Buffer& buffer) {
   Array array;

@@ -1,8 +1,8 @@
 // One call of a handler: its buffers as the core's arrays, its attributes as options, errors in XLA's form.
 //
 // An operation's arrays that are present are the call's arguments, in the order of the statement (statement.h); the
-// attribute "present" has a bit for each array, the first one lowest. Options and numbers are attributes of their names.
-// Results that are wanted are the call's results. Arrays that forward saves for backward are raw bytes, as on
+// attribute "present" has a bit for each array, the first one lowest. Options and numbers are attributes of their
+// names. Results that are wanted are the call's results. Arrays that forward saves for backward are raw bytes, as on
 // TensorFlow.
 #pragma once
 

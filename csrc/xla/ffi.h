@@ -1,7 +1,7 @@
-// The part of XLA's foreign function interface that fastseq uses, declared here so that no jaxlib is needed to build and
-// one binary serves every version from 0.5 on. The layouts are those of XLA's public header xla/ffi/api/c_api.h, the
-// same since jaxlib 0.4.34. XLA has since inserted functions and fields without a new version; what is declared here
-// stands before all of them.
+// The part of XLA's foreign function interface that fastseq uses, declared here so that no jaxlib is needed to build
+// and one binary serves every version from 0.5 on. The layouts are those of XLA's public header xla/ffi/api/c_api.h,
+// the same since jaxlib 0.4.34. XLA has since inserted functions and fields without a new version; what is declared
+// here stands before all of them.
 #pragma once
 
 #include <cstddef>

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from fastseq.bench.drawing import Anchor, Drawing
+from fastseq.bench.implementations import FASTSEQ
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.shapes import TITLES, Shape
-from fastseq.bench.sides import FASTSEQ
 from fastseq.bench.verdicts import LABELS, TOO_FEW, UNCLEAR, label_of, name_of, peers_of, ratio_text, verdict
 
 _SERIES = {
@@ -103,22 +103,22 @@ def share_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | 
     if not rows:
         return None
     left, right = 4.0, _WIDTH - 14
-    shares = {(one.comparison.name, side): one.share(side) for one in rows for side in one.samples}
+    shares = {(one.comparison.name, name): one.share(name) for one in rows for name in one.samples}
     found = {key: share.median for key, share in shares.items() if share is not None}
     most = max(1.0, *found.values())
 
     def place(share: float) -> float:
         return left + (right - left) * share / most
 
-    sides = [side for side in _SERIES if any(side in one.samples for one in rows)]
-    legend_rows = math.ceil(len(sides) / 3)
+    implementations = [name for name in _SERIES if any(name in one.samples for one in rows)]
+    legend_rows = math.ceil(len(implementations) / 3)
     top, height = 22.0 + 20 * legend_rows, 42.0
     bottom = top + height * len(rows)
     drawing = Drawing(title, _WIDTH, bottom + 22)
-    for index, side in enumerate(sides):
+    for index, name in enumerate(implementations):
         x, y = 10.0 + 160 * (index % 3), 14.0 + 20 * (index // 3)
-        _add_dot(drawing, side, x, y - 4)
-        drawing.text(x + 12, y, LABELS[side], size=12)
+        _add_dot(drawing, name, x, y - 4)
+        drawing.text(x + 12, y, LABELS[name], size=12)
     for tenth in range(0, math.floor(most * 10) + 1, 2):
         x = place(tenth / 10)
         drawing.line([(x, top - 6), (x, bottom)], "grid")
@@ -126,24 +126,24 @@ def share_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | 
         drawing.text(x, bottom + 15, f"{tenth * 10} %" if tenth else "0", "muted", size=11, anchor=anchor)
     for index, one in enumerate(rows):
         y = top + height * index
-        of = {side: found[one.comparison.name, side] for side in one.samples}
+        of = {name: found[one.comparison.name, name] for name in one.samples}
         best = f"{of[one.base]:.0%}" if one.base in FASTSEQ else "–"
         drawing.text(2, y + 13, name_of(one), bold=True, size=12)
         drawing.text(_WIDTH - 2, y + 13, best, "series-1", anchor="end", bold=True)
         drawing.line([(left, y + 28), (right, y + 28)], "grid")
         if "fast" in of:
             drawing.rectangle(left, y + 22, place(of["fast"]) - left, 12, "series-1")
-        for side, share in of.items():
-            if side != "fast":
-                _add_dot(drawing, side, place(share), y + 28)
+        for name, share in of.items():
+            if name != "fast":
+                _add_dot(drawing, name, place(share), y + 28)
     return drawing
 
 
-def _add_dot(drawing: Drawing, side: str, x: float, y: float) -> None:
-    if side == "fast":
-        drawing.rectangle(x - 6, y - 5, 12, 10, _SERIES[side])
+def _add_dot(drawing: Drawing, name: str, x: float, y: float) -> None:
+    if name == "fast":
+        drawing.rectangle(x - 6, y - 5, 12, 10, _SERIES[name])
     else:
-        drawing.dot(x, y, 5, _SERIES[side], hollow=side == "functional")
+        drawing.dot(x, y, 5, _SERIES[name], hollow=name == "functional")
 
 
 def scaling_drawing(title: str, curves: Sequence[Measurement], base: Shape) -> Drawing | None:

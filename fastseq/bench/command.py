@@ -10,12 +10,12 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from fastseq.bench.implementations import FASTSEQ, IMPLEMENTATIONS, PEERS, not_installed, packages
 from fastseq.bench.machine import busy, load, machine, prepare, versions
 from fastseq.bench.measuring import Budget, Measurement
 from fastseq.bench.page import CHARTS, drawings_of, page_of
 from fastseq.bench.progress import Progress
 from fastseq.bench.record import Record, save_json
-from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
 from fastseq.bench.tables import glance, row
 from fastseq.commands import make_writable, positive, replacing
@@ -39,7 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="only these, as `fastseq train` has them; or all")
     parser.add_argument("--peers", nargs="*", choices=PEERS, metavar="PEER", help=f"{', '.join(PEERS)}; default: all")
-    parser.add_argument("--threads", type=positive, metavar="N", help="for every side; default: what fastseq would use")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="for every implementation; default: what fastseq would use"
+    )
     help_ = f"at most, of each comparison; default: {_MODE_ROUNDS[False]}, with --quick {_MODE_ROUNDS[True]}"
     parser.add_argument("--rounds", type=positive, metavar="N", help=help_)
     parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help="default: %(default)s")
@@ -53,7 +55,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser: Takes errors.
 
     Returns:
-        0; 1 where a side computed something else, or failed; 130 after Ctrl-C.
+        0; 1 where an implementation computed something else, or failed; 130 after Ctrl-C.
     """
     began = time.monotonic()
     budget = Budget(_MODE_SECONDS[options.quick])
@@ -71,20 +73,20 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     except ValueError as error:
         parser.error(str(error))
     peers = list(PEERS) if options.peers is None else options.peers
-    sides = [side for side in SIDES if side in FASTSEQ or side in peers]
+    implementations = [name for name in IMPLEMENTATIONS if name in FASTSEQ or name in peers]
     record = Record(
         command=command_line(options),
         date=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         threads=threads,
-        machine={**machine(), "instruction set": isa, "threads of every side": str(threads)},
-        versions=versions(packages(sides)),
-        missing={side: reason for side in sides if (reason := not_installed(side))},
+        machine={**machine(), "instruction set": isa, "threads of every implementation": str(threads)},
+        versions=versions(packages(implementations)),
+        missing={name: reason for name in implementations if (reason := not_installed(name))},
         warnings=[warning] if (warning := busy()) else [],
     )
     asked = [peer for peer in options.peers or [] if peer not in record.missing]
     progress = Progress(len(tasks), budget.left(), sys.stderr)
     try:
-        left_out = {*record.missing, *(side for side in SIDES if side not in sides)}
+        left_out = {*record.missing, *(name for name in IMPLEMENTATIONS if name not in implementations)}
         measure(tasks, left_out, record, budget, progress, options.rounds or _MODE_ROUNDS[options.quick])
         record.warnings += idle(asked, record)
     except KeyboardInterrupt:
@@ -114,7 +116,7 @@ def _start_tensorflow(threads: int) -> None:
     with quiet_start():
         import tensorflow as tf
 
-        from fastseq.bench.sides._tensorflow import set_threads
+        from fastseq.bench.implementations._tensorflow import set_threads
 
         set_threads(threads)
         tf.constant(0)
@@ -163,7 +165,7 @@ def measure(
 
     Args:
         tasks: What to measure.
-        left_out: The sides that do not take part.
+        left_out: The implementations that do not take part.
         record: Gets the measurements.
         budget: For all of them. Those that it does not last for are skipped.
         progress: Is told how far this is.
@@ -179,7 +181,7 @@ def measure(
         share = budget.share(min(1.0, _GENEROUS / (len(tasks) - done)))
         measurement = Measurement(comparison, rounds)
         record.measurements.append(measurement)
-        measurement.run([side for side in comparison.sides if side not in left_out], share, progress.detail)
+        measurement.run([name for name in comparison.implementations if name not in left_out], share, progress.detail)
         progress.finished(row(measurement))
     progress.show(len(tasks), "report")
 
@@ -191,7 +193,7 @@ def idle(asked: Sequence[str], record: Record) -> list[str]:
     return [
         f"{peer} takes part in nothing that was chosen"
         for peer in asked
-        if all(peer in one.absent or peer not in one.comparison.sides for one in record.measurements)
+        if all(peer in one.absent or peer not in one.comparison.implementations for one in record.measurements)
     ]
 
 

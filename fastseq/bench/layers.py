@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastseq.bench.implementations import IMPLEMENTATIONS
 from fastseq.bench.measuring import Comparison, beside_stock
 from fastseq.bench.problems import Layer, LayerProblem, RecurrentProblem, Results, make_problem, verify
 from fastseq.bench.shapes import ADAM_PASSES, PASSES, SHAPES, TITLES, Shape
-from fastseq.bench.sides import SIDES
 
 LAYER_PASSES = {**PASSES, **ADAM_PASSES}
 SCORES = ("luong", "bahdanau")
@@ -94,7 +94,7 @@ def recurrent_comparison(
     *,
     threads: int,
     problem: RecurrentProblem | None = None,
-    sides: Sequence[str] = SIDES,
+    implementations: Sequence[str] = IMPLEMENTATIONS,
 ) -> Comparison:
     """A recurrent cell at a shape.
 
@@ -103,9 +103,9 @@ def recurrent_comparison(
         name: Of the shape.
         shape: What the layer works on.
         pass_: A key of `PASSES`.
-        threads: For every side.
+        threads: For every implementation.
         problem: With this cell and shape; None for one without a mask.
-        sides: Of `SIDES`.
+        implementations: Of `IMPLEMENTATIONS`.
     """
     training = pass_ == "training"
     return beside_stock(
@@ -113,11 +113,11 @@ def recurrent_comparison(
         f"{cell}/{name}/{pass_}",
         f"{TITLES[cell]} ({', '.join(map(str, shape))}), {PASSES[pass_]}",
         lambda: problem or make_problem(cell, shape),
-        lambda side, results, expected: verify(results, expected, f"{side}, {cell} {shape}"),
+        lambda implementation, results, expected: verify(results, expected, f"{implementation}, {cell} {shape}"),
         of=RecurrentProblem.kind,
         threads=threads,
         flops=problem.flops(training=training) if problem else shape.flops(cell, training=training),
-        sides=sides,
+        implementations=implementations,
     )
 
 
@@ -127,7 +127,7 @@ def attention_comparison(score: str, pass_: str, *, threads: int) -> Comparison:
     Args:
         score: One of `SCORES`.
         pass_: A key of `PASSES`.
-        threads: For every side.
+        threads: For every implementation.
     """
     shape = ATTENTION_SHAPE
     return beside_stock(
@@ -136,7 +136,7 @@ def attention_comparison(score: str, pass_: str, *, threads: int) -> Comparison:
         f"FastAttention({score}) of ({shape.batch}, {shape.timesteps}, {shape.units}), {PASSES[pass_]}; "
         "others compute its formula as it is written",
         lambda: attention_problem(score),
-        lambda side, results, expected: verify(results, expected, f"{side}, attention, {score}"),
+        lambda implementation, results, expected: verify(results, expected, f"{implementation}, attention, {score}"),
         of=LayerProblem.kind,
         threads=threads,
         labels={"stock": "formula in TensorFlow", "stock-jit": "formula, XLA"},
@@ -168,14 +168,16 @@ def attention_problem(score: str, *, masked: bool = False) -> LayerProblem:
     )
 
 
-def layer_comparison(name: str, pass_: str, *, threads: int, sides: Sequence[str] = SIDES) -> Comparison:
+def layer_comparison(
+    name: str, pass_: str, *, threads: int, implementations: Sequence[str] = IMPLEMENTATIONS
+) -> Comparison:
     """One of `CASES`.
 
     Args:
         name: A key of `CASES`.
         pass_: A key of `LAYER_PASSES`, one that the case does not lack.
-        threads: For every side.
-        sides: Of `SIDES`.
+        threads: For every implementation.
+        implementations: Of `IMPLEMENTATIONS`.
     """
     case = CASES[name]
     return beside_stock(
@@ -183,32 +185,32 @@ def layer_comparison(name: str, pass_: str, *, threads: int, sides: Sequence[str
         f"{name}/{pass_}",
         f"{case}, {LAYER_PASSES[pass_]}",
         lambda: layer_problem(case),
-        lambda side, results, expected: verify_layer(case, side, results, expected),
+        lambda implementation, results, expected: verify_layer(case, implementation, results, expected),
         of=LayerProblem.kind,
         threads=threads,
         flops=case.flops(pass_) if case.counted else 0,
-        sides=sides,
+        implementations=implementations,
     )
 
 
-def verify_layer(case: Case, side: str, got: Results, expected: Results) -> None:
+def verify_layer(case: Case, implementation: str, got: Results, expected: Results) -> None:
     """Raises AssertionError unless both hold the same.
 
     By other random numbers than stock Keras's, a dropout has to be one. To Adam, an Embedding's gradient may be dense.
     """
-    if case.name == "Dropout" and side != "fast" and "dx" in got:
-        expected = _dropped_by(got["outputs"] != 0, case, side)
-    if case.name == "Embedding" and side not in _SLICES and "embeddings" in got:
+    if case.name == "Dropout" and implementation != "fast" and "dx" in got:
+        expected = _dropped_by(got["outputs"] != 0, case, implementation)
+    if case.name == "Embedding" and implementation not in _SLICES and "embeddings" in got:
         expected = {**expected, "embeddings": _after_dense_adam(case, got["embeddings"])}
-    verify(got, expected, f"{side}, {case}")
+    verify(got, expected, f"{implementation}, {case}")
 
 
-def _dropped_by(kept: NDArray[np.bool_], case: Case, side: str) -> Results:
+def _dropped_by(kept: NDArray[np.bool_], case: Case, implementation: str) -> Results:
     """What a dropout that keeps these elements gives. Raises AssertionError where they are not as many as they may."""
     problem, rate = layer_problem(case), case.layers[0].settings["rate"]
     deviation = (rate * (1 - rate) / kept.size) ** 0.5
     if abs(kept.mean() - (1 - rate)) > 5 * deviation:
-        raise AssertionError(f"{side}, {case}: expected {1 - rate:.0%} to be kept, got {kept.mean():.2%}")
+        raise AssertionError(f"{implementation}, {case}: expected {1 - rate:.0%} to be kept, got {kept.mean():.2%}")
     scale = kept / (1 - rate)
     return {"outputs": problem.x * scale, "dx": problem.doutputs * scale}
 

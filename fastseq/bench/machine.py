@@ -39,7 +39,7 @@ _CPU0 = Path("/sys/devices/system/cpu/cpu0")
 
 
 def prepare(threads: int | None) -> int:
-    """Sets this process up, before any framework is imported; returns the number of threads for all sides.
+    """Sets this process up, before any framework is imported; returns the number of threads for all implementations.
 
     Raises:
         ValueError: So many threads are not possible here.

@@ -1,4 +1,4 @@
-"""What a side is given to compute, and how its results are compared."""
+"""What an implementation is given to compute, and how its results are compared."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer in words, for sides of any framework.
+    """A layer in words, for implementations of any framework.
 
     Attributes:
         name: In `keras.layers`; or "Attention", the one that `fastseq.keras.FastAttention` is.

@@ -1,7 +1,8 @@
-"""Sides in a process of their own: with another fastseq, another Keras backend, or another OpenMP runtime.
+"""Implementations in a process of their own: with another fastseq, another Keras backend, or another OpenMP runtime.
 
-A worker times its own runs: what goes between the processes is not in the figures. It is spawned, not forked, so that
-no library is loaded before a side asks for it: what fastseq loads, an OpenMP runtime, would be shared by others.
+A worker times its own runs, so the figures are free of the communication between the processes. It is spawned, not
+forked, so that it has loaded no library before an implementation asks for it. A forked one would share the OpenMP
+runtime that fastseq has loaded.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fastseq.bench.problems import Problem, Results
 
 if TYPE_CHECKING:
-    from fastseq.bench.sides import Side
+    from fastseq.bench.implementations import Implementation
 
 
 def begin(environment: Mapping[str, str]) -> None:
@@ -30,7 +31,7 @@ def begin(environment: Mapping[str, str]) -> None:
 
 
 class Worker:
-    """A process that makes and runs sides. It ends with this one, however that ends.
+    """A process that makes and runs implementations. It ends with this one, however that ends.
 
     Args:
         environment: What differs from this process's environment variables.
@@ -57,11 +58,14 @@ class Worker:
             raise answer
         return answer
 
-    def make_side(self, name: str, problem: Problem, pass_: str, *, threads: int) -> RemoteSide:
-        """`sides.make_side` there: the only one from now on. Whoever makes another is done with the last."""
-        side = RemoteSide(self, next(self._numbers))
-        self.call(_make, side.number, name, problem, pass_, threads)
-        return side
+    def make_implementation(self, name: str, problem: Problem, pass_: str, *, threads: int) -> RemoteImplementation:
+        """Makes an implementation in the worker, with `make_local_implementation`.
+
+        A worker has one implementation at a time: this one replaces the last.
+        """
+        implementation = RemoteImplementation(self, next(self._numbers))
+        self.call(_make, implementation.number, name, problem, pass_, threads)
+        return implementation
 
     def __enter__(self) -> Worker:
         return self
@@ -74,8 +78,8 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class RemoteSide:
-    """A side in a worker process; see `sides.Side`."""
+class RemoteImplementation:
+    """An implementation in a worker process; see `implementations.Implementation`."""
 
     worker: Worker
     number: int
@@ -91,13 +95,13 @@ class RemoteSide:
         return seconds
 
 
-# In a worker: its side, by number.
-_sides: dict[int, Side] = {}
+# In a worker process: its one implementation, by number.
+_implementations: dict[int, Implementation] = {}
 
 
 def _serve(channel: Connection, environment: Mapping[str, str], begin: Callable[[Mapping[str, str]], None]) -> None:
     begin(environment)
-    from fastseq.bench.sides import UnavailableError
+    from fastseq.bench.implementations import UnavailableError
 
     while True:
         try:
@@ -114,15 +118,15 @@ def _serve(channel: Connection, environment: Mapping[str, str], begin: Callable[
 
 
 def _make(number: int, name: str, problem: Problem, pass_: str, threads: int) -> None:
-    from fastseq.bench.sides import make_local_side
+    from fastseq.bench.implementations import make_local_implementation
 
-    _sides.clear()
-    _sides[number] = make_local_side(name, problem, pass_, threads=threads)
+    _implementations.clear()
+    _implementations[number] = make_local_implementation(name, problem, pass_, threads=threads)
 
 
 def _results(number: int) -> Results:
-    return _sides[number].results()
+    return _implementations[number].results()
 
 
 def _turn(number: int, runs: int) -> list[float]:
-    return _sides[number].turn(runs)
+    return _implementations[number].turn(runs)

@@ -19,10 +19,10 @@ class Record:
     Attributes:
         command: That gives such a run again.
         date: When it began, ISO 8601.
-        threads: Of every side.
+        threads: Of every implementation.
         machine: What the system tells of it, by what it is.
         versions: By package.
-        missing: By side, what is not installed for it.
+        missing: By implementation, what is not installed for it.
         measurements: Those that have been begun.
         skipped: By name, why a comparison was not begun.
         warnings: What makes the figures less sure.
@@ -76,7 +76,7 @@ def save_json(record: Record, path: Path) -> None:
 
 def _as_json(one: Measurement) -> dict[str, Any]:
     comparison = one.comparison
-    sides: Sequence[str] = list(one.samples)
+    implementations: Sequence[str] = list(one.samples)
     return {
         "name": comparison.name,
         "title": comparison.title,
@@ -87,17 +87,17 @@ def _as_json(one: Measurement) -> dict[str, Any]:
         "cut": one.cut,
         "absent": one.absent,
         "refused": one.refused,
-        "sides": {
-            side: {
-                "label": label_of(one, side),
-                "median_seconds": one.samples[side].median,
-                "quartiles_seconds": one.samples[side].quartiles,
-                "threads": comparison.threads[side],
-                "flops": comparison.flops.get(side),
-                f"times_{one.base}": one.ratio(side).turns,
-                "seconds": one.samples[side].turns,
+        "implementations": {
+            name: {
+                "label": label_of(one, name),
+                "median_seconds": one.samples[name].median,
+                "quartiles_seconds": one.samples[name].quartiles,
+                "threads": comparison.threads[name],
+                "flops": comparison.flops.get(name),
+                f"times_{one.base}": one.ratio(name).turns,
+                "seconds": one.samples[name].turns,
             }
-            for side in sides
+            for name in implementations
         },
         "fma_peak": {str(threads): peak.turns for threads, peak in one.peaks.items()},
     }

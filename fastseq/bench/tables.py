@@ -10,14 +10,14 @@ from fastseq.commands import table
 
 
 def row(one: Measurement) -> str:
-    """A measurement in one line: the time of its first side, and how many times as long the others take."""
+    """A measurement in one line: the time of its first implementation, and how many times as long the others take."""
     name = one.comparison.name
     if not one.samples:
         return f"{name}: nothing was timed"
     if one.comparison.kind == "scaling":
         return _curve(one)
     base, *others = one.samples
-    ratios = [f"{label_of(one, side)} {times(one.ratio(side).median)} times as long" for side in others]
+    ratios = [f"{label_of(one, other)} {times(one.ratio(other).median)} times as long" for other in others]
     return f"{name}: {', '.join([f'{label_of(one, base)} {milliseconds(one.samples[base].median)} ms', *ratios])}"
 
 
@@ -49,7 +49,7 @@ def glance(record: Record) -> str:
         lines.append(
             f"slower: {one.comparison.name} than {label_of(one, peer)}, which takes {one.ratio(peer).median:.2f} times"
         )
-    lines += [f"{side}: left out, {reason}" for side, reason in record.missing.items()]
+    lines += [f"{implementation}: left out, {reason}" for implementation, reason in record.missing.items()]
     lines += notes(record)
     return "\n".join(lines)
 
@@ -69,7 +69,7 @@ def notes(record: Record) -> list[str]:
     lines = [*record.warnings]
     for one in record.measurements:
         name = one.comparison.name
-        lines += [f"NOT TIMED: {name}, {side}: {reason}" for side, reason in one.refused.items()]
+        lines += [f"NOT TIMED: {name}, {implementation}: {reason}" for implementation, reason in one.refused.items()]
         lines += [f"cut for lack of time: {name}: {one.cut}"] if one.cut else []
     lines += [f"not measured: {name}: {reason}" for name, reason in record.skipped.items()]
     return lines

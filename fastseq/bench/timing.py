@@ -1,4 +1,4 @@
-"""How sides are timed beside each other."""
+"""Timing of implementations in turns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Samples:
-    """What one side's turns have given, a list for each round."""
+    """The samples of one implementation: a list for its turn in each round."""
 
     turns: list[list[float]]
 
@@ -50,7 +50,10 @@ class Samples:
 
 
 def ratios(of: Samples, to: Samples) -> Samples:
-    """The medians of one side over those of another, round by round: both have met the same machine in each."""
+    """The medians of one implementation over those of another, by round.
+
+    Within a round both have met the same state of the machine.
+    """
     pairs = zip(of.turns, to.turns, strict=True)
     return Samples([[statistics.median(one) / statistics.median(other)] for one, other in pairs])
 
@@ -74,10 +77,10 @@ def time_runs(run: Callable[[], Any], runs: int, clock: Callable[[], float] = ti
 
 
 def take_turns(turns: Mapping[Name, Turn], rounds: int) -> Iterator[dict[Name, Samples]]:
-    """Gives every side a turn in each round, so that all meet the same machine, whatever else it does meanwhile.
+    """Gives every implementation a turn in each round, so that all suffer alike from other load of the machine.
 
     Yields:
-        After every round, what all sides have given so far.
+        After every round, the samples of all implementations so far.
     """
     taken: dict[Name, list[list[float]]] = {name: [] for name in turns}
     for _ in range(rounds):
@@ -95,8 +98,8 @@ def fma_peak(threads: int) -> float:
 
 
 def peak_turn(threads: int) -> Turn:
-    """The probe of the peak in a comparison: one sample a turn, the best of as many as the sides have runs.
+    """The probe of the peak in a comparison: one sample a turn, the best of as many probes as a turn has runs.
 
-    The best, since it stands for what the machine can do at most in these moments, whatever else keeps it busy.
+    It is the best since the peak is the most that the machine can do at that moment, free of other load.
     """
     return lambda runs: [max(fma_peak(threads) for _ in range(runs))]

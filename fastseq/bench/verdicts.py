@@ -1,16 +1,16 @@
-"""What is said of a measurement: how its sides are called, and whether fastseq is the faster one."""
+"""What is said of a measurement: how its implementations are called, and whether fastseq is the faster one."""
 
 from __future__ import annotations
 
+from fastseq.bench.implementations import FASTSEQ
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.shapes import TITLES
-from fastseq.bench.sides import FASTSEQ
 from fastseq.bench.timing import Samples
 
 FASTER, UNCLEAR, TOO_FEW, SLOWER = VERDICTS = ("faster", "unclear", "too few rounds", "slower")
 LEAST_ROUNDS = 3  # for quartiles to mean anything
 
-# What a reader is told that a side is.
+# What a reader is told that an implementation is.
 LABELS = {
     "fast": "fastseq",
     "functional": "fastseq without Keras",
@@ -27,7 +27,7 @@ def peers_of(measurement: Measurement) -> list[str]:
     """Those that fastseq was timed beside; none where fastseq was not."""
     if "fast" not in measurement.samples:
         return []
-    return [side for side in measurement.samples if side not in FASTSEQ]
+    return [implementation for implementation in measurement.samples if implementation not in FASTSEQ]
 
 
 def name_of(measurement: Measurement) -> str:
@@ -35,9 +35,9 @@ def name_of(measurement: Measurement) -> str:
     return " · ".join(TITLES.get(part, part) for part in measurement.comparison.name.split("/"))
 
 
-def label_of(measurement: Measurement, side: str) -> str:
-    """What a side is called."""
-    return measurement.comparison.labels.get(side) or LABELS.get(side, side)
+def label_of(measurement: Measurement, implementation: str) -> str:
+    """What an implementation is called."""
+    return measurement.comparison.labels.get(implementation) or LABELS.get(implementation, implementation)
 
 
 def verdict(ratio: Samples) -> str:

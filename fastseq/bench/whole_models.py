@@ -1,7 +1,7 @@
-"""Training steps and predictions of the classic models: with fast layers, with stock ones, and by others.
+"""Training steps and predictions of the classic models: with fast layers, with stock ones, and by other libraries.
 
-All sides have the same weights and take the same batches in turns. The loss and its gradients by all weights, without
-dropout, are to be the same, or the predictions.
+All implementations have the same weights and take the same batches in turns. Their results must agree: the predictions
+or, in training, the loss and its gradients by all weights, without dropout.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from fastseq.bench.implementations import IMPLEMENTATIONS
 from fastseq.bench.layers import make_texts
 from fastseq.bench.measuring import Comparison, beside_stock
 from fastseq.bench.problems import Batch, Layer, ModelProblem, Results, verify
-from fastseq.bench.sides import SIDES
 
 BATCHES = 8
-# Of a gradient's norm. What is right differs by 1e-6, or, where rounding lets a relu or a maximum fall to the other
-# side, by the share of one of thousands of values; what is wrong, a term left out, by far more.
+# Relative to a gradient's norm. Correct gradients differ by 1e-6, or by the share of one of thousands of values where
+# rounding decides on which side of its kink a relu or a maximum is. Wrong ones, which lack a term, differ by far more.
 _TOLERANCE = 0.03
 MODEL_PASSES = {"training": "a training step", "forward": "a prediction"}
 
@@ -31,21 +31,21 @@ def model_comparison(
     threads: int,
     mask_zero: bool = False,
     batches: Sequence[Batch] | None = None,
-    sides: Sequence[str] = SIDES,
+    implementations: Sequence[str] = IMPLEMENTATIONS,
 ) -> Comparison:
     """A training step as `fit` does it, or the prediction of a batch; the results are to be those of the stock model.
 
     Args:
         name: A key of `fastseq.training.models.MODELS`.
         pass_: A key of `MODEL_PASSES`.
-        threads: For every side.
+        threads: For every implementation.
         mask_zero: Whether the Embedding masks the padding.
         batches: What to train on; None for `made_up_batches`.
-        sides: Of `SIDES`.
+        implementations: Of `IMPLEMENTATIONS`.
     """
     import keras
 
-    from fastseq.bench.sides._tensorflow import set_threads
+    from fastseq.bench.implementations._tensorflow import set_threads
     from fastseq.training.models import MODELS
 
     set_threads(threads)
@@ -62,13 +62,13 @@ def model_comparison(
         masked=mask_zero,
     )
 
-    def check(side: str, results: Results, expected: Results) -> None:
+    def check(implementation: str, results: Results, expected: Results) -> None:
         if pass_ == "forward":
-            return verify(results, expected, f"{side}, {name}")
+            return verify(results, expected, f"{implementation}, {name}")
         for result, array in expected.items():
             difference = float(np.linalg.norm(results[result] - array) / (np.linalg.norm(array) or 1.0))
             if not difference <= _TOLERANCE:  # also where it is NaN
-                raise AssertionError(f"{side}, {name}: {result} differs by {difference:.2g} of its norm")
+                raise AssertionError(f"{implementation}, {name}: {result} differs by {difference:.2g} of its norm")
 
     return beside_stock(
         "model",
@@ -80,7 +80,7 @@ def model_comparison(
         threads=threads,
         # What is masked needs no operations, and how many that is depends on the texts.
         flops=0 if mask_zero else flops_of(stock, spec.batch_size, pass_),
-        sides=sides,
+        implementations=implementations,
     )
 
 

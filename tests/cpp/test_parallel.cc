@@ -29,8 +29,8 @@ TEST(parts_are_all_of_it_and_differ_by_one) {
 
 TEST(every_member_is_called_once_with_its_place) {
   for (const TeamShape& shape : {TeamShape{1, 1, 1}, TeamShape{4, 1, 2}, TeamShape{2, 2, 2}, TeamShape{2, 3, 1}}) {
-    std::vector<std::atomic<int>> calls(static_cast<size_t>(shape.members()));
-    std::vector<std::atomic<int>> in_section(static_cast<size_t>(shape.members()));
+    std::vector<std::atomic<int>> calls(static_cast<size_t>(shape.threads()));
+    std::vector<std::atomic<int>> in_section(static_cast<size_t>(shape.threads()));
     const bool complete = run_team(shape, [&](const Team& team) {
       ++calls[static_cast<size_t>(team.rank)];
       ++in_section[static_cast<size_t>(team.subteam() * team.subteam_size() + team.rank_in_subteam())];

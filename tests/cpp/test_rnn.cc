@@ -56,7 +56,9 @@ struct Loops {
         if (!v.mask[static_cast<size_t>(b * p.timesteps + t)]) {
           if (p.options.zero_output_for_mask) continue;
           for (int64_t u = 0; u < units; ++u)
-            out[u] = step > 0 ? out[u - units] : p.options.h0_as_first_output ? v.h0[static_cast<size_t>(b * units + u)] : 0;
+            out[u] = step > 0                       ? out[u - units]
+                     : p.options.h0_as_first_output ? v.h0[static_cast<size_t>(b * units + u)]
+                                                    : 0;
           continue;
         }
         const std::vector<double> before(h.begin() + b * units, h.begin() + (b + 1) * units);

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fastseq.bench.implementations import LocalImplementation, UnavailableError
+from fastseq.bench.implementations._layouts import RECURRENT, from_keras, to_keras
+from fastseq.bench.implementations._tensorflow import set_threads
 from fastseq.bench.problems import LayerProblem, Results
-from fastseq.bench.sides import LocalSide, UnavailableError
-from fastseq.bench.sides._layouts import RECURRENT, from_keras, to_keras
-from fastseq.bench.sides._tensorflow import set_threads
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """BlockLSTMV2 and, in training, BlockLSTMGradV2."""
     if [layer.name for layer in problem.layers] != ["LSTM"]:
         raise UnavailableError("is an LSTM")
@@ -64,4 +64,4 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
             results |= {"dkernel": dweights[:inputs], "drecurrent_kernel": dweights[inputs:]}
         return results
 
-    return LocalSide((lambda: train(x, doutputs)) if pass_ == "training" else (lambda: predict(x)), read)
+    return LocalImplementation((lambda: train(x, doutputs)) if pass_ == "training" else (lambda: predict(x)), read)

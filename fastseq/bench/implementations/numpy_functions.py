@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from fastseq import functional as f
+from fastseq.bench.implementations import LocalImplementation, UnavailableError
+from fastseq.bench.implementations._settings import activation, check, window
 from fastseq.bench.problems import LayerProblem, Results
 from fastseq.bench.shapes import TITLES
-from fastseq.bench.sides import LocalSide, UnavailableError
-from fastseq.bench.sides._settings import activation, check, window
 
 # An operation on a problem's arrays: forward takes whether backward comes after it, backward what forward has returned.
 _Op = tuple[Callable[[bool], Any], Callable[[Any], Results]]
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """Follows fastseq's setting of threads, not `threads`, from call to call."""
     names = tuple(layer.name for layer in problem.layers)
     if names not in _OPS:
@@ -28,7 +28,7 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
         found = forward(pass_ == "training")
         return found, backward(found) if pass_ == "training" else {}
 
-    return LocalSide(run, lambda raw: {"outputs": getattr(raw[0], "outputs", raw[0]), **raw[1]})
+    return LocalImplementation(run, lambda raw: {"outputs": getattr(raw[0], "outputs", raw[0]), **raw[1]})
 
 
 def _recurrent(problem: LayerProblem) -> _Op:

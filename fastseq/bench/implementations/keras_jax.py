@@ -12,13 +12,13 @@ import jax
 import keras
 import numpy as np
 
+from fastseq.bench.implementations import BatchImplementation, LocalImplementation, TrainingImplementation
+from fastseq.bench.implementations._keras import one_layer
 from fastseq.bench.problems import LayerProblem, ModelProblem, Results
 from fastseq.bench.shapes import ADAM_PASSES
-from fastseq.bench.sides import BatchesSide, LocalSide, TrainingSide
-from fastseq.bench.sides._keras import one_layer
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """A jitted function of the layers. An Embedding's gradient is dense, and so is what Adam makes of it."""
     _use_threads(threads)
     # A model, which takes `training` whatever its layers do.
@@ -75,7 +75,7 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
             names += ["dx"] * by_x + [f"d{name}" if pass_ == "training" else name for name in problem.weights]
         return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
 
-    return LocalSide(run, read)
+    return LocalImplementation(run, read)
 
 
 def _loss_and_gradients(model: Any, batch: tuple[Any, Any]) -> list[Any]:
@@ -112,7 +112,9 @@ def _values(model: Any) -> tuple[list[Any], list[Any]]:
     return [variable.value for variable in trained], [variable.value for variable in others]
 
 
-def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> TrainingSide | BatchesSide:
+def make_models(
+    implementation: str, problem: ModelProblem, pass_: str, *, threads: int
+) -> TrainingImplementation | BatchImplementation:
     """A training step as `fit` does it, or a prediction of a batch."""
     _use_threads(threads)
     from fastseq.training.models import MODELS
@@ -127,17 +129,17 @@ def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -
     model.compute_loss(x=x, y=y, y_pred=outputs)  # these make the variables of metrics
     model.compute_metrics(x, y, outputs)
     model.optimizer.build(model.trainable_variables)
-    return TrainingSide(model, batches, problem.weights, _loss_and_gradients, _training_step)
+    return TrainingImplementation(model, batches, problem.weights, _loss_and_gradients, _training_step)
 
 
-def _predicting(model: Any, batches: list[Any]) -> BatchesSide:
+def _predicting(model: Any, batches: list[Any]) -> BatchImplementation:
     weights, others = _values(model)
 
     @jax.jit
     def predict(x: Any, weights: list[Any], others: list[Any]) -> Any:
         return model.stateless_call(weights, others, x, training=False)[0]
 
-    return BatchesSide(
+    return BatchImplementation(
         lambda x: jax.block_until_ready(predict(x, weights, others)),
         batches,
         lambda outputs: {"outputs": np.asarray(outputs)},

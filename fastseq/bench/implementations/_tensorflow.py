@@ -1,4 +1,4 @@
-"""What TensorFlow's sides share."""
+"""What TensorFlow's implementations share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# Every side has functions of its own; TensorFlow takes them for one that is traced again and again, and warns.
+# Every problem has a tf.function of its own. TensorFlow takes them for one that is retraced again and again, and warns.
 tf.get_logger().setLevel("ERROR")
 
 

@@ -11,10 +11,10 @@ import onnxruntime as runtime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from fastseq.bench.implementations import BatchImplementation, LocalImplementation, UnavailableError
+from fastseq.bench.implementations._layouts import CONVOLUTION, RECURRENT, from_keras, permutation, reorder, to_keras
+from fastseq.bench.implementations._settings import activation, check, number, window
 from fastseq.bench.problems import Layer, LayerProblem, ModelProblem
-from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
-from fastseq.bench.sides._layouts import CONVOLUTION, RECURRENT, from_keras, permutation, reorder, to_keras
-from fastseq.bench.sides._settings import activation, check, number, window
 
 _ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softmax": "Softmax"}
 _RECURRENT = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
@@ -25,19 +25,19 @@ _OPSET, _IR_VERSION = 14, 8
 _TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """A session with a node or two for each layer."""
     predict, graph = _session(problem.layers, list(problem.weights.values()), problem.x, threads)
     x = from_keras(problem.x, graph.takes)
-    return LocalSide(lambda: predict(x), lambda outputs: {"outputs": to_keras(outputs, graph.gives)})
+    return LocalImplementation(lambda: predict(x), lambda outputs: {"outputs": to_keras(outputs, graph.gives)})
 
 
-def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> BatchesSide:
+def make_models(implementation: str, problem: ModelProblem, pass_: str, *, threads: int) -> BatchImplementation:
     """A session of the whole model."""
     (first, _), *_ = problem.batches
     predict, graph = _session(problem.layers, list(problem.weights.values()), first, threads)
     batches = [from_keras(x, graph.takes) for x, _ in problem.batches]
-    return BatchesSide(predict, batches, lambda outputs: {"outputs": outputs})
+    return BatchImplementation(predict, batches, lambda outputs: {"outputs": outputs})
 
 
 def _session(

@@ -1,4 +1,4 @@
-"""What sides of Keras share, whatever its backend is."""
+"""What implementations of Keras share, whatever its backend is."""
 
 from __future__ import annotations
 

@@ -11,14 +11,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fastseq.bench.implementations import (
+    BatchImplementation,
+    LocalImplementation,
+    TrainingImplementation,
+    UnavailableError,
+)
+from fastseq.bench.implementations._layouts import from_keras, to_keras
+from fastseq.bench.implementations._settings import activation
+from fastseq.bench.implementations._torch_modules import Stack
 from fastseq.bench.problems import Layer, LayerProblem, ModelProblem, Results
-from fastseq.bench.sides import BatchesSide, LocalSide, TrainingSide, UnavailableError
-from fastseq.bench.sides._layouts import from_keras, to_keras
-from fastseq.bench.sides._settings import activation
-from fastseq.bench.sides._torch_modules import Stack
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """torch.nn's layers, each on the layout it prefers: recurrent ones time first, convolutions channels first.
 
     With Adam, torch.optim.Adam of Keras's settings, fused where torch has that on a CPU. An Embedding's gradient is
@@ -61,10 +66,12 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
 
     if pass_ == "adam":
         optimizer = _adam(parameters, {})
-    return LocalSide({"forward": predict, "training": train, "adam": step}[pass_], read)
+    return LocalImplementation({"forward": predict, "training": train, "adam": step}[pass_], read)
 
 
-def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> TrainingSide | BatchesSide:
+def make_models(
+    implementation: str, problem: ModelProblem, pass_: str, *, threads: int
+) -> TrainingImplementation | BatchImplementation:
     """The model in torch.nn; to train it, with a loss of logits, as torch's are.
 
     Recurrent layers have two biases where Keras's have one, so that the bias learns twice as fast. What Keras does
@@ -103,16 +110,16 @@ def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -
 
         return step
 
-    return TrainingSide(stack, batches, problem.weights, loss_and_gradients, make_step)
+    return TrainingImplementation(stack, batches, problem.weights, loss_and_gradients, make_step)
 
 
-def _predicting(stack: Stack, inputs: Sequence[NDArray[Any]]) -> BatchesSide:
+def _predicting(stack: Stack, inputs: Sequence[NDArray[Any]]) -> BatchImplementation:
     def predict(x: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             return stack(x)
 
     batches = [torch.from_numpy(from_keras(x, stack.takes)) for x in inputs]
-    return BatchesSide(predict, batches, lambda outputs: {"outputs": outputs.numpy()})
+    return BatchImplementation(predict, batches, lambda outputs: {"outputs": outputs.numpy()})
 
 
 def _binary_crossentropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

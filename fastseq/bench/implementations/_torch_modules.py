@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fastseq.bench.implementations import UnavailableError
+from fastseq.bench.implementations._layouts import CONVOLUTION, RECURRENT, inverse, permutation, reorder
+from fastseq.bench.implementations._settings import activation, check, number, window
 from fastseq.bench.problems import Layer
-from fastseq.bench.sides import UnavailableError
-from fastseq.bench.sides._layouts import CONVOLUTION, RECURRENT, inverse, permutation, reorder
-from fastseq.bench.sides._settings import activation, check, number, window
 
 _ACTIVATIONS = {
     "linear": torch.nn.Identity,

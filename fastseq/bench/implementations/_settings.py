@@ -1,11 +1,11 @@
-"""What other libraries' sides read of Keras's settings, and which they do not know."""
+"""What other libraries' implementations read of Keras's settings, and which they do not know."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from fastseq.bench.implementations import UnavailableError
 from fastseq.bench.problems import Layer
-from fastseq.bench.sides import UnavailableError
 
 _RECURRENT = {
     "activation": "tanh",
