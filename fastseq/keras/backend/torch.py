@@ -82,6 +82,13 @@ def max_pool(x: Any, *, pool_size: int, strides: int, padding: str, training: bo
 def average_pool(x: Any, *, pool_size: int, strides: int, padding: str, training: bool = False) -> Any:
     """See `fastseq.keras.backend.Backend`."""
     del training
+    timesteps = x.shape[1]
+    if padding == "same" and timesteps:
+        missing = max(0, (-(-timesteps // strides) - 1) * strides + pool_size - timesteps)
+        before, after = missing // 2, missing - missing // 2
+        if before != after:  # there Keras repeats the ends and counts what it repeats, as on no other backend
+            ends = x[:, :1].expand(-1, before, -1), x[:, -1:].expand(-1, after, -1)
+            x, padding = torch.cat([ends[0], x, ends[1]], 1), "valid"
     return _pool("average_pool_forward", x, pool_size, strides, padding)
 
 
