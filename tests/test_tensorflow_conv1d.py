@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from conv1d_cases import OPTIONS, Case, fits, make_case, run_native
 from backends import every_wrap
+from conv1d_cases import OPTIONS, Case, fits, make_case, run_native
 from tolerances import REFERENCE, assert_close
 
 from fastseq import functional
