@@ -34,7 +34,21 @@ h0_as_first_output = False
 supports_jit = True  # torch.compile takes the operations whole
 adam = dropout = embedding = exporting = traced_convolution = None
 
-_operations = Operations(call)
+
+class _Operations(Operations):
+    def average_pool(self, x: Any, *, pool_size: int, strides: int, padding: str, training: bool = False) -> Any:
+        """See `fastseq.keras.backend.Backend`."""
+        timesteps = x.shape[1]
+        if padding == "same" and timesteps:
+            missing = max(0, (-(-timesteps // strides) - 1) * strides + pool_size - timesteps)
+            before, after = missing // 2, missing - missing // 2
+            if before != after:  # there Keras repeats the ends and counts what it repeats, as on no other backend
+                ends = x[:, :1].expand(-1, before, -1), x[:, -1:].expand(-1, after, -1)
+                x, padding = torch.cat([ends[0], x, ends[1]], 1), "valid"
+        return super().average_pool(x, pool_size=pool_size, strides=strides, padding=padding, training=training)
+
+
+_operations = _Operations(call)
 rnn, conv1d = _operations.rnn, _operations.conv1d
 max_pool, average_pool = _operations.max_pool, _operations.average_pool
 
