@@ -61,7 +61,7 @@ PYBIND11_MODULE(_core, module) {
         return compute<CpuOperations>(Cpu(), operation, arguments);
       },
       py::arg("operation"), py::arg("arguments"));
-  module.def("output_shapes", &output_shapes<CpuOperations>, py::arg("operation"), py::arg("arguments"));
+  module.def("output_shapes", &output_shapes<ShapesOnly, CpuOperations>, py::arg("operation"), py::arg("arguments"));
   module.def("statement", &statement<CpuOperations>, py::arg("operation"));
   module.def("operations", &CpuOperations::names);
   module.def("xla_handlers", &xla_handlers<xla::Cpu, DifferentiableOperations<>>);

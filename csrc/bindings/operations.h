@@ -148,8 +148,8 @@ class ShapesOnly : public Cpu {
     read(input.name, given, "a pair of a shape and the name of a dtype", &described);
     const auto& [shape, dtype] = described;
     Array array;
-    for (const DType one :
-         {DType::kFloat32, DType::kFloat64, DType::kBool, DType::kUInt8, DType::kUInt16, DType::kInt32, DType::kInt64})
+    for (const DType one : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16, DType::kBool,
+                            DType::kUInt8, DType::kUInt16, DType::kInt32, DType::kInt64})
       if (dtype == dtype_name(one)) array.dtype = one;
     if (array.dtype == DType::kOther)
       throw py::type_error(std::string(input.name) + " must have dtype " + dtypes_of(input, "float32 or float64") +
@@ -161,12 +161,13 @@ class ShapesOnly : public Cpu {
   }
 };
 
-// As compute, but of arrays there are only pairs of a shape and the name of a dtype.
-template <class Operations>
+// As compute, but of arrays there are only pairs of a shape and the name of a dtype. `Device` is ShapesOnly or a class
+// derived from it, which plans for another kind of device.
+template <class Device, class Operations>
 py::dict output_shapes(const std::string& name, const py::dict& arguments) {
   py::dict results;
   find<Operations>(name, [&](auto* null) {
-    auto operation = read_and_plan<std::remove_pointer_t<decltype(null)>>(ShapesOnly(), arguments);
+    auto operation = read_and_plan<std::remove_pointer_t<decltype(null)>>(Device(), arguments);
     operation.for_each_output([&](const Output& output, Array&, const Array& like) {
       results[output.name] = py::none();
       if (!output.wanted) return;

@@ -6,7 +6,7 @@ operation. What forward saves for backward has one name in both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from fastseq._libraries import core
@@ -20,6 +20,8 @@ SECOND_ORDER = (
     "fastseq's operations have no second-order gradients on {framework}: use {stock} where a gradient is "
     "differentiated again"
 )
+
+OutputShapes: TypeAlias = Callable[[str, dict[str, Any]], "dict[str, Described | None]"]
 
 _WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
@@ -114,7 +116,9 @@ def _stated(name: str) -> Operation:
 OPERATIONS = {name: _stated(name) for name in core.operations() if name.endswith("_forward")}
 
 
-def result_shapes(name: str, arguments: Mapping[str, Any]) -> dict[str, Described | None]:
+def result_shapes(
+    name: str, arguments: Mapping[str, Any], output_shapes: OutputShapes = core.output_shapes
+) -> dict[str, Described | None]:
     """Shapes and dtypes of an operation's results, where batch and timesteps of its arrays may be symbols.
 
     All other sizes are numbers. The core says what they give where batch and timesteps are the least that there can be;
@@ -123,6 +127,7 @@ def result_shapes(name: str, arguments: Mapping[str, Any]) -> dict[str, Describe
     Args:
         name: Of a forward or a backward operation.
         arguments: Arrays as `Described`, None for one that is absent; numbers and all options.
+        output_shapes: Says it for the device that is to compute.
 
     Returns:
         None for a result that is not wanted.
@@ -135,7 +140,7 @@ def result_shapes(name: str, arguments: Mapping[str, Any]) -> dict[str, Describe
         (_, width), dtype = arguments["embeddings"]
         return {"outputs": ((*shape, width), dtype)}
     if is_recurrent:
-        return _rnn_shapes(name, shape, dtype, arguments)
+        return _rnn_shapes(name, shape, dtype, arguments, output_shapes)
     timesteps, filters = shape[1:]
     pooling = {key: arguments.get(f"pool_{key}", arguments.get(key)) for key in ("strides", "padding")}
     if (kernel := arguments.get("kernel")) is not None:
@@ -173,14 +178,14 @@ def _gradient_shapes(
 
 
 def _rnn_shapes(
-    name: str, shape: tuple[Any, ...], dtype: str, arguments: Mapping[str, Any]
+    name: str, shape: tuple[Any, ...], dtype: str, arguments: Mapping[str, Any], output_shapes: OutputShapes
 ) -> dict[str, Described | None]:
     batch, timesteps, _ = shape
     least: dict[str, Any] = {key: arguments[key] for key in core.statement(name)[2]}
     least |= {key: (tuple(arguments[key][0]), dtype) for key in ("kernel", "recurrent_kernel")}
     least["x"] = ((1, 1, least["kernel"][0][0]), dtype)
     shapes: dict[str, Described | None] = {}
-    for key, described in core.output_shapes(name, least).items():
+    for key, described in output_shapes(name, least).items():
         if described is None:
             shapes[key] = None
         else:

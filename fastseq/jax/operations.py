@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from fastseq._libraries import core
+from fastseq._libraries import core, cuda_extension
 from fastseq.autodiff.operations import OPERATIONS, SECOND_ORDER, Described, result_shapes
 from fastseq.jax.sharding import WEIGHTS, batch_axis, marked_varying, partitioned, same_varying_axes, varying_axes
 
@@ -40,8 +40,18 @@ def _target(name: str) -> str:
 @functools.cache
 def register_handlers() -> None:
     """Makes the operations known to XLA. It initialises no backend: `jax.distributed.initialize` can come after."""
-    for name, handler in core.xla_handlers().items():
-        jax.ffi.register_ffi_target(_target(name), handler, platform="cpu")
+    for platform, extension in (("cpu", core), ("CUDA", cuda_extension())):
+        for name, handler in extension.xla_handlers().items() if extension else ():
+            jax.ffi.register_ffi_target(_target(name), handler, platform=platform)
+
+
+def _kernels() -> Any:
+    """The extension module with the kernels for JAX's default backend."""
+    platform = jax.default_backend()
+    kernels = core if platform == "cpu" else cuda_extension() if platform == "gpu" else None
+    if kernels is None:
+        raise RuntimeError(f"JAX computes on {platform} here, for which this installation of fastseq has no kernels")
+    return kernels
 
 
 def call(name: str, given: Mapping[str, Any]) -> Results:
@@ -50,8 +60,8 @@ def call(name: str, given: Mapping[str, Any]) -> Results:
     Args:
         name: Of the forward operation, such as "lstm_forward".
         given: Arguments by the names that the contract states: arrays, or what `jnp.asarray` takes; None where one is
-            absent. Those of floats have one dtype. float16 and bfloat16 are computed in float32, and results have
-            x's dtype.
+            absent. Those of floats have one dtype. float16 and bfloat16 are computed in float32 on a CPU, and results
+            have x's dtype.
 
     Returns:
         Results with a gradient, by their names; None for one that is not wanted.
@@ -59,12 +69,13 @@ def call(name: str, given: Mapping[str, Any]) -> Results:
     Raises:
         ValueError: A shape or an option does not fit.
         TypeError: A dtype is none that the operation takes, or differs from x's.
+        RuntimeError: There are no kernels for JAX's default backend.
     """
     register_handlers()
     operation = OPERATIONS[name]
     arrays: list[Any] = [None if given.get(key) is None else jnp.asarray(given[key]) for key in operation.arrays]
     dtype = arrays[operation.arrays.index(operation.first)].dtype
-    half = dtype.name in _HALF
+    half = dtype.name in _HALF and _kernels() is core
     if half:
         arrays = [
             array.astype("float32") if key in operation.floats and array is not None and array.dtype == dtype else array
@@ -220,9 +231,9 @@ def _shapes(name: str, arrays: Mapping[str, Described], settings: Mapping[str, A
     """Of results. Where all sizes are numbers, the core says what is wrong with them."""
     is_known = all(isinstance(size, int) for shape, _ in arrays.values() for size in shape)
     if name in OPERATIONS and is_known:
-        return dict(core.output_shapes(name, {**arrays, **settings}))
+        return dict(_kernels().output_shapes(name, {**arrays, **settings}))
     stated = core.statement(name)[0]
-    return result_shapes(name, {**dict.fromkeys(stated), **arrays, **settings})
+    return result_shapes(name, {**dict.fromkeys(stated), **arrays, **settings}, _kernels().output_shapes)
 
 
 def _call_xla(name: str, arrays: Results, settings: Mapping[str, Any]) -> Results:

@@ -51,7 +51,7 @@ def unavailable_because() -> str | None:
     """See `fastseq.keras.backend.Backend`."""
     platform = jax.default_backend()
     if platform != "cpu":
-        return f"JAX computes on {platform} here, and the kernels on CPUs"
+        return f"JAX uses a {platform} here, for which Keras has kernels of its own, and ours run on the CPU"
     return None
 
 
