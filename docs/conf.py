@@ -53,7 +53,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|jax|keras|nn|np|numpy|pathlib|tensorflow|torch)\..*|Tensor"),
     (
         "py:.*",
-        r"fastseq\.keras\.patch\.Patch|ArrayLike|Float64|FloatArray|IndexArray|NDArray|fastseq\.reference\..*\._Run",
+        r"fastseq\.keras\.patch\.Patch|ArrayLike|Float64|FloatArray|IndexArray|NDArray|fastseq\.reference\..*\._Run|fastseq\.autodiff\.functions\.Array",
     ),
 ]
 
