@@ -92,11 +92,11 @@ def _duration(seconds: float) -> str:
 
 
 class Budget:
-    """Some time to spend.
+    """An amount of time to spend.
 
     Args:
-        seconds: How much, from now on.
-        clock: Shows the time in seconds.
+        seconds: The amount, from now on.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, seconds: float = float("inf"), clock: Callable[[], float] = time.monotonic) -> None:
@@ -104,11 +104,11 @@ class Budget:
         self._end = clock() + seconds
 
     def left(self) -> float:
-        """The seconds that are left, 0 when all are spent."""
+        """The seconds that are left; 0 when all are spent."""
         return max(0.0, self._end - self._clock())
 
     def share(self, part: float) -> Budget:
-        """A part of what is left, as a budget from now on."""
+        """A part of the time that is left, as a new budget."""
         return Budget(self.left() * part, self._clock)
 
 
@@ -142,8 +142,8 @@ class Measurement:
     ) -> None:
         """Makes, verifies and times these implementations, in this order.
 
-        The reference and one more are timed for at least one round, however small the budget. Where the budget is
-        spent before all are made, the others are left out; where it is spent before all rounds are over, these are.
+        The reference and one more are timed for at least one round, however small the budget is. If the budget is spent
+        before all are made, the others are left out. If it is spent before the last round, the rounds end early.
 
         Args:
             implementations: The names of those that take part.
