@@ -1,4 +1,4 @@
-"""The core without Python (tests/cpp): its unit tests and same_bits.cc here; same_bits.cc on emulated 64-bit ARM, too."""
+"""The core without Python (tests/cpp): its unit tests and same_bits.cc here, and same_bits.cc on emulated ARM."""
 
 from __future__ import annotations
 
