@@ -1,7 +1,8 @@
 """The errors of fastseq and of stock Keras, both in float32, against the float64 definition.
 
-An error is the largest difference from `fastseq.reference`, relative to the largest magnitude of what it gives, and
-the largest over all seeds. fastseq's are to be at most 1.5 times stock Keras's: ends with status 1 if one is not.
+An error is the largest difference from the result of `fastseq.reference`, relative to the largest magnitude of that
+result; of all seeds the largest error counts. The exit status is 1 if an error of fastseq is more than 1.5 times that
+of stock Keras.
 
     python bench/accuracy.py --cell lstm gru --shape reuters 32,50,64,128
     python bench/accuracy.py --layer conv1d
@@ -22,7 +23,7 @@ from fastseq.bench.shapes import GATES, Shape
 from fastseq.commands import positive, table
 
 _IMPLEMENTATIONS = ["fast", "stock"]
-_LAYERS = ("conv1d", "conv1d-wide")  # those that sum; pools, dropout and embeddings give stock's own bits or nearly
+_LAYERS = ("conv1d", "conv1d-wide")  # layers with sums; the others have nearly the bits of stock Keras
 _TARGET = 1.5
 
 
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def _recurrent(cell: str, shape: Shape, seed: int, threads: int) -> tuple[Results, dict[str, Results]]:
-    """What `fastseq.reference` gives, in float64, and what the implementations do."""
+    """The results of `fastseq.reference`, in float64, and of the implementations."""
     from fastseq import reference
 
     problem = make_problem(cell, shape, seed=seed)
@@ -86,7 +87,7 @@ def _recurrent(cell: str, shape: Shape, seed: int, threads: int) -> tuple[Result
 
 
 def _convolution(case: Case, seed: int, threads: int) -> tuple[Results, dict[str, Results]]:
-    """As `_recurrent`; with an activation that no rounding can switch off."""
+    """Like `_recurrent`, with an activation whose derivative does not jump, so that rounding cannot switch it."""
     from fastseq import reference
 
     options = {"activation": "tanh"}

@@ -1,8 +1,8 @@
-"""FastAttention, forward and backward, beside three others, interleaved.
+"""FastAttention, forward and backward, beside three others, interleaved in one run.
 
-These are the package's formula computed in the order it is written in; the least traffic that any way of computing it
-has with memory (forward reads the inputs, backward reads them again and writes their gradient); and the LSTM that makes
-its inputs in the IMDB model, which says how much of a step there is to gain.
+They are: the formula of the package `attention`, in plain operations; the least memory traffic of any method, for which
+forward reads the inputs, and backward reads them again and writes their gradient; and the LSTM before it in the IMDB
+model, whose time tells how much of a training step there is to gain.
 
     python bench/attention.py --threads 2
 """

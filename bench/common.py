@@ -1,4 +1,4 @@
-"""What the scripts here share: options, the settings of the process, and figures as text.
+"""The common part of the scripts: options, the settings of the process, and figures as text.
 
 Settings must be made before any framework is imported: `prepare` is the first thing that a script does after it has
 read its command line.
@@ -19,11 +19,11 @@ from fastseq.bench.tables import milliseconds, rate, share
 from fastseq.bench.timing import Name, Samples, Turn, take_turns
 from fastseq.commands import positive, table
 
-# By names for a command line; "cpu" counts the time of all threads of the process.
+# The clocks by their names on the command line. "cpu" counts the time of all threads of the process.
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 SHAPE_HELP = f"{', '.join(SHAPES)}, or batch,timesteps,inputs,units"
-# How the other libraries are told to stay with an instruction set. XLA's products and ONNX Runtime's cannot be told:
-# limited by --xla_cpu_max_isa=AVX2, XLA took the same time as without.
+# Settings that limit other libraries to an instruction set. There are none for the products of XLA and ONNX Runtime:
+# with --xla_cpu_max_isa=AVX2, XLA took the same time as without.
 LIMITS = {
     "avx2": {
         "ATEN_CPU_CAPABILITY": "avx2",
@@ -34,12 +34,12 @@ LIMITS = {
 
 
 def script_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that shows the description as it is written."""
+    """A parser that keeps the line breaks of the description."""
     return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_options(parser: argparse.ArgumentParser, *, rounds: int | None = None) -> None:
-    """The options of every script; `--rounds` with this default where there are rounds."""
+    """Adds the options of every script. `--rounds` has this default; without one, it is not added."""
     parser.add_argument("--threads", type=positive, help="for every implementation; default: what fastseq would use")
     parser.add_argument(
         "--isa",
@@ -51,17 +51,17 @@ def add_options(parser: argparse.ArgumentParser, *, rounds: int | None = None) -
 
 
 def add_peers(parser: argparse.ArgumentParser) -> None:
-    """The option of scripts that measure others, too."""
+    """Adds the option of scripts that also measure other libraries."""
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="PEER", help=", ".join(PEERS))
 
 
 def add_clock(parser: argparse.ArgumentParser) -> None:
-    """The option of scripts that take the time by another clock, too."""
+    """Adds the option of scripts that have a choice of clocks."""
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu counts the time of all threads")
 
 
 def prepare(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    """Sets this process up as `add_options` says; ends the program where that is not possible here.
+    """Makes the settings of `add_options` for this process; exits if they are not possible here.
 
     Returns:
         The number of threads for all implementations.
@@ -79,12 +79,12 @@ def prepare(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int
 
 
 def limited_implementations(isa: str) -> tuple[str, ...]:
-    """The implementations that keep to an instruction set which `prepare` is given."""
+    """The implementations that can be limited to an instruction set."""
     return ("fast", "functional", *(("stock", "tf-block", "torch") if isa in LIMITS else ()))
 
 
 def parse_shape(text: str) -> Shape:
-    """The shape of that name, or given as four numbers: 20,100,100,100.
+    """A shape from its name or from four numbers: 20,100,100,100.
 
     Raises:
         ValueError: It is neither.
@@ -101,12 +101,12 @@ def parse_shape(text: str) -> Shape:
 
 
 def shapes_of(cell: str, chosen: list[str]) -> dict[str, Shape]:
-    """The shapes to measure a cell at, by what to call them; its defaults where none is chosen."""
+    """The shapes for a cell by name: the chosen ones, or else the cell's defaults."""
     return {name: parse_shape(name) for name in chosen or DEFAULT_SHAPES[cell]}
 
 
 def header(packages: Iterable[str]) -> str:
-    """The machine, the settings, and the versions of those packages that are installed."""
+    """A line with the machine, the settings, and the versions of the packages that are installed."""
     from fastseq import runtime
 
     found = ", ".join(f"{package} {version}" for package, version in machine.versions(packages).items())
@@ -119,7 +119,7 @@ def header(packages: Iterable[str]) -> str:
 
 
 def describe(measurement: Measurement) -> str:
-    """A measurement in lines: what it is, a table of its implementations, and who is left out and why."""
+    """A measurement as text: its title, a table of its implementations, and reasons why others are left out."""
     peaks = {f"{peak.median / 1e9:.0f}" for peak in measurement.peaks.values()}
     title = measurement.comparison.title + (f"; FMA peak {' to '.join(sorted(peaks))} GFLOP/s" if peaks else "")
     rows = []
@@ -145,6 +145,6 @@ def describe(measurement: Measurement) -> str:
 
 
 def interleave(turns: Mapping[Name, Turn], rounds: int) -> dict[Name, Samples]:
-    """What all rounds of `take_turns` have given."""
+    """The samples of all rounds of `take_turns`."""
     *_, samples = take_turns(turns, rounds)
     return samples

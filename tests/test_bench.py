@@ -1,4 +1,4 @@
-"""`fastseq bench`: what it measures with, and its report."""
+"""`fastseq bench`: its measurements and its report."""
 
 from __future__ import annotations
 

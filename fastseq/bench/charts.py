@@ -1,6 +1,6 @@
 """The charts of a report: times as fast, shares of the peak, scaling curves.
 
-Narrow, so that they can be read on a phone: what a row is stands above it.
+They are narrow, so that they can be read on a phone; the label of a row is above it.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _SERIES = {
 _CELL_SERIES = {"lstm": "series-1", "gru": "series-2", "simple_rnn": "series-3"}
 
 _WIDTH = 480.0
-_LEFT, _RIGHT = 150.0, 414.0  # of the plot, where rows have a name on the left and a figure on the right
+_LEFT, _RIGHT = 150.0, 414.0  # ends of the plot; rows have a name on its left and a figure on its right
 _ROW, _GAP = 19.0, 12.0
-_FAR = 16.0  # where bars end: by their lengths, the others could not be told apart
+_FAR = 16.0  # bars are cut at this ratio: with longer ones, the lengths of the others could not be told apart
 
 
 def ratio_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | None:
-    """How many times fastseq's time the peers take: a bar each, from 1 on, to the left where fastseq is the slower one.
+    """The peers' times as multiples of fastseq's: a bar for each, from 1, to the left where fastseq is slower.
 
-    The thin line across the end of a bar goes from the first quartile over the rounds to the third. Bars are pale where
-    the verdict is unclear or there were too few rounds; of these, figures are in parentheses.
+    The thin line across the end of a bar goes from the first quartile over the rounds to the third. Bars are pale if
+    the verdict is unclear or there were too few rounds. With too few rounds, the figure is in parentheses.
 
     Returns:
-        None where nothing was compared.
+        The drawing; None if nothing was compared.
     """
     rows = [(one, peers) for one in measurements if (peers := peers_of(one))]
     if not rows:
@@ -83,7 +83,7 @@ def _add_ratio(drawing: Drawing, y: float, one: Measurement, peer: str, place: C
     middle = y + _ROW / 2
     drawing.text(_LEFT - 8, middle + 4.5, label_of(one, peer), anchor="end", size=12)
     drawing.rectangle(start, y + 3, max(end - start, 1.0), _ROW - 6, colour, opacity=0.4 if unclear else 1.0)
-    if not 1 / _FAR <= median <= _FAR:  # a break across a bar that is longer than its place
+    if not 1 / _FAR <= median <= _FAR:  # a gap marks a bar that is cut
         tip = place(median)
         drawing.line([(tip - 14, y + _ROW), (tip - 6, y)], "ground", width=4)
     drawing.line([(place(first), middle), (place(third), middle)], "ink", width=1.5)
@@ -94,10 +94,10 @@ def _add_ratio(drawing: Drawing, y: float, one: Measurement, peer: str, place: C
 
 
 def share_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | None:
-    """Which part of the FMA peak is reached: a bar for fastseq's layer or model, a dot for everybody else.
+    """Shares of the FMA peak: a bar for fastseq's layer or model, a dot for every other implementation.
 
     Returns:
-        None where no operations were counted.
+        The drawing; None if no operations were counted.
     """
     rows = [one for one in measurements if one.samples and one.comparison.flops]
     if not rows:
@@ -147,15 +147,15 @@ def _add_dot(drawing: Drawing, name: str, x: float, y: float) -> None:
 
 
 def scaling_drawing(title: str, curves: Sequence[Measurement], base: Shape) -> Drawing | None:
-    """GFLOP/s over sizes: a panel for each number that varies, a line for each cell, the peak dashed.
+    """GFLOP/s over sizes: a panel for each size that varies, a line for each cell, and a dashed line for the peak.
 
     Args:
-        title: Of the whole.
-        curves: Of `scaling.curve_comparison`.
-        base: Their shape, but for what varies.
+        title: The title of the drawing.
+        curves: Measurements of `scaling.curve_comparison`.
+        base: Their shape, except for the size that varies.
 
     Returns:
-        None where there are no curves.
+        The drawing; None if there are no curves.
     """
     panels: dict[str, list[Measurement]] = {}
     for curve in curves:
@@ -218,7 +218,7 @@ def _add_panel(
 
 
 def _fixed(base: Shape, vary: str) -> str:
-    """The numbers of the shape that do not vary."""
+    """The sizes that do not vary, in words."""
     numbers = {
         "batch": f"batch {base.batch}",
         "timesteps": f"{base.timesteps} steps",
@@ -241,7 +241,7 @@ def _fraction(power: float) -> str:
 
 
 def _step(most: float) -> int:
-    """Of an axis up to that number, with 3 to 6 ticks."""
+    """The distance of ticks on an axis up to that number, with 3 to 6 ticks."""
     power = 1
     while most > 60 * power:
         power *= 10

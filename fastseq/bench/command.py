@@ -1,4 +1,4 @@
-"""`fastseq bench`: measures, and writes a report."""
+"""The command `fastseq bench`: measures, and writes a report."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from fastseq.training.command import MODEL_NAMES
 
 _OUT = Path("runs/bench")
 _MODE_ROUNDS = {True: 5, False: 10}
-# What is measured begins within these seconds. The rest of the two minutes of --quick, and of twenty, is for what was
-# begun when they ended, and for the report.
+# Comparisons begin within these seconds. The whole run takes two minutes with --quick, else twenty; the rest is for the
+# last comparison and for the report.
 _MODE_SECONDS = {True: 80.0, False: 1000.0}
-# How many equal shares of the time a comparison may take: the first ones say most, and one round says little.
+# A comparison may take this many equal shares of the time: the first comparisons are the most informative, and a single
+# round tells little.
 _GENEROUS = 3.0
 
 
@@ -51,8 +52,8 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Runs the command.
 
     Args:
-        options: As `add_options` has them.
-        parser: Takes errors.
+        options: The options of `add_options`.
+        parser: Reports errors of usage.
 
     Returns:
         0; 1 where an implementation computed something else, or failed; 130 after Ctrl-C.
@@ -110,8 +111,8 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _start_tensorflow(threads: int) -> None:
-    """Has TensorFlow set itself up, which the first comparison would do otherwise, without its notes."""
-    if "tensorflow" in sys.modules:  # a program that calls main()
+    """Starts TensorFlow without its messages. Otherwise the first comparison would start it."""
+    if "tensorflow" in sys.modules:  # a program has called main()
         return
     with quiet_start():
         import tensorflow as tf
@@ -144,7 +145,7 @@ def _selected(option: str, tasks: Sequence[Task], names: Sequence[str]) -> list[
 
 
 def command_line(options: argparse.Namespace) -> str:
-    """The command that gives these options."""
+    """The command line with these options."""
     words = ["fastseq", "bench", *(["--quick"] if options.quick else [])]
     for name in ("ops", "models", "peers"):
         values = getattr(options, name)
@@ -159,17 +160,18 @@ def command_line(options: argparse.Namespace) -> str:
 def measure(
     tasks: Sequence[Task], left_out: Collection[str], record: Record, budget: Budget, progress: Progress, rounds: int
 ) -> None:
-    """Measures one task after the other, into the record.
+    """Measures one task after the other and adds the measurements to the record.
 
-    Each has more than an equal share of the time that is left when it begins. What it does not need is for the others.
+    Each may take more than an equal share of the time that is left when it begins. Later tasks get the time that it
+    does not need.
 
     Args:
-        tasks: What to measure.
+        tasks: The comparisons to measure.
         left_out: The implementations that do not take part.
         record: Gets the measurements.
-        budget: For all of them. Those that it does not last for are skipped.
-        progress: Is told how far this is.
-        rounds: Of each, at most.
+        budget: The time for all of them. Tasks are skipped when it is spent.
+        progress: Shows the progress.
+        rounds: The largest number of rounds of a comparison.
     """
     for done, task in enumerate(tasks):
         progress.show(done, task.name)
@@ -187,8 +189,8 @@ def measure(
 
 
 def idle(asked: Sequence[str], record: Record) -> list[str]:
-    """Which of the peers that were asked for compute nothing of what was chosen, in words."""
-    if record.skipped:  # they may compute that
+    """A note for each peer that was asked for and takes part in none of the chosen comparisons."""
+    if record.skipped:  # it may take part in those that were skipped
         return []
     return [
         f"{peer} takes part in nothing that was chosen"
@@ -200,10 +202,10 @@ def idle(asked: Sequence[str], record: Record) -> list[str]:
 def write(record: Record, out: Path) -> list[Path]:
     """Writes the report into a folder: report.html, results.json, and each chart of the page as an SVG file.
 
-    Removes the charts that an earlier run has drawn there, so that all there is belongs together.
+    Removes the charts of an earlier run, so that all files belong to one run.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: A file cannot be written.
     """
     drawings = drawings_of(record)
     for name in CHARTS:

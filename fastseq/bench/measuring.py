@@ -18,7 +18,7 @@ class Comparison:
 
     Attributes:
         name: Parts, the most general first: "lstm/reuters/training".
-        title: What is computed, in words.
+        title: A description of the problem.
         kind: "recurrent", "layer", "model" or "scaling".
         implementations: Their names, fastseq's first.
         make: Makes the implementation of a name; raises UnavailableError.
@@ -61,8 +61,8 @@ def beside_stock(
 
     Args:
         kind: As in `Comparison`.
-        name: As there; its last part is the pass.
-        title: As there.
+        name: As in `Comparison`; its last part is the pass.
+        title: As in `Comparison`.
         problem: Makes the arrays, anew for every implementation.
         verify: As in `Comparison`.
         of: The problem's `kind`.
@@ -92,11 +92,11 @@ def _duration(seconds: float) -> str:
 
 
 class Budget:
-    """Some time to spend.
+    """An amount of time to spend.
 
     Args:
-        seconds: How much, from now on.
-        clock: Shows the time in seconds.
+        seconds: The amount, from now on.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, seconds: float = float("inf"), clock: Callable[[], float] = time.monotonic) -> None:
@@ -104,11 +104,11 @@ class Budget:
         self._end = clock() + seconds
 
     def left(self) -> float:
-        """The seconds that are left, 0 when all are spent."""
+        """The seconds that are left; 0 when all are spent."""
         return max(0.0, self._end - self._clock())
 
     def share(self, part: float) -> Budget:
-        """A part of what is left, as a budget from now on."""
+        """A part of the time that is left, as a new budget."""
         return Budget(self.left() * part, self._clock)
 
 
@@ -117,13 +117,13 @@ class Measurement:
     """The results of a comparison; complete after every round.
 
     Attributes:
-        comparison: What is measured.
-        rounds: How many were asked for.
+        comparison: The comparison that is measured.
+        rounds: The number of rounds that were asked for.
         samples: By implementation, the seconds of its runs. All implementations have had the same number of rounds.
         peaks: By number of threads, the FMA peak in the same rounds, in operations a second.
         absent: By implementation, why it did not take part.
         refused: By implementation, why it was not timed: what is wrong with its results, or the error that it raised.
-        cut: What there was no time for; "" where nothing was cut.
+        cut: The implementations or rounds that were cut for lack of time, in words; "" if none were.
     """
 
     comparison: Comparison
@@ -142,8 +142,8 @@ class Measurement:
     ) -> None:
         """Makes, verifies and times these implementations, in this order.
 
-        The reference and one more are timed for at least one round, however small the budget. Where the budget is
-        spent before all are made, the others are left out; where it is spent before all rounds are over, these are.
+        The reference and one more are timed for at least one round, however small the budget is. If the budget is spent
+        before all are made, the others are left out. If it is spent before the last round, the rounds end early.
 
         Args:
             implementations: The names of those that take part.

@@ -1,4 +1,4 @@
-"""The report as one page, page.html filled in: no scripts, nothing from the network, charts inline."""
+"""The report as an HTML page, made from the template page.html. It has no scripts and loads no other files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CHARTS = (*(name for name, _ in _SECTIONS.values()), "peak", "scaling")
 
 
 def drawings_of(record: Record) -> dict[str, Drawing]:
-    """The charts of a report, by name; those that there is nothing to draw in are left out."""
+    """The charts of a report, by name; empty ones are left out."""
     drawings = {
         name: ratio_drawing(f"{title}: times as fast as others", record.of_kind(kind))
         for kind, (name, title) in _SECTIONS.items()
@@ -53,11 +53,11 @@ def drawings_of(record: Record) -> dict[str, Drawing]:
 
 
 def page_of(record: Record, drawings: Mapping[str, Drawing]) -> str:
-    """The page.
+    """The page as HTML.
 
     Args:
-        record: What to tell.
-        drawings: Of it, from `drawings_of`.
+        record: The run to report.
+        drawings: Its charts, from `drawings_of`.
     """
     sections = []
     for kind, (name, title) in _SECTIONS.items():
@@ -219,7 +219,7 @@ def _span(samples: Samples, words: Callable[[float], str]) -> str:
 
 
 def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Cells are HTML already, but for the header."""
+    """A table. The header is text, the cells are HTML."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

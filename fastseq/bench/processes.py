@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 def begin(environment: Mapping[str, str]) -> None:
-    """The first that a worker does: it takes these environment variables, and leaves Ctrl-C to whoever asks."""
+    """Begins a worker: sets these environment variables, and ignores Ctrl-C, which the parent process handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(2, 1)  # what libraries print is no result
+    os.dup2(2, 1)  # messages of libraries go to stderr, away from the results on stdout
     os.environ.update(environment)
 
 
 class Worker:
-    """A process that makes and runs implementations. It ends with this one, however that ends.
+    """A process that makes and runs implementations. It ends when this process ends, in whatever way.
 
     Args:
-        environment: What differs from this process's environment variables.
-        begin: Called there with the environment, before all else.
+        environment: Environment variables that differ from this process's.
+        begin: Called in the worker with the environment, before anything else.
     """
 
     def __init__(self, environment: Mapping[str, str], begin: Callable[[Mapping[str, str]], None] = begin) -> None:
@@ -47,7 +47,7 @@ class Worker:
         self._numbers = itertools.count()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function of some module returns there; its errors are raised here."""
+        """Calls a function of a module in the worker, and returns its result or raises its error here."""
         try:
             self._channel.send((function, arguments))
             answer = self._channel.recv()
@@ -73,7 +73,7 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._channel.close()  # where it ends
+        self._channel.close()  # which ends the worker
         self._process.join()
 
 
@@ -85,12 +85,12 @@ class RemoteImplementation:
     number: int
 
     def results(self) -> Results:
-        """Computes once, there."""
+        """Computes once in the worker."""
         results: Results = self.worker.call(_results, self.number)
         return results
 
     def turn(self, runs: int) -> list[float]:
-        """See `timing.time_runs`; the seconds are those that the worker measured."""
+        """See `timing.time_runs`; the worker measures the seconds."""
         seconds: list[float] = self.worker.call(_turn, self.number, runs)
         return seconds
 
@@ -112,7 +112,7 @@ def _serve(channel: Connection, environment: Mapping[str, str], begin: Callable[
             answer = function(*arguments)
         except (UnavailableError, ValueError) as reason:
             answer = reason
-        except Exception as error:  # of a class that the other end may not have
+        except Exception as error:  # its class may not exist in the other process
             answer = RuntimeError(f"{type(error).__name__}: {error}")
         channel.send(answer)
 

@@ -1,4 +1,4 @@
-"""How fastseq.functional scales with the batch, the timesteps, the units and the threads of a layer."""
+"""Scaling of fastseq.functional with the batch, the timesteps, the units and the threads of a layer."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ VARY = (*SIZES, "threads")
 
 
 def sizes_of(vary: str, threads: int) -> Sequence[int]:
-    """The sizes of a curve where nobody says otherwise."""
+    """The default sizes of a curve."""
     return range(1, threads + 1) if vary == "threads" else SIZES[vary]
 
 
 @dataclass(frozen=True)
 class _WithThreads:
-    """An implementation of fastseq.functional, which follows the process's setting of threads."""
+    """An implementation that sets the process's number of threads for each call, as fastseq.functional needs it."""
 
     timed: Implementation
     threads: int
@@ -55,15 +55,17 @@ class _WithThreads:
 def curve_comparison(
     cell: str, vary: str, sizes: Sequence[int], base: Shape, pass_: str, *, threads: int
 ) -> Comparison:
-    """A curve, whose implementations are the sizes. Only numbers of threads compute the same, and are verified to.
+    """A curve: a comparison of fastseq.functional with itself at several sizes, by which its implementations are named.
+
+    If the number of threads varies, all compute the same problem, and their results are verified against each other.
 
     Args:
         cell: A key of `shapes.GATES`.
         vary: One of `VARY`.
-        sizes: Of what varies.
-        base: The shape of all else.
+        sizes: The values of the size that varies.
+        base: The other sizes.
         pass_: A key of `PASSES`.
-        threads: For every size, unless they are what varies.
+        threads: The number of threads, unless it varies.
     """
     training = pass_ == "training"
     implementations = [str(size) for size in sizes]

@@ -25,17 +25,17 @@ class Samples:
 
     @property
     def values(self) -> list[float]:
-        """Of all rounds."""
+        """The samples of all rounds."""
         return [value for turn in self.turns for value in turn]
 
     @property
     def median(self) -> float:
-        """Of all values."""
+        """The median of all samples."""
         return statistics.median(self.values)
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """The first and the third."""
+        """The first and the third quartile of all samples."""
         values = self.values
         if len(values) < 2:
             return values[0], values[0]
@@ -59,10 +59,10 @@ def ratios(of: Samples, to: Samples) -> Samples:
 
 
 def time_runs(run: Callable[[], Any], runs: int, clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """A turn: seconds of each of `runs` runs in a row, by a clock.
+    """A turn: the seconds of each of `runs` runs in a row, by a clock.
 
-    Before them come runs that do not count, at least one and 10 ms of them: they still meet the threads of whoever had
-    the turn before, which spin for a while when they have nothing to do.
+    Before them come runs that do not count, at least one and at least 10 ms of them. During these, idle threads of the
+    implementation that had the turn before may still spin.
     """
     began = time.perf_counter()
     run()
@@ -91,7 +91,7 @@ def take_turns(turns: Mapping[Name, Turn], rounds: int) -> Iterator[dict[Name, S
 
 
 def fma_peak(threads: int) -> float:
-    """The machine's peak of single-precision multiply-adds, on fastseq's instruction set: operations a second."""
+    """The machine's peak of float32 multiply-adds with fastseq's instruction set, in operations a second."""
     from fastseq._libraries import core
 
     return core.fma_peak(threads, _PEAK_SECONDS)

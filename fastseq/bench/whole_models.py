@@ -33,15 +33,15 @@ def model_comparison(
     batches: Sequence[Batch] | None = None,
     implementations: Sequence[str] = IMPLEMENTATIONS,
 ) -> Comparison:
-    """A training step as `fit` does it, or the prediction of a batch; the results are to be those of the stock model.
+    """A comparison of a training step as in `fit`, or of a prediction. The results must be those of the stock model.
 
     Args:
         name: A key of `fastseq.training.models.MODELS`.
         pass_: A key of `MODEL_PASSES`.
-        threads: For every implementation.
+        threads: The number of threads for every implementation.
         mask_zero: Whether the Embedding masks the padding.
-        batches: What to train on; None for `made_up_batches`.
-        implementations: Of `IMPLEMENTATIONS`.
+        batches: The batches to train on; None for `made_up_batches`.
+        implementations: Some of `IMPLEMENTATIONS`.
     """
     import keras
 
@@ -78,7 +78,7 @@ def model_comparison(
         check,
         of=ModelProblem.kind,
         threads=threads,
-        # What is masked needs no operations, and how many that is depends on the texts.
+        # Masked steps need no operations, and their number depends on the texts.
         flops=0 if mask_zero else flops_of(stock, spec.batch_size, pass_),
         implementations=implementations,
     )
@@ -92,7 +92,7 @@ def _in_words(layer: Any) -> Layer:
 
 
 def made_up_batches(spec: Any, model: Any) -> list[Batch]:
-    """Texts of `layers.make_texts` with labels at random, or series with targets; the same for the same model."""
+    """Texts of `layers.make_texts` with random labels, or random series with targets; the same for the same model."""
     rng = np.random.default_rng(0)
     if not takes_texts(spec):
         shapes = [(spec.batch_size, *shape[1:]) for shape in (model.input_shape, model.output_shape)]
@@ -109,21 +109,21 @@ def made_up_batches(spec: Any, model: Any) -> list[Batch]:
 
 
 def takes_texts(spec: Any) -> bool:
-    """Whether a classic model is one of texts, of a corpus in a folder, and not of series, of a file."""
+    """Whether a classic model takes texts, from a corpus in a folder, and not series, from a file."""
     return spec.has_embedding or spec.encode is not None
 
 
 def as_batch(spec: Any, samples: Any, targets: Any) -> Batch:
-    """What the model trains on."""
+    """The samples and targets in the form that the model takes."""
     return np.asarray(spec.encode(samples) if spec.encode else samples), np.asarray(targets)
 
 
 def flops_of(model: Any, batch_size: int, pass_: str) -> int:
-    """Floating-point operations of the products: 2 for each weight that meets an input, backward twice as many.
+    """Floating-point operations of the products: 2 for each product of a weight and an input, 4 more in backward.
 
     Args:
-        model: Of stock layers.
-        batch_size: Samples in a step.
+        model: A model of stock layers.
+        batch_size: The number of samples in a step.
         pass_: A key of `MODEL_PASSES`.
     """
     import keras
@@ -132,7 +132,8 @@ def flops_of(model: Any, batch_size: int, pass_: str) -> int:
     for layer in model.layers:
         if type(layer).__name__ == "Embedding":  # looks up
             continue
-        # Recurrent layers meet every step of their inputs, others make one of their outputs after the other.
+        # Recurrent layers use their weights once for every step of their inputs, other layers for every step of their
+        # outputs.
         recurrent = isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional))
         met = layer.input.shape if recurrent else layer.output.shape
         matrices = sum(math.prod(weight.shape) for weight in layer.trainable_weights if len(weight.shape) > 1)

@@ -43,8 +43,8 @@ class LocalImplementation:
     """An implementation in this process.
 
     Attributes:
-        run: What is timed.
-        read: Makes `Results` of what `run` returns.
+        run: The function that is timed.
+        read: Converts the result of `run` to `Results`.
     """
 
     run: Callable[[], Any]
@@ -64,9 +64,9 @@ class BatchImplementation:
     """An implementation in this process that computes one batch after the other.
 
     Attributes:
-        run: What is timed, of a batch.
-        batches: They come again when all have been.
-        read: Makes `Results` of what `run` returns.
+        run: The function of a batch that is timed.
+        batches: The batches; after the last one comes the first again.
+        read: Converts the result of `run` to `Results`.
     """
 
     run: Callable[[Any], Any]
@@ -88,15 +88,15 @@ class BatchImplementation:
 
 @dataclass(frozen=True)
 class TrainingImplementation:
-    """A training step in this process, of one batch after the other. `results` is to be called before any turn.
+    """Training steps in this process, one batch after the other. `results` must be called before any turn.
 
     Attributes:
-        model: What is trained.
-        batches: They come again when all have been.
-        weights: The names of the model's.
-        loss_and_gradients: Takes the model and a batch, and gives arrays: the loss without dropout, and its gradients
-            by all weights.
-        make_step: Takes the model and the batches, and gives a function that trains on the next one.
+        model: The model to train.
+        batches: The batches; after the last one comes the first again.
+        weights: The names of the model's weights.
+        loss_and_gradients: Takes the model and a batch; returns the loss without dropout, and its gradients by all
+            weights, as arrays.
+        make_step: Takes the model and the batches; returns a function that trains on the next batch.
     """
 
     model: Any
@@ -122,10 +122,10 @@ class TrainingImplementation:
 
 class _Kind(NamedTuple):
     module: str  # in this package
-    packages: tuple[str, ...]  # whose versions tell what was measured
+    packages: tuple[str, ...]  # packages that it needs; a report has their versions
     masked: bool = False  # whether it takes a mask of any pattern
-    environment: dict[str, str] | None = None  # of a process of its own, where it must have one
-    lacks: Mapping[str, str] = {}  # by pass or kind of problem, why there is none
+    environment: dict[str, str] | None = None  # environment of its separate process; None if it needs none
+    lacks: Mapping[str, str] = {}  # by pass or kind of problem, why it is not implemented
 
 
 _KINDS = {
@@ -137,8 +137,8 @@ _KINDS = {
         lacks={"models": "has no models", **dict.fromkeys(ADAM_PASSES, "is measured without an optimizer")},
     ),
     "stock": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
-    # Beside fastseq, torch would be given the OpenMP runtime that fastseq has loaded so that idle threads sleep. Its
-    # own spins: two threads at best took 5.6 ms for what they took 9.3 ms for with fastseq's.
+    # In fastseq's process, torch would use the OpenMP runtime that fastseq has loaded, whose idle threads sleep. With
+    # its own runtime, whose idle threads spin, two threads took 5.6 ms instead of 9.3 ms.
     "torch": _Kind(
         "pytorch", ("torch",), environment={}, lacks={"keras-adam": "has its own Adam, which is in the pass adam"}
     ),
@@ -183,7 +183,7 @@ def make_implementation(name: str, problem: Problem, pass_: str, *, threads: int
 
     Args:
         name: One of `IMPLEMENTATIONS`.
-        problem: What to compute.
+        problem: The problem to compute.
         pass_: "forward": the outputs in inference. "training": the outputs and the gradients of a layer, or a training
             step of a model. Layers also have `shapes.ADAM_PASSES`: the outputs, the gradient by x, and the weights
             after a step of Adam. In these every run is a further step, so only the first run's results are comparable.
@@ -208,7 +208,7 @@ def make_local_implementation(name: str, problem: Problem, pass_: str, *, thread
     """Makes an implementation in this process, whose environment must be the one that the implementation needs."""
     try:
         module = importlib.import_module(f"{__name__}.{_KINDS[name].module}")
-    except ModuleNotFoundError as missing:  # that a package of the implementation needs
+    except ModuleNotFoundError as missing:  # a package that the implementation's packages need
         if (missing.name or "").partition(".")[0] == "fastseq":
             raise
         raise UnavailableError(f"{missing.name} is not installed") from missing

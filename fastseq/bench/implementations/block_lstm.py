@@ -1,4 +1,4 @@
-"""TensorFlow's own fused LSTM, the operations BlockLSTMV2 and BlockLSTMGradV2, time first."""
+"""TensorFlow's fused LSTM, the operations BlockLSTMV2 and BlockLSTMGradV2, with time as the first axis."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threa
     doutputs = tf.constant(from_keras(problem.doutputs, RECURRENT))
     zeros, no_peephole = tf.zeros((batch, units)), tf.zeros(units)
 
-    # What both operations take.
+    # The common arguments of both operations.
     arguments = {
         "seq_len_max": tf.constant(timesteps, tf.int64),
         "cs_prev": zeros,
@@ -44,7 +44,7 @@ def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threa
     @tf.function
     def train(x: Any, doutputs: Any) -> list[Any]:
         forward = tf.raw_ops.BlockLSTMV2(x=x, **arguments)
-        # Not by GradientTape: it takes BlockLSTMGrad, which expects the gates in another order.
+        # Not with GradientTape, which uses BlockLSTMGrad, and that expects the gates in another order.
         backward = tf.raw_ops.BlockLSTMGradV2(
             x=x,
             **arguments,

@@ -19,9 +19,9 @@ from fastseq.bench.shapes import ADAM_PASSES
 
 
 def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
-    """A jitted function of the layers. An Embedding's gradient is dense, and so is what Adam makes of it."""
+    """A jitted function of the layers. The gradient of an Embedding is dense, and so is the update by Adam."""
     _use_threads(threads)
-    # A model, which takes `training` whatever its layers do.
+    # A model, since it takes the argument `training` for any layers.
     layer = keras.Sequential([keras.Input(problem.x.shape[1:], dtype=problem.x.dtype.name), one_layer(problem)])
     masks = {} if problem.mask is None else {"mask": jax.numpy.asarray(problem.mask)}
     x, doutputs = jax.numpy.asarray(problem.x), jax.numpy.asarray(problem.doutputs)
@@ -32,7 +32,7 @@ def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threa
         return layer.stateless_call(weights, others, x, **masks, training=training)[0]
 
     def gradients(x: Any, weights: list[Any], doutputs: Any) -> tuple[Any, list[Any], list[Any]]:
-        """The outputs, their gradient by x, if there is one, and those by the weights."""
+        """The outputs, the gradient by x if there is one, and the gradients by the weights."""
 
         def of(weights: list[Any], x: Any = x) -> Any:
             return outputs_of(x, weights, True)
@@ -59,7 +59,7 @@ def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threa
         outputs, dx, dweights = gradients(x, weights, doutputs)
         return adam.stateless_apply(variables, dweights, weights), [outputs, *dx]
 
-    # Copies: what is donated is gone, and layer and optimizer still have theirs.
+    # Copies, since donated arrays are deleted, and the layer and the optimizer still use theirs.
     state = tuple([jax.numpy.array(value) for value in of] for of in (weights, [v.value for v in adam.variables]))
 
     def run() -> Any:
@@ -95,7 +95,7 @@ def _training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[
     step = jax.jit(model.train_step, donate_argnums=0)
     of_optimizer = model.optimizer.variables
     kinds = (model.trainable_variables, model.non_trainable_variables, of_optimizer, model.metrics_variables)
-    # Copies: what is donated is gone, and the model still has these.
+    # Copies, since donated arrays are deleted, and the model still uses these.
     state = tuple([jax.numpy.array(variable.value) for variable in kind] for kind in kinds)
 
     def run() -> Any:
@@ -107,7 +107,7 @@ def _training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[
 
 
 def _values(model: Any) -> tuple[list[Any], list[Any]]:
-    """Of the weights that are trained, and of all other variables."""
+    """The values of the trainable weights, and of all other variables."""
     trained, others = model.trainable_variables, model.non_trainable_variables
     return [variable.value for variable in trained], [variable.value for variable in others]
 
@@ -115,7 +115,7 @@ def _values(model: Any) -> tuple[list[Any], list[Any]]:
 def make_models(
     implementation: str, problem: ModelProblem, pass_: str, *, threads: int
 ) -> TrainingImplementation | BatchImplementation:
-    """A training step as `fit` does it, or a prediction of a batch."""
+    """A training step as in `fit`, or a prediction of a batch."""
     _use_threads(threads)
     from fastseq.training.models import MODELS
 
@@ -147,6 +147,6 @@ def _predicting(model: Any, batches: list[Any]) -> BatchImplementation:
 
 
 def _use_threads(threads: int) -> None:
-    """With the first array, JAX starts as many threads as it may use CPUs. It has no other setting."""
+    """Limits the CPUs of the process: JAX starts a thread for each of them with its first array, and has no setting."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

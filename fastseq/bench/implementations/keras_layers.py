@@ -44,7 +44,7 @@ def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threa
     else:
         run = forward(layer, x, mask, jit_compile=jit_compile)
         names = names[:1]
-    # A gradient may come as IndexedSlices.
+    # A gradient may be tf.IndexedSlices.
     return LocalImplementation(
         run, lambda raw: {n: tf.convert_to_tensor(t).numpy() for n, t in zip(names, raw, strict=True)}
     )
@@ -54,12 +54,12 @@ def _fast_layer(layer: Layer) -> Any:
     name = f"Fast{layer.name}"
     if not hasattr(fastseq.keras, name):
         raise UnavailableError(f"fastseq.keras has no {name}")
-    native = {} if layer.name == "Attention" else {"use_native": True}  # that has no other
+    native = {} if layer.name == "Attention" else {"use_native": True}  # FastAttention has no such option
     return getattr(fastseq.keras, name)(**layer.settings, **native)
 
 
 def _fused(problem: LayerProblem) -> LayerProblem:
-    """With a Conv1D and the MaxPooling1D behind it as the one layer that fastseq has of them."""
+    """The problem, with a Conv1D and a MaxPooling1D after it replaced by the one layer that fastseq has for both."""
     if [layer.name for layer in problem.layers] != ["Conv1D", "MaxPooling1D"]:
         return problem
     convolution, pooling = problem.layers
@@ -70,7 +70,7 @@ def _fused(problem: LayerProblem) -> LayerProblem:
 def _step_with(
     optimizer: Any, layer: Any, x: Any, doutputs: Any, *, by_x: bool, jit_compile: bool
 ) -> Callable[[], list[Any]]:
-    """A function that goes a step on; its list has the outputs, the gradient by x, and the weights after the step."""
+    """A function that does a training step; it returns the outputs, the gradient by x, and the updated weights."""
     weights = [variable.value for variable in layer.trainable_variables]
     optimizer.build(layer.trainable_variables)
 
@@ -90,7 +90,7 @@ def _step_with(
 def make_models(
     implementation: Any, problem: ModelProblem, pass_: str, *, threads: int
 ) -> TrainingImplementation | BatchImplementation:
-    """A training step as `fit` does it, or a prediction of a batch."""
+    """A training step as in `fit`, or a prediction of a batch."""
     from fastseq.training.models import MODELS  # here, since compare.py runs layers of older revisions
 
     set_threads(threads)
@@ -112,8 +112,8 @@ def make_models(
 
 
 def training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[], Any]:
-    """A function that trains on the next batch, as `fit` does it."""
-    model.train_step(batches[0])  # eagerly, which makes the variables of optimizer and metrics
+    """A function that trains on the next batch as in `fit`."""
+    model.train_step(batches[0])  # makes the variables of the optimizer and the metrics
 
     @tf.function(jit_compile=model.jit_compile)
     def step(x: Any, y: Any) -> Any:
@@ -124,7 +124,7 @@ def training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[]
 
 
 def loss_and_gradients(model: Any, batch: tuple[Any, Any]) -> list[Any]:
-    """The loss of a batch without dropout, and its gradients by all weights in the form that an optimizer gets."""
+    """The loss of a batch without dropout, and its gradients by all weights, in the form that an optimizer takes."""
     weights = [variable.value for variable in model.trainable_variables]
 
     @tf.function(jit_compile=model.jit_compile)

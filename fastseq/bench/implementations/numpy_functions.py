@@ -1,4 +1,4 @@
-"""fastseq.functional. Calls only what every revision of it has taken, since compare.py runs older ones."""
+"""fastseq.functional. It is called in a way that all revisions accept, since compare.py runs older ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fastseq.bench.implementations._settings import activation, check, window
 from fastseq.bench.problems import LayerProblem, Results
 from fastseq.bench.shapes import TITLES
 
-# An operation on a problem's arrays: forward takes whether backward comes after it, backward what forward has returned.
+# An operation on a problem's arrays: forward takes whether backward follows, backward takes the result of forward.
 _Op = tuple[Callable[[bool], Any], Callable[[Any], Results]]
 
 
 def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
-    """Follows fastseq's setting of threads, not `threads`, from call to call."""
+    """Calls of fastseq.functional. They use fastseq's current number of threads, not `threads`."""
     names = tuple(layer.name for layer in problem.layers)
     if names not in _OPS:
         raise UnavailableError(f"has no {' and '.join(names)}")
