@@ -10,7 +10,7 @@
 #include "fastseq/cuda.h"
 #include "gpu.h"
 #include "operations.h"
-#include "xla/gpu.h"
+#include "xla/gpu_device.h"
 
 namespace fastseq::bindings {
 

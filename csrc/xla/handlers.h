@@ -11,7 +11,7 @@
 
 namespace fastseq::xla {
 
-// A CPU as the device that handlers compute on; csrc/xla/gpu.h has the other.
+// A CPU as the device that handlers compute on; csrc/xla/gpu_device.h has the other.
 struct Cpu {
   static constexpr uint32_t kTraits = 0;
   explicit Cpu(const CallFrame&) {}
