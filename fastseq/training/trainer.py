@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fastseq import frameworks
 from fastseq.data import TrainingData
 from fastseq.training.models import Layers, ModelSpec
 
@@ -165,7 +166,14 @@ class Trainer:
             model = spec.build(kind, mask_zero=mask_zero)
             if self.runs:
                 model.set_weights(self.runs[0].model.get_weights())
+            if frameworks.current().first_fit_draws:
+                self._build_metrics(model)
             self.runs.append(Run(kind, model))
+
+    def _build_metrics(self, model: keras.Model) -> None:
+        """Spares the first `fit` that, so that an epoch meets the same random numbers in a training that is resumed."""
+        x, y = self.data.x_train[: self.batch_size], self.data.y_train[: self.batch_size]
+        model.test_on_batch(self.spec.encode(x) if self.spec.encode else x, y)
 
     def train(self, after_epoch: Callable[[Run], None] = lambda run: None) -> None:
         """Trains until the epochs are over or validation stops it; an interrupt (Ctrl-C) ends it cleanly.
@@ -242,15 +250,10 @@ class Trainer:
         """
         if self.spec.encode is None:
             return x, y
-        import tensorflow as tf
-
         if shuffle:
             order = np.random.permutation(len(x))
             x, y = x[order], y[order]
-        encode = self.spec.encode
-        batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(self.batch_size)
-        # Encoded while the model computes the batch before.
-        return batches.map(lambda x, y: (encode(x), y)).prefetch(1), None
+        return frameworks.current().encoded(x, y, self.spec.encode, self.batch_size), None
 
     def test(self) -> None:
         """Evaluates the models on the test data; an interrupt leaves out those that are not done."""
