@@ -1,7 +1,8 @@
 """The errors of fastseq and of stock Keras, both in float32, against the float64 definition.
 
-An error is the largest difference from `fastseq.reference`, relative to the largest magnitude of what it gives, and
-the largest over all seeds. fastseq's are to be at most 1.5 times stock Keras's: ends with status 1 if one is not.
+An error is the largest difference from the result of `fastseq.reference`, relative to the largest magnitude of that
+result; of all seeds the largest error counts. The exit status is 1 if an error of fastseq is more than 1.5 times that
+of stock Keras.
 
     python bench/accuracy.py --cell lstm gru --shape reuters 32,50,64,128
     python bench/accuracy.py --layer conv1d
@@ -15,14 +16,14 @@ import sys
 
 from common import SHAPE_HELP, add_options, header, prepare, script_parser, shapes_of
 
+from fastseq.bench.implementations import make_implementation, packages
 from fastseq.bench.layers import CASES, Case, layer_problem
 from fastseq.bench.problems import Layer, Results, error, make_problem
 from fastseq.bench.shapes import GATES, Shape
-from fastseq.bench.sides import make_side, packages
 from fastseq.commands import positive, table
 
-_SIDES = ["fast", "stock"]
-_LAYERS = ("conv1d", "conv1d-wide")  # those that sum; pools, dropout and embeddings give stock's own bits or nearly
+_IMPLEMENTATIONS = ["fast", "stock"]
+_LAYERS = ("conv1d", "conv1d-wide")  # layers with sums; the others have nearly the bits of stock Keras
 _TARGET = 1.5
 
 
@@ -51,26 +52,26 @@ def main() -> None:
     rows: list[tuple[str, ...]] = []
     above = 0
     for title, compute in subjects:
-        largest: dict[str, dict[str, float]] = {side: {} for side in _SIDES}
+        largest: dict[str, dict[str, float]] = {name: {} for name in _IMPLEMENTATIONS}
         for seed in range(options.seeds):
             expected, results = compute(seed, threads)
-            for side, errors in largest.items():
+            for name, errors in largest.items():
                 for result, array in expected.items():
-                    errors[result] = max(errors.get(result, 0.0), error(results[side][result], array))
+                    errors[result] = max(errors.get(result, 0.0), error(results[name][result], array))
         for result, fast in largest["fast"].items():
             stock = largest["stock"][result]
             ratio = fast / stock if stock else float(fast > 0)
             above += ratio > _TARGET
             mark = "above target" if ratio > _TARGET else ""
             rows.append((title, result, f"{fast:.2g}", f"{stock:.2g}", f"{ratio:.2f}", mark))
-    print(header(packages(_SIDES)))
+    print(header(packages(_IMPLEMENTATIONS)))
     print(f"largest relative errors over {options.seeds} seeds; {above} of {len(rows)} above {_TARGET} times stock's")
     print(table(("layer", "result", "fast", "stock", "fast / stock", ""), rows))
     sys.exit(above > 0)
 
 
 def _recurrent(cell: str, shape: Shape, seed: int, threads: int) -> tuple[Results, dict[str, Results]]:
-    """What `fastseq.reference` gives, in float64, and what the sides do."""
+    """The results of `fastseq.reference`, in float64, and of the implementations."""
     from fastseq import reference
 
     problem = make_problem(cell, shape, seed=seed)
@@ -79,24 +80,28 @@ def _recurrent(cell: str, shape: Shape, seed: int, threads: int) -> tuple[Result
     gradients = getattr(reference, f"{cell}_backward")(forward, doutputs=problem.doutputs)
     names = ("dx", "dkernel", "drecurrent_kernel", "dbias")
     expected = {"outputs": forward.outputs, **{name: getattr(gradients, name) for name in names}}
-    sides = {side: make_side(side, problem, "training", threads=threads).results() for side in _SIDES}
-    return expected, sides
+    results = {
+        name: make_implementation(name, problem, "training", threads=threads).results() for name in _IMPLEMENTATIONS
+    }
+    return expected, results
 
 
 def _convolution(case: Case, seed: int, threads: int) -> tuple[Results, dict[str, Results]]:
-    """As `_recurrent`; with an activation that no rounding can switch off."""
+    """Like `_recurrent`, with an activation whose derivative does not jump, so that rounding cannot switch it."""
     from fastseq import reference
 
     options = {"activation": "tanh"}
     (layer,) = case.layers
     case = dataclasses.replace(case, layers=[Layer(layer.name, {**layer.settings, **options})])
     problem = layer_problem(case, seed=seed)
-    sides = {side: make_side(side, problem, "training", threads=threads).results() for side in _SIDES}
+    results = {
+        name: make_implementation(name, problem, "training", threads=threads).results() for name in _IMPLEMENTATIONS
+    }
     arguments = (problem.x, *problem.weights.values())
     outputs = reference.conv1d_forward(*arguments, **options)
     gradients = reference.conv1d_backward(outputs, problem.doutputs, *arguments, **options)
     expected = {"outputs": outputs, **gradients._asdict()}
-    return expected, sides
+    return expected, results
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """fastseq's recurrent layers on a GPU beside torch.nn's, which are cuDNN's.
 
-Both sides have the same weights and input, in PyTorch tensors. What they compute, outputs and gradients, is compared
-before it is timed. CUDA events time the calls on the stream, in turns, with the GPU warm; figures are medians, and the
-interquartile range is what times differ by. Needs Python, NumPy, PyTorch and fastseq with its CUDA kernels, no Keras.
+Both implementations have the same weights and input, in PyTorch tensors. Their outputs and gradients are compared
+before anything is timed. The GPU is warmed up, then the implementations take turns, and CUDA events on the stream time
+their calls. The figures are medians and interquartile ranges. Needs Python, NumPy, PyTorch and fastseq with its CUDA
+kernels, no Keras.
 
     python bench/bench_cuda.py                                         # the models' shapes
     python bench/bench_cuda.py --grid --cell lstm --out cuda.json      # batch 1..1024 x units 32..1024
@@ -42,7 +43,7 @@ def main() -> int:
     parser.add_argument("--grid", action="store_true", help="batch 1 to 1024 by units 32 to 1024, 100 timesteps")
     parser.add_argument("--pass", dest="passes", nargs="+", choices=PASSES, default=list(PASSES))
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
-    parser.add_argument("--precision", choices=("float32", "tf32"), default="float32", help="of both sides")
+    parser.add_argument("--precision", choices=("float32", "tf32"), default="float32", help="of both implementations")
     parser.add_argument("--rounds", type=int, default=30, metavar="N", help="default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FILE.json")
     options = parser.parse_args()
@@ -73,7 +74,7 @@ def main() -> int:
             for name in options.passes:
                 try:
                     record = _measure(torch, cell, shape, name, options)
-                except (MemoryError, RuntimeError) as error:  # no memory, or a type that one side lacks
+                except (MemoryError, RuntimeError) as error:  # no memory, or a type that one implementation lacks
                     torch.cuda.empty_cache()
                     print(f"{cell:5}{','.join(map(str, shape)):>22} {name:9}  not measured: {error}")
                     continue
@@ -93,32 +94,35 @@ def _shape(text: str) -> Shape:
 
 
 def _measure(torch: Any, cell: str, shape: Shape, name: str, options: argparse.Namespace) -> dict[str, Any]:
-    sides, as_ours = _sides(torch, cell, shape, name == "training", getattr(torch, options.dtype))
+    implementations, as_ours = _implementations(torch, cell, shape, name == "training", getattr(torch, options.dtype))
     differences = [
         float((ours.double() - theirs.double()).abs().max() / theirs.double().abs().max().clamp(min=1))
-        for ours, theirs in zip(sides["fastseq"](), as_ours(*sides["torch.nn"]()), strict=True)
+        for ours, theirs in zip(implementations["fastseq"](), as_ours(*implementations["torch.nn"]()), strict=True)
     ]
     difference = float(np.max(differences))  # NaN if any is
     tolerance = TOLERANCES[options.precision if options.dtype == "float32" else options.dtype]
-    times = _times(torch, sides, options.rounds)
-    medians = {side: statistics.median(values) for side, values in times.items()}
+    times = _times(torch, implementations, options.rounds)
+    medians = {implementation: statistics.median(values) for implementation, values in times.items()}
     return {
         "cell": cell,
         "shape": shape,
         "pass": name,
         "ms": medians,
-        "quartiles": {side: statistics.quantiles(values, n=4)[::2] for side, values in times.items()},
+        "quartiles": {
+            implementation: statistics.quantiles(values, n=4)[::2] for implementation, values in times.items()
+        },
         "speedup": medians["torch.nn"] / medians["fastseq"],
         "difference": difference,
         "equal": difference <= tolerance,
     }
 
 
-def _sides(
+def _implementations(
     torch: Any, cell: str, shape: Shape, training: bool, dtype: Any
 ) -> tuple[dict[str, Call], Callable[..., Any]]:
-    """What each side calls, and how the results of torch.nn become ours: outputs and, in training, the gradients by x,
-    kernel, recurrent kernel and bias.
+    """The function that each implementation calls, and the conversion of torch.nn's results to fastseq's layout.
+
+    Results are the outputs and, in training, the gradients by x, kernel, recurrent kernel and bias.
     """
     batch, timesteps, inputs, units = shape
     torch.manual_seed(0)
@@ -172,15 +176,18 @@ def _sides(
     return {"fastseq": fastseq, "torch.nn": torch_nn}, as_ours
 
 
-def _times(torch: Any, sides: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds on the stream, of each side's calls one after the other; as many a round as take a millisecond."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for call in sides.values():
+def _times(torch: Any, implementations: dict[str, Call], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds on the stream for one call of each implementation.
+
+    In every round each implementation is called as often as takes a millisecond, one call after the other.
+    """
+    times: dict[str, list[float]] = {name: [] for name in implementations}
+    for call in implementations.values():
         for _ in range(3):
             call()
-    repeats = {name: max(1, round(1 / max(_timed(torch, call, 3), 1e-3))) for name, call in sides.items()}
+    repeats = {name: max(1, round(1 / max(_timed(torch, call, 3), 1e-3))) for name, call in implementations.items()}
     for _ in range(rounds):
-        for name, call in sides.items():
+        for name, call in implementations.items():
             times[name].append(_timed(torch, call, repeats[name]))
     return times
 
@@ -197,9 +204,9 @@ def _timed(torch: Any, call: Call, repeats: int) -> float:
 
 
 def _row(record: dict[str, Any]) -> str:
-    def time(side: str) -> str:
-        low, high = record["quartiles"][side]
-        return f"{record['ms'][side]:.3f} ±{(high - low) / 2:.3f}"
+    def time(implementation: str) -> str:
+        low, high = record["quartiles"][implementation]
+        return f"{record['ms'][implementation]:.3f} ±{(high - low) / 2:.3f}"
 
     shape = ",".join(map(str, record["shape"]))
     note = "" if record["equal"] else "  DIFFERENT"

@@ -1,6 +1,7 @@
-"""Recurrent layers under pytest-benchmark: `pytest bench`, with `-k` for some of cell, shape, pass and side.
+"""Recurrent layers under pytest-benchmark: `pytest bench`.
 
-For ratios use versus_peers.py, which interleaves the sides; here each has its time to itself.
+`-k` selects cells, shapes, passes and implementations. For ratios use versus_peers.py, which interleaves the
+implementations; here they run one after the other.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from typing import Any
 import pytest
 
 from fastseq import runtime
+from fastseq.bench.implementations import Implementation, UnavailableError, make_implementation
 from fastseq.bench.machine import cpu_name, prepare
 from fastseq.bench.problems import make_problem, verify
 from fastseq.bench.shapes import DEFAULT_SHAPES, PASSES, SHAPES
-from fastseq.bench.sides import Side, UnavailableError, make_side
 from fastseq.bench.timing import fma_peak
 
-_SIDES = ("fast", "stock", "stock-jit", "torch")
+_IMPLEMENTATIONS = ("fast", "stock", "stock-jit", "torch")
 
 
 class _Clock:
-    """Shows the time that sides have measured of themselves: not all run in this process."""
+    """Shows the time that implementations have measured of themselves: not all run in this process."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
@@ -29,8 +30,8 @@ class _Clock:
     def __call__(self) -> float:
         return self._seconds
 
-    def run(self, side: Side) -> None:
-        self._seconds += side.turn(1)[0]
+    def run(self, implementation: Implementation) -> None:
+        self._seconds += implementation.turn(1)[0]
 
 
 _clock = _Clock()
@@ -38,23 +39,23 @@ _clock = _Clock()
 
 @functools.cache
 def _threads() -> int:
-    """The number of threads for all sides."""
+    """The number of threads for all implementations."""
     return prepare(None)
 
 
 @pytest.mark.benchmark(timer=_clock)
-@pytest.mark.parametrize("side", _SIDES)
+@pytest.mark.parametrize("implementation", _IMPLEMENTATIONS)
 @pytest.mark.parametrize("pass_", PASSES)
 @pytest.mark.parametrize(("cell", "name"), [(cell, name) for cell, names in DEFAULT_SHAPES.items() for name in names])
-def bench_rnn(benchmark: Any, cell: str, name: str, pass_: str, side: str) -> None:
+def bench_rnn(benchmark: Any, cell: str, name: str, pass_: str, implementation: str) -> None:
     threads = _threads()
     problem = make_problem(cell, SHAPES[name])
     try:
-        timed = make_side(side, problem, pass_, threads=threads)
+        timed = make_implementation(implementation, problem, pass_, threads=threads)
     except UnavailableError as reason:
-        pytest.skip(f"{side}: {reason}")
-    expected = make_side("functional", problem, pass_, threads=threads).results()
-    verify(timed.results(), expected, f"{side}, {cell} {name}")
+        pytest.skip(f"{implementation}: {reason}")
+    expected = make_implementation("functional", problem, pass_, threads=threads).results()
+    verify(timed.results(), expected, f"{implementation}, {cell} {name}")
 
     peaks = [fma_peak(threads)]
     benchmark.group = f"{cell} {name}, {PASSES[pass_]}"

@@ -1,4 +1,4 @@
-"""What the scripts here share: options, the settings of the process, and figures as text.
+"""The common part of the scripts: options, the settings of the process, and figures as text.
 
 Settings must be made before any framework is imported: `prepare` is the first thing that a script does after it has
 read its command line.
@@ -12,18 +12,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from fastseq.bench import machine
+from fastseq.bench.implementations import PEERS
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.shapes import DEFAULT_SHAPES, SHAPES, Shape
-from fastseq.bench.sides import PEERS
 from fastseq.bench.tables import milliseconds, rate, share
 from fastseq.bench.timing import Name, Samples, Turn, take_turns
 from fastseq.commands import positive, table
 
-# By names for a command line; "cpu" counts the time of all threads of the process.
+# The clocks by their names on the command line. "cpu" counts the time of all threads of the process.
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 SHAPE_HELP = f"{', '.join(SHAPES)}, or batch,timesteps,inputs,units"
-# How the other libraries are told to stay with an instruction set. XLA's products and ONNX Runtime's cannot be told:
-# limited by --xla_cpu_max_isa=AVX2, XLA took the same time as without.
+# Settings that limit other libraries to an instruction set. There are none for the products of XLA and ONNX Runtime:
+# with --xla_cpu_max_isa=AVX2, XLA took the same time as without.
 LIMITS = {
     "avx2": {
         "ATEN_CPU_CAPABILITY": "avx2",
@@ -34,13 +34,13 @@ LIMITS = {
 
 
 def script_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that shows the description as it is written."""
+    """A parser that keeps the line breaks of the description."""
     return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_options(parser: argparse.ArgumentParser, *, rounds: int | None = None) -> None:
-    """The options of every script; `--rounds` with this default where there are rounds."""
-    parser.add_argument("--threads", type=positive, help="for every side; default: what fastseq would use")
+    """Adds the options of every script. `--rounds` has this default; without one, it is not added."""
+    parser.add_argument("--threads", type=positive, help="for every implementation; default: what fastseq would use")
     parser.add_argument(
         "--isa",
         help="fastseq's instruction set. With avx2, torch, MKL and oneDNN (so most of TensorFlow) keep to it as well; "
@@ -51,20 +51,20 @@ def add_options(parser: argparse.ArgumentParser, *, rounds: int | None = None) -
 
 
 def add_peers(parser: argparse.ArgumentParser) -> None:
-    """The option of scripts that measure others, too."""
+    """Adds the option of scripts that also measure other libraries."""
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="PEER", help=", ".join(PEERS))
 
 
 def add_clock(parser: argparse.ArgumentParser) -> None:
-    """The option of scripts that take the time by another clock, too."""
+    """Adds the option of scripts that have a choice of clocks."""
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu counts the time of all threads")
 
 
 def prepare(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    """Sets this process up as `add_options` says; ends the program where that is not possible here.
+    """Makes the settings of `add_options` for this process; exits if they are not possible here.
 
     Returns:
-        The number of threads for all sides.
+        The number of threads for all implementations.
     """
     os.environ.update(LIMITS.get(options.isa or "", {}))
     try:
@@ -78,13 +78,13 @@ def prepare(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int
     return threads
 
 
-def limited_sides(isa: str) -> tuple[str, ...]:
-    """The sides that keep to an instruction set which `prepare` is given."""
+def limited_implementations(isa: str) -> tuple[str, ...]:
+    """The implementations that can be limited to an instruction set."""
     return ("fast", "functional", *(("stock", "tf-block", "torch") if isa in LIMITS else ()))
 
 
 def parse_shape(text: str) -> Shape:
-    """The shape of that name, or given as four numbers: 20,100,100,100.
+    """A shape from its name or from four numbers: 20,100,100,100.
 
     Raises:
         ValueError: It is neither.
@@ -101,12 +101,12 @@ def parse_shape(text: str) -> Shape:
 
 
 def shapes_of(cell: str, chosen: list[str]) -> dict[str, Shape]:
-    """The shapes to measure a cell at, by what to call them; its defaults where none is chosen."""
+    """The shapes for a cell by name: the chosen ones, or else the cell's defaults."""
     return {name: parse_shape(name) for name in chosen or DEFAULT_SHAPES[cell]}
 
 
 def header(packages: Iterable[str]) -> str:
-    """The machine, the settings, and the versions of those packages that are installed."""
+    """A line with the machine, the settings, and the versions of the packages that are installed."""
     from fastseq import runtime
 
     found = ", ".join(f"{package} {version}" for package, version in machine.versions(packages).items())
@@ -119,26 +119,32 @@ def header(packages: Iterable[str]) -> str:
 
 
 def describe(measurement: Measurement) -> str:
-    """A measurement in lines: what it is, a table of its sides, and who is left out and why."""
+    """A measurement as text: its title, a table of its implementations, and reasons why others are left out."""
     peaks = {f"{peak.median / 1e9:.0f}" for peak in measurement.peaks.values()}
     title = measurement.comparison.title + (f"; FMA peak {' to '.join(sorted(peaks))} GFLOP/s" if peaks else "")
     rows = []
-    for side, samples in measurement.samples.items():
-        row = [side, milliseconds(samples.median), milliseconds(samples.iqr), f"{measurement.ratio(side).median:.2f}"]
+    for name, samples in measurement.samples.items():
+        row = [name, milliseconds(samples.median), milliseconds(samples.iqr), f"{measurement.ratio(name).median:.2f}"]
         if peaks:
-            flops = measurement.comparison.flops.get(side)
-            row += [rate(flops, samples.median) if flops else "-", share(measurement.share(side))]
+            flops = measurement.comparison.flops.get(name)
+            row += [rate(flops, samples.median) if flops else "-", share(measurement.share(name))]
         rows.append(row)
     lines = [title]
     if rows:
-        columns = ["side", "ms", "IQR", f"times {measurement.base}", *(["GFLOP/s", "of peak"] if peaks else [])]
+        columns = [
+            "implementation",
+            "ms",
+            "IQR",
+            f"times {measurement.base}",
+            *(["GFLOP/s", "of peak"] if peaks else []),
+        ]
         lines.append(table(columns, rows))
-    lines += [f"{side}: left out, {why}" for side, why in measurement.absent.items()]
-    lines += [f"{side}: NOT TIMED, {why}" for side, why in measurement.refused.items()]
+    lines += [f"{name}: left out, {why}" for name, why in measurement.absent.items()]
+    lines += [f"{name}: NOT TIMED, {why}" for name, why in measurement.refused.items()]
     return "\n".join(lines)
 
 
 def interleave(turns: Mapping[Name, Turn], rounds: int) -> dict[Name, Samples]:
-    """What all rounds of `take_turns` have given."""
+    """The samples of all rounds of `take_turns`."""
     *_, samples = take_turns(turns, rounds)
     return samples

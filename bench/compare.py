@@ -1,11 +1,11 @@
-"""Two revisions of fastseq beside each other: built, verified and timed in turns, in a process each.
+"""Compares two revisions of fastseq: builds both, verifies that they agree and times them in turns, in a process each.
 
-A revision is whatever git knows by that name; "." is the working tree as it is. Builds of revisions are kept in the
-user's cache with their logs. The figures are fastseq.functional's or, with --side fast, those of the Keras layers.
+A revision is anything that git knows by that name; "." is the working tree as it is. Builds of revisions are kept in
+the user's cache with their logs. By default fastseq.functional is timed, with --implementation fast the Keras layers.
 
     python bench/compare.py HEAD~1 .
     python bench/compare.py v0.1.0 HEAD --cell lstm --shape reuters 32,50,64,128 --layer --threads 1
-    python bench/compare.py HEAD~1 . --side fast
+    python bench/compare.py HEAD~1 . --implementation fast
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import NamedTuple
 from common import LIMITS, SHAPE_HELP, add_options, interleave, script_parser, shapes_of
 
 import fastseq.bench
+from fastseq.bench.implementations import UnavailableError
 from fastseq.bench.layers import CASES, layer_problem
 from fastseq.bench.machine import cpu_name
 from fastseq.bench.problems import Problem, make_problem, verify
 from fastseq.bench.processes import Worker
 from fastseq.bench.shapes import GATES, PASSES
-from fastseq.bench.sides import UnavailableError
 from fastseq.bench.tables import milliseconds
 from fastseq.commands import table
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--cell", nargs="*", choices=GATES, default=list(GATES), metavar="CELL", help=f"{[*GATES]}")
     parser.add_argument("--shape", nargs="+", default=[], metavar="SHAPE", help=f"{SHAPE_HELP}; default: by cell")
     parser.add_argument("--layer", nargs="*", choices=CASES, default=list(CASES), metavar="LAYER", help=f"{[*CASES]}")
-    parser.add_argument("--side", choices=("functional", "fast"), default="functional")
+    parser.add_argument("--implementation", choices=("functional", "fast"), default="functional")
     parser.add_argument("--pass", dest="passes", nargs="+", choices=PASSES, default=list(PASSES))
     add_options(parser, rounds=10)
     options = parser.parse_args()
@@ -84,7 +84,7 @@ def main() -> None:
             for title, problem, passes in subjects:
                 for pass_ in passes:
                     try:
-                        figures = compare(base, head, options.side, problem, pass_, threads, options.rounds)
+                        figures = compare(base, head, options.implementation, problem, pass_, threads, options.rounds)
                     except UnavailableError as reason:
                         absent.append(f"{title}, {PASSES[pass_]}: left out, {reason}")
                     else:
@@ -196,15 +196,15 @@ def extract(revision: str, folder: Path) -> None:
 
 
 def compare(
-    base: Worker, head: Worker, side: str, problem: Problem, pass_: str, threads: int, rounds: int
+    base: Worker, head: Worker, implementation: str, problem: Problem, pass_: str, threads: int, rounds: int
 ) -> tuple[str, ...]:
     """The columns of one problem and pass."""
-    sides = {
-        "base": base.make_side(side, problem, pass_, threads=threads),
-        "head": head.make_side(side, problem, pass_, threads=threads),
+    implementations = {
+        "base": base.make_implementation(implementation, problem, pass_, threads=threads),
+        "head": head.make_implementation(implementation, problem, pass_, threads=threads),
     }
-    verify(sides["head"].results(), sides["base"].results(), f"head, {problem}")
-    samples = interleave({name: side.turn for name, side in sides.items()}, rounds)
+    verify(implementations["head"].results(), implementations["base"].results(), f"head, {problem}")
+    samples = interleave({name: implementation.turn for name, implementation in implementations.items()}, rounds)
     columns = [milliseconds(figure) for times in samples.values() for figure in (times.median, times.iqr)]
     return (*columns, f"{samples['base'].median / samples['head'].median:.3f}")
 

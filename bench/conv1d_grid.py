@@ -1,7 +1,8 @@
 """FastConv1D beside stock Keras over a grid of shapes: forward and backward, interleaved in one run.
 
-Shapes are drawn from the whole grid, the same ones for a seed. Outputs and gradients are compared before anything is
-timed. Figures are medians over rounds of fastseq's time over stock Keras's; the slowest shapes come last.
+Shapes are drawn at random from the whole grid; a seed always gives the same ones. Outputs and gradients are compared
+before anything is timed. Figures are fastseq's time divided by stock Keras's, medians over rounds; the slowest shapes
+come last.
 
     python bench/conv1d_grid.py --shapes 60
     python bench/conv1d_grid.py --shape 64,16,512,1024,7,2 --padding same
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from common import CLOCKS, add_clock, add_options, header, interleave, prepare, script_parser
 
-from fastseq.bench.sides import packages
+from fastseq.bench.implementations import packages
 from fastseq.bench.timing import ratios, time_runs
 from fastseq.commands import table
 
@@ -30,7 +31,7 @@ _GRID = {
     "width": (1, 2, 3, 5, 7, 9),
     "strides": (1, 2, 3, 4),
 }
-_MOST_OPERATIONS = 4e10  # of a shape: a second's work, at most
+_MOST_OPERATIONS = 4e10  # the largest shape: at most a second's work
 _TRIES = 30
 
 
@@ -45,19 +46,19 @@ class Shape(NamedTuple):
     strides: int
 
     def operations(self) -> float:
-        """Floating-point operations of forward and backward, about."""
+        """The approximate number of floating-point operations in forward and backward."""
         return 6.0 * self.batch * self.timesteps / self.strides * self.width * self.channels * self.filters
 
 
 def draw(count: int, seed: int) -> list[Shape]:
-    """Shapes of the grid at random."""
+    """Random shapes of the grid."""
     everything = [Shape(*sizes) for sizes in itertools.product(*_GRID.values())]
     fitting = [shape for shape in everything if shape.operations() <= _MOST_OPERATIONS]
     return random.Random(seed).sample(fitting, count)
 
 
 def make_steps(shape: Shape, padding: str) -> dict[str, Callable[[], Any]]:
-    """Forward and backward of both layers, with the same weights; raises AssertionError where they differ."""
+    """Forward and backward of both layers, with the same weights. Raises AssertionError if the results differ."""
     import keras
     import tensorflow as tf
 
@@ -87,8 +88,8 @@ def make_steps(shape: Shape, padding: str) -> dict[str, Callable[[], Any]]:
 
     steps = {name: step_of(layer) for name, layer in layers.items()}
     fast = tf.nest.flatten(steps["fast"]())
-    # TensorFlow's gradient by x is wrong now and then, at (64, 16, 16) to 1,024 filters of width 9 and strides 3 more
-    # often than not: two threads seem to write to one place.
+    # TensorFlow's gradient by x is sometimes wrong, and mostly so at (64, 16, 16) with 1,024 filters of width 9 and
+    # strides 3. Two threads seem to write to the same memory.
     for _ in range(_TRIES):
         stock = tf.nest.flatten(steps["stock"]())
         if all(map(_are_close, fast, stock)):

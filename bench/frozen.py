@@ -1,8 +1,8 @@
-"""Layers behind a frozen Embedding, and frozen layers behind a trained one: a training step, beside stock Keras.
+"""A training step of layers behind a frozen Embedding, and of frozen layers behind a trained one, beside stock Keras.
 
-That is the usual way with pretrained vectors. Nobody needs the gradient that would reach the frozen layer, or that of
-the frozen layer's weights. Both sides take turns in one run; losses are compared before anything is timed. Figures are
-medians of milliseconds.
+A frozen Embedding is usual with pretrained vectors. Behind it nobody needs the gradient by the layer's input; of a
+frozen layer nobody needs the gradients by its weights. fastseq and Keras take turns in one run. Their losses are
+compared before anything is timed. Figures are medians, in milliseconds.
 
     python bench/frozen.py
     python bench/frozen.py --layer conv1d --clock cpu
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from common import CLOCKS, add_clock, add_options, header, interleave, prepare, script_parser
 
-from fastseq.bench.sides import packages
+from fastseq.bench.implementations import packages
 from fastseq.bench.timing import time_runs
 from fastseq.commands import table
 
@@ -75,7 +75,7 @@ def main() -> None:
         for frozen in _FROZEN:
             steps = {"fast": make_step(kind, frozen, native=True), "stock": make_step(kind, frozen, native=False)}
             np.testing.assert_allclose(*(step().numpy() for step in steps.values()), rtol=1e-4)
-            turns = {side: partial(time_runs, step, clock=CLOCKS[options.clock]) for side, step in steps.items()}
+            turns = {name: partial(time_runs, step, clock=CLOCKS[options.clock]) for name, step in steps.items()}
             fast, stock = (1e3 * one.median for one in interleave(turns, options.rounds).values())
             rows.append((kind, frozen, f"{fast:.2f}", f"{stock:.2f}", f"{stock / fast:.2f}"))
     print(table(("layer", "frozen", "fast, ms", "stock, ms", "stock / fast"), rows))

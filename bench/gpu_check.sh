@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Checks fastseq on a machine with an NVIDIA GPU: builds it in a folder of its own, runs the tests of the CUDA path there
-# and, over some of them, NVIDIA's compute-sanitizer, then the benchmarks. Needs Python with NumPy and PyTorch, nvcc, CMake
-# and a C++ compiler, pytest for the tests; no TensorFlow, no Keras, no network. A stage that fails does not keep the next
-# ones from running; the status says whether one did.
+# Checks fastseq on a machine with an NVIDIA GPU: builds it in a separate folder, runs the tests of the CUDA path, some of
+# them also under NVIDIA's compute-sanitizer, and then the benchmarks. Needs Python with NumPy and PyTorch, nvcc, CMake,
+# a C++ compiler, and pytest for the tests; no TensorFlow, no Keras, no network. If a stage fails, the next ones run
+# nevertheless, and the exit status is not 0.
 #
-#   bash bench/gpu_check.sh [FOLDER]      # default: build/gpu; what the benches measured ends in FOLDER/*.json
+#   bash bench/gpu_check.sh [FOLDER]      # default: build/gpu; the results of the benchmarks are FOLDER/*.json
 set -euo pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$source/build/gpu}
@@ -17,7 +17,7 @@ done
 
 echo "== build"
 if ! pybind11=$("$python" -m pybind11 --cmakedir 2>/dev/null); then
-  # PyTorch has its headers.
+  # PyTorch comes with pybind11's headers.
   pybind11=$folder/pybind11
   headers=$("$python" -c "import pathlib, torch; print(pathlib.Path(torch.__file__).parent / 'include')")
   mkdir -p "$pybind11"
@@ -38,7 +38,7 @@ mkdir "$folder/site"
 cp -r "$source/fastseq" "$folder/site/"
 rm -f "$folder"/site/fastseq/*.so
 cp "$folder"/libfastseq.so "$folder"/libfastseq_cuda.so "$folder"/_core.*.so "$folder"/_cuda.*.so "$folder/site/fastseq/"
-# Python looks where it is started first: that must not be the source.
+# Python imports from the current folder first, so that must not be the source tree.
 cd "$folder/site"
 export PYTHONPATH=$folder/site
 "$python" -c "
@@ -53,12 +53,12 @@ stage() {
 }
 
 if "$python" -c "import pytest" 2>/dev/null; then
-  # PyTorch's own warnings are not ours to mend.
+  # -W default: warnings of PyTorch do not fail the tests.
   tests=("$python" -m pytest -q -p no:cacheprovider -W default -c "$source/pyproject.toml" --rootdir "$source")
   stage "tests" "${tests[@]}" "$source"/tests/test_cuda*.py
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck synccheck; do
-      # PyTorch probes for what a driver may lack, which is no error of ours, and other libraries' kernels are not ours.
+      # Only fastseq's kernels are checked. PyTorch makes calls that fail with some drivers, which is no error here.
       stage "compute-sanitizer $tool" compute-sanitizer --tool "$tool" --error-exitcode 9 --report-api-errors no \
         --kernel-regex kns=fastseq --target-processes all "${tests[@]}" -m cuda "$source"/tests/test_cuda*.py \
         -k "(float32 or stream or 33 or 129 or many_rows) and not gates_dropout"

@@ -1,9 +1,9 @@
-"""What it costs others that fastseq is in their process, and in which order they were imported.
+"""The cost of fastseq for other libraries in the same process, for different orders of import.
 
-PyTorch, fastseq and others share one OpenMP runtime, which reads how its idle threads wait when it is loaded: whoever
-comes first decides. Every row is a process of its own; processes take turns. Figures are medians of milliseconds of
-forward and backward: torch.nn.LSTM and GRU of (20, 100, 100, 100), fastseq.functional's LSTM of the same, and a
-training step of a Keras model on TensorFlow, stock and fast.
+PyTorch, fastseq and others share one OpenMP runtime. How its idle threads wait is set when it is loaded, so the library
+that loads it first decides. Every row is a separate process; the processes take turns. Figures are medians in
+milliseconds, of forward and backward: torch.nn.LSTM and GRU of (20, 100, 100, 100), fastseq.functional's LSTM of the
+same shape, and a training step of a Keras model on TensorFlow, stock and fast.
 
     python bench/import_order.py
     GOMP_SPINCOUNT=0 python bench/import_order.py --rounds 3
@@ -27,7 +27,7 @@ from fastseq.bench.machine import cpu_name
 from fastseq.bench.timing import time_runs
 from fastseq.commands import table
 
-# What is imported, in this order, and what is measured then.
+# The libraries to import, in this order, and those to measure then.
 _ROWS = {
     "torch alone": (["torch"], ["torch-lstm", "torch-gru"]),
     "torch, fastseq": (["torch", "fastseq.functional"], ["torch-lstm", "torch-gru", "functional-lstm"]),
@@ -107,7 +107,7 @@ _MEASURED: dict[str, Callable[[], Callable[[], Any]]] = {
 
 
 def measure(row: str) -> dict[str, float]:
-    """In a process of its own: imports, and the median milliseconds of everything."""
+    """Runs in a separate process: imports the libraries, and measures each; returns median milliseconds."""
     imports, measured = _ROWS[row]
     for name in imports:
         importlib.import_module(name)

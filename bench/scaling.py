@@ -1,8 +1,8 @@
-"""How fastseq.functional scales: curves over the batch, the timesteps, the units and the threads of a layer.
+"""The scaling of fastseq.functional: curves over the batch, the timesteps, the units and the threads of a layer.
 
-Each curve varies one number of a base shape. The sizes of a curve are interleaved in one run, with the probe of the
-FMA peak. For batch and timesteps, "of linear" is the time of a row or a step beside that of the size where it is the
-cheapest: all 1.00 where time grows in proportion.
+Each curve varies one size of a base shape. The sizes of a curve are interleaved in one run, with the probe of the FMA
+peak. For batch and timesteps, "of linear" is the time for a row or a step, relative to the least of all sizes. It is
+1.00 everywhere if the time grows in proportion.
 
     python bench/scaling.py --cell gru --vary batch units --out scaling.svg
     python bench/scaling.py --cell lstm --base 40,500,500,64 --vary threads --pass forward
@@ -50,7 +50,7 @@ def main() -> None:
             curve = Measurement(
                 curve_comparison(cell, vary, sizes, base, options.pass_, threads=threads), options.rounds
             )
-            curve.run(curve.comparison.sides)
+            curve.run(curve.comparison.implementations)
             print(f"\n{curve.comparison.title}")
             print(curve_table(curve, vary))
             curves.append(curve)

@@ -1,7 +1,7 @@
 """fastseq.torch's modules beside torch.nn's: forward, and forward with backward, interleaved in one run.
 
-Outputs and gradients are compared before anything is timed. Figures are medians of milliseconds; the last column is
-torch.nn's over fastseq's, a median over rounds.
+Outputs and gradients are compared before anything is timed. Figures are medians in milliseconds. The last column is
+torch.nn's time divided by fastseq's, a median over rounds.
 
     python bench/torch_modules.py
     python bench/torch_modules.py --case lstm,20,100,100,100 gru,32,60,64,128,bidirectional
@@ -47,7 +47,7 @@ _HELD_OUT = (
 
 
 class Case(NamedTuple):
-    """A module and its input; lengths of packed sequences are drawn as those of reviews are: half of all is padding."""
+    """A module and its input. The lengths of packed sequences are like those of reviews: half of all is padding."""
 
     kind: str
     batch: int
@@ -58,7 +58,7 @@ class Case(NamedTuple):
 
 
 def parse(text: str) -> Case:
-    """A case as it is written on the command line; raises ValueError."""
+    """A case from its notation on the command line. Raises ValueError."""
     kind, batch, timesteps, inputs, units, *extras = text.split(",")
     if kind not in _NAMES or not set(extras) <= set(_EXTRAS):
         raise ValueError(f"a case is {'|'.join(_NAMES)},batch,timesteps,inputs,units[,{'|'.join(_EXTRAS)}], got {text}")
@@ -66,7 +66,7 @@ def parse(text: str) -> Case:
 
 
 def make_runs(case: Case) -> dict[tuple[str, str], Callable[[], Any]]:
-    """Of both libraries and both passes, with the same parameters; raises AssertionError where results differ."""
+    """The runs of both libraries and both passes, with the same parameters. Raises AssertionError if results differ."""
     import torch
     from torch import nn
 

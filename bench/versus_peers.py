@@ -1,8 +1,9 @@
-"""fastseq beside what else computes the same layers, interleaved in one run.
+"""fastseq's recurrent layers beside other implementations, interleaved in one run.
 
-Every side has the same weights and input; what it computes (outputs and, in training, the gradients by x and all
-weights, from a gradient at every output) is compared with stock Keras before it is timed. In every round each
-side and the probe of the FMA peak have a turn. Figures are medians; IQR is the distance between the quartiles.
+Every implementation has the same weights and input. Its results are compared with stock Keras's before it is timed: the
+outputs and, in training, the gradients by x and all weights, for a gradient of every output. In every round each
+implementation has a turn, and so has the probe of the FMA peak. Figures are medians; IQR is the distance between the
+quartiles.
 
     python bench/versus_peers.py --cell lstm --shape reuters 32,50,64,128 --pass training
     python bench/versus_peers.py --cell gru --threads 1 --isa avx2 --peers stock torch
@@ -21,18 +22,18 @@ from common import (
     add_peers,
     describe,
     header,
-    limited_sides,
+    limited_implementations,
     prepare,
     script_parser,
     shapes_of,
 )
 from numpy.typing import NDArray
 
+from fastseq.bench.implementations import FASTSEQ, Implementation, make_implementation, packages
 from fastseq.bench.layers import recurrent_comparison
 from fastseq.bench.measuring import Comparison, Measurement
 from fastseq.bench.problems import RecurrentProblem, Results, make_problem
 from fastseq.bench.shapes import GATES, PASSES, Shape
-from fastseq.bench.sides import FASTSEQ, Side, make_side, packages
 
 # The layer of the model that the IMDB corpus is for, with its maxlen.
 _MASKED_SHAPE = "imdb-attention"
@@ -66,41 +67,41 @@ def main() -> None:
     except ValueError as wrong:
         parser.error(str(wrong))
     print(header(packages(names)))
-    if options.isa and (free := [name for name in options.peers if name not in limited_sides(options.isa)]):
+    if options.isa and (free := [name for name in options.peers if name not in limited_implementations(options.isa)]):
         print(f"not limited to {options.isa}: {', '.join(free)}")
     if options.mask:
         print(f"mask: the padding of {imdb_texts(made[0][1].shape.timesteps)[1]}")
     for name, problem in made:
         for pass_ in options.passes:
             comparison = recurrent_comparison(
-                problem.cell, name, problem.shape, pass_, threads=threads, problem=problem, sides=names
+                problem.cell, name, problem.shape, pass_, threads=threads, problem=problem, implementations=names
             )
             if problem.mask is not None:
                 comparison = with_unmasked(comparison, problem, pass_, threads)
             measurement = Measurement(comparison, options.rounds)
-            measurement.run(comparison.sides)
+            measurement.run(comparison.implementations)
             print(f"\n{describe(measurement)}")
 
 
 def with_unmasked(comparison: Comparison, masked: RecurrentProblem, pass_: str, threads: int) -> Comparison:
-    """With one more side: the same problem without its mask, the results of which are to be stock Keras's."""
+    """With one more implementation: the same problem without its mask, the results of which are to be stock Keras's."""
     problem = dataclasses.replace(masked, mask=None)
 
-    def make(side: str) -> Side:
-        if side != _UNMASKED:
-            return comparison.make(side)
-        return make_side("functional", problem, pass_, threads=threads)
+    def make(implementation: str) -> Implementation:
+        if implementation != _UNMASKED:
+            return comparison.make(implementation)
+        return make_implementation("functional", problem, pass_, threads=threads)
 
-    def check(side: str, results: Results, expected: Results) -> None:
-        if side == _UNMASKED:
-            expected = make_side("stock", problem, pass_, threads=threads).results()
-        comparison.verify(side, results, expected)
+    def check(implementation: str, results: Results, expected: Results) -> None:
+        if implementation == _UNMASKED:
+            expected = make_implementation("stock", problem, pass_, threads=threads).results()
+        comparison.verify(implementation, results, expected)
 
     assert masked.mask is not None
     return dataclasses.replace(
         comparison,
         title=f"{comparison.title}, {masked.mask.mean():.0%} of the steps not masked",
-        sides=[*comparison.sides, _UNMASKED],
+        implementations=[*comparison.implementations, _UNMASKED],
         make=make,
         verify=check,
         flops={**comparison.flops, _UNMASKED: problem.flops(training=pass_ == "training")},

@@ -1,12 +1,13 @@
-"""The classic models' whole training step, or prediction, with fast layers and by others, interleaved in one run.
+"""The whole training step, or prediction, of the classic models: fastseq beside others, interleaved in one run.
 
-All sides have the same weights and take the same batches in turns, real texts where they are found. Before anything is
-timed, the loss and its gradients by all weights, without dropout, or the predictions are compared with the stock
-model's. In every round each side has a turn. Figures are medians; IQR is the distance between the quartiles.
+All implementations have the same weights and the same batches, real texts where they are found. Before anything is
+timed, their results are compared with the stock model's: the predictions or, in training, the loss and its gradients by
+all weights, without dropout. In every round each implementation has a turn. Figures are medians; IQR is the distance
+between the quartiles.
 
-With --breakdown, also every layer of Keras's models on TensorFlow by itself, forward and backward on what the layers
-before it made of a batch, and the optimizer's update. Each such row pays for a call of its own, some tenths of a
-millisecond, and has the machine to itself; the rest, losses and metrics mostly, is the whole step less these rows.
+--breakdown also times every layer of Keras's models on TensorFlow by itself, forward and backward, with the input that
+the layers before it make of a batch, and the optimizer's update. Each such row includes the call from Python, some
+tenths of a millisecond. The row "the rest", mostly losses and metrics, is the whole step less these rows.
 
     python bench/whole_models.py --model imdb-cnn-lstm --breakdown
     python bench/whole_models.py --model reuters-lstm --peers stock torch onnxruntime --pass training forward
@@ -23,9 +24,9 @@ from typing import Any
 
 from common import add_options, add_peers, describe, header, interleave, prepare, script_parser
 
+from fastseq.bench.implementations import FASTSEQ, TrainingImplementation, packages
 from fastseq.bench.measuring import Comparison, Measurement
 from fastseq.bench.problems import Batch
-from fastseq.bench.sides import FASTSEQ, TrainingSide, packages
 from fastseq.bench.tables import milliseconds
 from fastseq.bench.timing import Samples, Turn, time_runs
 from fastseq.bench.whole_models import BATCHES, MODEL_PASSES, as_batch, model_comparison, takes_texts
@@ -47,7 +48,7 @@ def main() -> None:
     add_options(parser, rounds=10)
     options = parser.parse_args()
     threads = prepare(options, parser)
-    from fastseq.bench.sides._tensorflow import set_threads
+    from fastseq.bench.implementations._tensorflow import set_threads
     from fastseq.data import DataError
     from fastseq.training.models import MODELS
 
@@ -62,18 +63,23 @@ def main() -> None:
             found[name] = batches_of(MODELS[name], data), data.source
     except DataError as wrong:
         parser.error(str(wrong))
-    sides = [*FASTSEQ, *options.peers]
-    print(header(packages(sides)))
+    implementations = [*FASTSEQ, *options.peers]
+    print(header(packages(implementations)))
     for name, (batches, source) in found.items():
         for pass_ in options.passes:
             try:
                 comparison = model_comparison(
-                    name, pass_, threads=threads, mask_zero=options.mask_zero, batches=batches, sides=sides
+                    name,
+                    pass_,
+                    threads=threads,
+                    mask_zero=options.mask_zero,
+                    batches=batches,
+                    implementations=implementations,
                 )
             except ValueError as wrong:
                 parser.error(str(wrong))
             measurement = Measurement(comparison, options.rounds)
-            measurement.run(sides)
+            measurement.run(implementations)
             print(f"\n{describe(measurement)}\n{source}")
             if options.breakdown and pass_ == "training":
                 print(breakdown(comparison, list(measurement.samples), options.rounds))
@@ -98,37 +104,37 @@ def batches_of(spec: Any, data: Any) -> list[Batch]:
     return [as_batch(spec, data.x_train[part], data.y_train[part]) for part in ends]
 
 
-def breakdown(comparison: Comparison, sides: list[str], rounds: int) -> str:
+def breakdown(comparison: Comparison, implementations: list[str], rounds: int) -> str:
     """A table of what the parts of a step take."""
-    from fastseq.bench.sides.keras_layers import loss_and_gradients
+    from fastseq.bench.implementations.keras_layers import loss_and_gradients
 
     parts: dict[str, dict[str, Turn]] = {_WHOLE: {}}
-    for side in sides:
-        made = comparison.make(side)
-        if not isinstance(made, TrainingSide):
+    for name in implementations:
+        made = comparison.make(name)
+        if not isinstance(made, TrainingImplementation):
             continue
         _, *gradients = loss_and_gradients(made.model, made.batches[0])
-        parts[_WHOLE][side] = made.turn
+        parts[_WHOLE][name] = made.turn
         for part, run in {**layers_of(made.model, made.batches[0][0]), **optimizer_of(made.model, gradients)}.items():
-            parts.setdefault(part, {})[side] = functools.partial(time_runs, run)
-    turns = {(part, side): turn for part, of_side in parts.items() for side, turn in of_side.items()}
+            parts.setdefault(part, {})[name] = functools.partial(time_runs, run)
+    turns = {(part, name): turn for part, turn_of in parts.items() for name, turn in turn_of.items()}
     for turn in turns.values():
         turn(1)  # compiles
     samples: dict[str, dict[str, Samples]] = {part: {} for part in parts}
-    for (part, side), times in interleave(turns, rounds).items():
-        samples[part][side] = times
+    for (part, name), times in interleave(turns, rounds).items():
+        samples[part][name] = times
     return table(("where the time goes, ms", *parts[_WHOLE]), part_rows(samples))
 
 
 def part_rows(samples: dict[str, dict[str, Samples]]) -> list[tuple[str, ...]]:
     """Medians of the parts, what the whole step takes besides, and the whole step."""
-    medians = {part: {side: times.median for side, times in of.items()} for part, of in samples.items()}
+    medians = {part: {name: times.median for name, times in of.items()} for part, of in samples.items()}
     whole = medians.pop(_WHOLE)
-    parts = {side: sum(of.get(side, 0.0) for of in medians.values()) for side in whole}
-    medians["the rest"] = {side: whole[side] - parts[side] for side in whole}
+    parts = {name: sum(of.get(name, 0.0) for of in medians.values()) for name in whole}
+    medians["the rest"] = {name: whole[name] - parts[name] for name in whole}
     medians[_WHOLE] = whole
     return [
-        (part, *(f"{milliseconds(of[side])} ({of[side] / whole[side]:.0%})" if side in of else "-" for side in whole))
+        (part, *(f"{milliseconds(of[name])} ({of[name] / whole[name]:.0%})" if name in of else "-" for name in whole))
         for part, of in medians.items()
     ]
 
@@ -137,7 +143,7 @@ def layers_of(model: Any, x: Any) -> dict[str, Callable[[], Any]]:
     """The layers, by a name that does not depend on what else there is: each on its inputs in this model."""
     import tensorflow as tf
 
-    from fastseq.bench.sides._tensorflow import forward_backward
+    from fastseq.bench.implementations._tensorflow import forward_backward
 
     runs = {}
     seen: Counter[str] = Counter()

@@ -1,6 +1,6 @@
-"""NVIDIA GPUs: whether the kernels can run on one, and how exactly.
+"""NVIDIA GPUs: whether the kernels can run on one, and with which precision.
 
-`fastseq.functional` computes on a GPU when it is given arrays that lie on one: there is nothing to switch on.
+`fastseq.functional` computes on a GPU if its arrays are on one. Nothing needs to be switched on.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class DeviceInfo(NamedTuple):
     """A GPU and the software that drives it.
 
     Attributes:
-        name: As NVIDIA sells it.
+        name: NVIDIA's name of the product.
         compute_capability: Major and minor number.
-        multiprocessors: How many there are.
-        memory_bytes: Of its memory in all.
+        multiprocessors: The number of multiprocessors.
+        memory_bytes: The size of its memory.
         driver: The latest CUDA that the driver supports, such as "13.0".
         runtime: The CUDA that fastseq was built with.
     """
@@ -60,7 +60,7 @@ def unavailable_because() -> str | None:
 
 
 def is_available() -> bool:
-    """Whether the kernels can run on a GPU here; `unavailable_because` says why not.
+    """Whether the kernels can run on a GPU here; `unavailable_because` has the reason why not.
 
     >>> import fastseq.cuda
     >>> fastseq.cuda.is_available() == (fastseq.cuda.unavailable_because() is None)
@@ -70,16 +70,16 @@ def is_available() -> bool:
 
 
 def device_count() -> int:
-    """How many GPUs there are that the kernels can run on; 0 where CUDA, the driver or a GPU is missing."""
+    """The number of GPUs that the kernels can run on; 0 if CUDA, the driver or a GPU is missing."""
     extension = cuda_extension()
     return 0 if extension is None else int(extension.device_count()[0])
 
 
 def device_info(device: int = 0) -> DeviceInfo:
-    """What a GPU is.
+    """The properties of a GPU.
 
     Args:
-        device: Its number, as CUDA counts.
+        device: CUDA's number of the GPU.
 
     Raises:
         RuntimeError: There is no GPU that the kernels can run on.
@@ -94,17 +94,19 @@ def device_info(device: int = 0) -> DeviceInfo:
 
 
 def get_precision() -> Precision:
-    """What `set_precision` said; "float32" before that."""
+    """The precision given to `set_precision`; "float32" before that."""
     return _precision
 
 
 def set_precision(precision: Precision) -> None:
-    """Chooses how LSTM, GRU and SimpleRNN compute the products outside their time loop on a GPU, for the whole process.
+    """Sets the precision of LSTM, GRU and SimpleRNN on a GPU, for the whole process.
+
+    It is that of the products outside the time loop.
 
     Args:
-        precision: "float32", or "tf32" to round the factors of float32 arrays to 11 bits before they are multiplied:
-            several times as fast on the GPU's matrix units, off by up to 1e-3. Sums are float32 either way. Arrays of
-            half types have no more bits and are always multiplied so.
+        precision: "float32"; or "tf32", which rounds the factors of float32 products to 11 bits. That is several times
+            as fast on the GPU's matrix units, with errors of up to 1e-3. Sums are float32 in both cases. Arrays of half
+            types have no more than 11 bits, so their products always use "tf32".
 
     Raises:
         ValueError: `precision` is neither.
@@ -119,7 +121,7 @@ def loaded_extension() -> ModuleType:
     """The extension module, ready to compute.
 
     Raises:
-        RuntimeError: The kernels cannot run on a GPU here; the reason is said.
+        RuntimeError: The kernels cannot run on a GPU here; the error has the reason.
     """
     reason = unavailable_because()
     extension = cuda_extension()
@@ -131,7 +133,7 @@ def loaded_extension() -> ModuleType:
 
 @functools.cache
 def _tell_where_libraries_are(extension: ModuleType) -> None:
-    """That is, in the wheels with CUDA's libraries, where they are installed."""
+    """Tells the extension module the folders of the packages with CUDA's libraries, if they are installed."""
     spec = importlib.util.find_spec("nvidia")
     places = [] if spec is None else spec.submodule_search_locations or []
     extension.look_for_libraries_in(

@@ -1,4 +1,4 @@
-"""Threads, instruction set and build of this installation. One setting for the whole process."""
+"""Threads, instruction set, idle memory and build of this installation. Settings are those of the whole process."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = [
 
 
 def get_num_threads() -> int:
-    """The number of threads an operation uses at most.
+    """The largest number of threads of an operation.
 
-    What `set_num_threads` said; before that, what OpenMP gives: `OMP_NUM_THREADS`, else the number of CPUs, or fewer
-    where the process may take less CPU time, as in a container. In a forked child process always 1, since OpenMP
-    runtimes do not survive a fork. An operation never uses more threads than there are CPUs that the process may use.
+    It is the number given to `set_num_threads`. Before that it is OpenMP's: `OMP_NUM_THREADS`, else the number of CPUs,
+    or fewer if the CPU time of the process is limited, as in a container. In a forked child process it is always 1,
+    since OpenMP runtimes do not survive a fork. An operation never has more threads than CPUs that the process may use.
 
     >>> import fastseq.runtime
     >>> fastseq.runtime.get_num_threads() >= 1
@@ -36,9 +36,9 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(threads: int | None) -> None:
-    """Sets the number of threads an operation uses at most, for all Python and framework threads.
+    """Sets the largest number of threads of an operation, for all Python and framework threads.
 
-    Results do not depend on it: they are the same to the bit for any number of threads.
+    Results are the same to the bit for any number of threads.
 
     Args:
         threads: At least 1, or None to follow OpenMP (`OMP_NUM_THREADS`) again.
@@ -57,16 +57,17 @@ def set_num_threads(threads: int | None) -> None:
 def isa() -> str:
     """The instruction set in use: one of `available_isas()`.
 
-    The best that this machine supports, unless the environment variable `FASTSEQ_ISA` or `set_isa` names another.
+    It is the best one that this machine supports, unless the environment variable `FASTSEQ_ISA` or `set_isa` names
+    another.
 
     Raises:
-        ValueError: `FASTSEQ_ISA` names none of `available_isas()`.
+        ValueError: `FASTSEQ_ISA` is not one of `available_isas()`.
     """
     return _core.isa()
 
 
 def set_isa(name: str) -> None:
-    """Computes with another instruction set from the next call on.
+    """Sets the instruction set for all later calls.
 
     Args:
         name: One of `available_isas()`.
@@ -83,17 +84,17 @@ def available_isas() -> list[str]:
 
 
 def idle_memory() -> int:
-    """The bytes that fastseq keeps for its next calls.
+    """The number of bytes that fastseq keeps for later calls.
 
-    Blocks of 1 MiB and more that held outputs, gradients, or what forward saves for backward are used again, since
-    the system takes longer to hand out as much anew than some calls take to compute. At most 1 GiB or an eighth of the
-    machine's memory is kept, whichever is less.
+    Blocks of 1 MiB and more are used again when the arrays in them are freed, since the system takes longer to allocate
+    such a block than some calls take to compute. At most 1 GiB or an eighth of the machine's memory is kept, whichever
+    is less.
     """
     return _core.idle_memory()
 
 
 def release_idle_memory() -> None:
-    """Gives back to the system what `idle_memory` counts. What arrays and tensors hold is not touched.
+    """Gives the memory that `idle_memory` counts back to the system. Memory of arrays and tensors is not affected.
 
     >>> import fastseq.runtime
     >>> fastseq.runtime.release_idle_memory()
@@ -104,15 +105,15 @@ def release_idle_memory() -> None:
 
 
 def build_info() -> dict[str, str]:
-    """How this installation was built: version, compiler, build_type, openmp (yyyymm), cuda."""
+    """The properties of this build: version, compiler, build_type, openmp (yyyymm), cuda."""
     return _core.build_info()
 
 
 def _register_with_threadpoolctl() -> None:
-    """Lets `threadpoolctl.threadpool_limits` set our threads, in every thread of the process.
+    """Lets `threadpoolctl.threadpool_limits` set fastseq's number of threads, for all threads of the process.
 
-    Without this, it would only reach the OpenMP runtime's setting for the calling thread, which the threads that a
-    framework runs its operations on do not see.
+    Without this, it would only change OpenMP's setting for the calling thread. That has no effect on the threads on
+    which a framework runs its operations.
     """
     try:
         import threadpoolctl
@@ -125,8 +126,9 @@ def _register_with_threadpoolctl() -> None:
         user_api = "openmp"
         internal_api = "fastseq"
         filename_prefixes = ("libfastseq.", "libfastseq-")
-        # What OpenMP last gave while it decided. Setting this again, as threadpoolctl does at the end of a limit, is to
-        # let OpenMP decide again. Remembered when threadpoolctl asks, which is before it sets anybody's threads.
+        # OpenMP's number of threads, as of the last call of get_num_threads while OpenMP decided. threadpoolctl calls
+        # that before it sets any library's threads, and sets this number again at the end of a limit. Then OpenMP is
+        # to decide again.
         _openmp_gave: ClassVar[int | None] = None
 
         def get_num_threads(self) -> int:

@@ -1,4 +1,4 @@
-"""Models of stock Keras layers to be accelerated: one for each way in which a layer can be part of a model."""
+"""Models of stock Keras layers for `accelerate`: one for each way in which a layer can be part of a model."""
 
 from __future__ import annotations
 

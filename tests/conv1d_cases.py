@@ -1,6 +1,6 @@
-"""Random calls of the convolution for the tests, and the two ways to run one.
+"""Random calls of the convolution for the tests, and functions that run them with the kernels or with the definition.
 
-Tests name an option only where they mean it, so that the defaults are tested too.
+Tests give an option only where it matters, so that the defaults are tested as well.
 """
 
 from __future__ import annotations

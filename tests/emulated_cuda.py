@@ -1,6 +1,7 @@
-"""The module `_cuda` on an emulated GPU, and arrays for it.
+"""The module `_cuda` for an emulated GPU, and arrays for it.
 
-The sources are those of the real module, compiled for the CPU: tests/cuda_emulation comes before the toolkit's headers.
+It is compiled for the CPU from the sources of the real module, with the headers of tests/cuda_emulation in place of the
+toolkit's.
 """
 
 from __future__ import annotations

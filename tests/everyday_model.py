@@ -1,4 +1,4 @@
-"""One small model of all the fast layers, and its stock twin."""
+"""A small model with all fast layers, and the same model with stock layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pytest plugin for Keras's own tests: patches Keras, and writes down where the kernels ran."""
+"""A pytest plugin for Keras's own tests: it patches Keras, and records in which tests the kernels ran."""
 
 from __future__ import annotations
 

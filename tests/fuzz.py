@@ -1,11 +1,11 @@
-"""Tries the properties of tests/property on many cases, in pieces.
+"""Tests the properties of tests/property with many random cases, in several processes.
 
     python tests/fuzz.py                    # 10,000 cases of every property of the operations, 400 of the layers'
     python tests/fuzz.py --only lstm adam --cases 2000 --jobs 2
 
-A piece is a process of its own, with a seed of its own, so that a crash is one piece's failure, and the same piece has
-the same cases. What has passed is written down in `--out`; the same command goes on where it was stopped. The first
-failing case of a piece is printed, shrunk, to be pasted into `@example(...)`.
+The cases are divided into chunks. Each chunk is a separate process with its own seed, so that a crash fails one chunk
+only, and a chunk always has the same cases. Chunks that have passed are recorded in `--out`, and the same command
+continues where it was stopped. The first failing case of a chunk is shrunk and printed, for use in `@example(...)`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arrays on a GPU for the tests: an emulated one's, or a real one's, made with PyTorch."""
+"""Arrays on a GPU for the tests: on an emulated GPU, or on a real one, made with PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is checked of every operation in the same way."""
+"""Checks that are the same for every operation."""
 
 from __future__ import annotations
 

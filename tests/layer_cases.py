@@ -1,4 +1,4 @@
-"""A fast layer beside its stock twin: how the layers' tests run both and compare."""
+"""Runs a fast layer and the same stock layer, and compares them, for the tests of layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pooling calls for the tests, and the two ways to run one."""
+"""Pooling calls for the tests, and functions that run them with the kernels or with the definition."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# The core's tests, in C++ and in Python, under a tool that sees what they do to memory or between threads:
+# Runs the core's tests, in C++ and in Python, under a tool that checks accesses to memory or between threads:
 #   sh tests/sanitize.sh asan [PYTEST ARGUMENT ...]   AddressSanitizer and UndefinedBehaviorSanitizer; the default
 #   sh tests/sanitize.sh tsan                         ThreadSanitizer, of the C++ tests: Clang with libomp and libarcher
-#   sh tests/sanitize.sh valgrind                     memcheck, of the C++ tests but that of denormals
-#   sh tests/sanitize.sh fuzz [LIBFUZZER OPTION ...]  a hostile caller of every op: Clang, which has libFuzzer
+#   sh tests/sanitize.sh valgrind                     memcheck, of the C++ tests except the one of denormals
+#   sh tests/sanitize.sh fuzz [LIBFUZZER OPTION ...]  calls of every op with arbitrary arguments: Clang with libFuzzer
 # CXX names the compiler.
 set -eu
 cd "$(dirname "$0")/.."

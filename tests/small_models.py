@@ -1,4 +1,4 @@
-"""The models of `fastseq train` on a few hundred texts, for tests."""
+"""The models of `fastseq train`, with a few hundred texts, for tests."""
 
 from __future__ import annotations
 

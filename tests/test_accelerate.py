@@ -1,4 +1,4 @@
-"""`accelerate` and `to_stock`: models of all kinds compute and are trained as before, and come back as they were."""
+"""`accelerate` and `to_stock`: models of all kinds compute and train as before, and can be converted back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sigmoid and tanh of the kernels, read off the activated gates."""
+"""The kernels' sigmoid and tanh, as the activated gates show them."""
 
 from __future__ import annotations
 

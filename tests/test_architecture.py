@@ -1,4 +1,4 @@
-"""The rooms of the source tree know only what they may know."""
+"""The rooms of the source tree include and import only what they may."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`from attention import Attention`: the PyPI package, answered with FastAttention, and modules of the user's own."""
+"""`from attention import Attention`: FastAttention in place of the PyPI package, and modules of the user's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Keras backend may lack: layers ask, and none assumes."""
+"""Keras backends without some capabilities: layers must ask for each, and work without it."""
 
 from __future__ import annotations
 

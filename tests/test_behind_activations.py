@@ -1,6 +1,6 @@
 """Models behind layers with activations, whose gradients tell TensorFlow sizes that it did not know.
 
-What the operations' shape inference says decides there: see test_tensorflow_shapes.py.
+There the operations' shape inference matters: see test_tensorflow_shapes.py.
 """
 
 from __future__ import annotations

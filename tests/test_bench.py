@@ -1,4 +1,4 @@
-"""`fastseq bench`: what it measures with, and its report."""
+"""`fastseq bench`: its measurements and its report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from processes import run_python
 
 from fastseq import cli, runtime
 from fastseq._libraries import core
-from fastseq.bench import command, machine, measuring, page, progress, record, sides, suite, verdicts
+from fastseq.bench import command, implementations, machine, measuring, page, progress, record, suite, verdicts
 from fastseq.bench.charts import ratio_drawing
 from fastseq.bench.problems import Results, make_problem, verify
 from fastseq.bench.processes import Worker
@@ -44,7 +44,7 @@ class _Clock:
 
 
 @dataclasses.dataclass
-class _Side:
+class _Fake:
     """Takes so many seconds of a clock for a run, and gives one number."""
 
     seconds: float = 0.001
@@ -66,21 +66,21 @@ class _Side:
 
 
 def _comparison(**of: Any) -> measuring.Comparison:
-    def make(side: str) -> Any:
-        if isinstance(of[side], Exception):
-            raise of[side]
-        return of[side]
+    def make(name: str) -> Any:
+        if isinstance(of[name], Exception):
+            raise of[name]
+        return of[name]
 
-    names = [side.replace("_", "-") for side in of]
+    names = [name.replace("_", "-") for name in of]
     of = dict(zip(names, of.values(), strict=True))
     return measuring.Comparison(
         name="op/training",
         title="An op, <forward> & backward",
         kind="layer",
-        sides=names,
+        implementations=names,
         make=make,
         reference="stock",
-        verify=lambda side, got, expected: verify(got, expected, side),
+        verify=lambda name, got, expected: verify(got, expected, name),
         flops=dict.fromkeys(names, 10**6),
         threads=dict.fromkeys(names, 1),
     )
@@ -88,7 +88,7 @@ def _comparison(**of: Any) -> measuring.Comparison:
 
 def _measured(rounds: int = 3, budget: measuring.Budget | None = None, **of: Any) -> measuring.Measurement:
     measurement = measuring.Measurement(_comparison(**of), rounds)
-    measurement.run(measurement.comparison.sides, budget)
+    measurement.run(measurement.comparison.implementations, budget)
     return measurement
 
 
@@ -133,7 +133,7 @@ class _Page(html.parser.HTMLParser):
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
     """Runs the command on made-up comparisons, in this process whatever it has imported."""
     monkeypatch.setattr(command, "prepare", lambda threads: threads or 1)
-    monkeypatch.setattr(command, "not_installed", lambda side: "jax is not installed" * (side == "keras-jax"))
+    monkeypatch.setattr(command, "not_installed", lambda name: "jax is not installed" * (name == "keras-jax"))
 
     def run(*comparisons: measuring.Comparison, arguments: tuple[str, ...] = ()) -> int:
         tasks = [suite.Task(one.name, lambda threads, one=one: one) for one in comparisons]  # type: ignore[misc]
@@ -143,12 +143,12 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]
     return run
 
 
-_EVERY_SIDE = """
+_EVERY_IMPLEMENTATION = """
 import dataclasses
 import json
 from fastseq.bench.machine import prepare
 prepare(2)
-from fastseq.bench import layers, measuring, sides, whole_models
+from fastseq.bench import layers, measuring, implementations, whole_models
 from fastseq.bench.shapes import Shape
 from fastseq.training.models import MODELS
 layers.ATTENTION_SHAPE = Shape(2, 7, 5, 5)
@@ -174,9 +174,9 @@ found = {}
 for one in comparisons:
     measurement = measuring.Measurement(one, 1)
     compiled = one.kind != "model" or one.name.startswith("price-forecast")  # others take XLA seconds
-    measurement.run([side for side in one.sides if compiled or side not in ("stock-jit", "keras-jax")])
+    measurement.run([name for name in one.implementations if compiled or name not in ("stock-jit", "keras-jax")])
     found[one.name] = {**dict.fromkeys(measurement.samples, ""), **measurement.absent}
-    found[one.name] |= {side: f"REFUSED: {why}" for side, why in measurement.refused.items()}
+    found[one.name] |= {name: f"REFUSED: {why}" for name, why in measurement.refused.items()}
 print("\\n" + json.dumps(found))
 """
 
@@ -194,7 +194,7 @@ _WITH_GRADIENTS = (
     *(f"{name}/training" for name in _MODELS),
     _MASKED,
 )
-# By side and comparison, why it takes no part; in all others it does.
+# By implementation and comparison, why it takes no part; in all others it does.
 _ABSENT: dict[str, dict[str, str]] = {
     "fast": {},
     "functional": {
@@ -215,26 +215,26 @@ _ABSENT: dict[str, dict[str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def every_side() -> dict[str, dict[str, str]]:
-    """By comparison and side, why it has not been timed, or ""."""
-    ran = run_python(_EVERY_SIDE)
+def every_implementation() -> dict[str, dict[str, str]]:
+    """By comparison and implementation, why it has not been timed, or ""."""
+    ran = run_python(_EVERY_IMPLEMENTATION)
     assert ran.returncode == 0, ran.stderr
     found: dict[str, dict[str, str]] = json.loads(ran.stdout.splitlines()[-1])
     return found
 
 
-@pytest.mark.parametrize("side", _ABSENT)
-def test_every_side_computes_the_same(every_side: dict[str, dict[str, str]], side: str) -> None:
-    if reason := sides.not_installed(side):
+@pytest.mark.parametrize("name", _ABSENT)
+def test_every_implementation_computes_the_same(every_implementation: dict[str, dict[str, str]], name: str) -> None:
+    if reason := implementations.not_installed(name):
         pytest.skip(reason)
-    for comparison, of in every_side.items():
-        if side in of:
-            expected = _ABSENT[side].get(comparison, "")
-            assert of[side].startswith(expected) if expected else of[side] == "", (comparison, of[side])
+    for comparison, of in every_implementation.items():
+        if name in of:
+            expected = _ABSENT[name].get(comparison, "")
+            assert of[name].startswith(expected) if expected else of[name] == "", (comparison, of[name])
 
 
-def test_tf_block_is_an_lstm(every_side: dict[str, dict[str, str]]) -> None:
-    assert [name for name, of in every_side.items() if of.get("tf-block") == ""] == ["lstm/tiny/training"]
+def test_tf_block_is_an_lstm(every_implementation: dict[str, dict[str, str]]) -> None:
+    assert [name for name, of in every_implementation.items() if of.get("tf-block") == ""] == ["lstm/tiny/training"]
 
 
 _TINY = """
@@ -268,10 +268,10 @@ def test_whole_way(tmp_path: Path) -> None:
     for one in result["measurements"]:
         assert one["rounds_done"] == 2
         assert one["refused"] == {}
-        assert set(one["sides"]) >= ({"1", "3"} if one["kind"] == "scaling" else {"fast", "stock"})
-        for side in one["sides"].values():
-            assert [len(turn) for turn in side["seconds"]] == [4, 4]
-            assert side["median_seconds"] > 0
+        assert set(one["implementations"]) >= ({"1", "3"} if one["kind"] == "scaling" else {"fast", "stock"})
+        for name in one["implementations"].values():
+            assert [len(turn) for turn in name["seconds"]] == [4, 4]
+            assert name["median_seconds"] > 0
         assert one["name"] in one["command"]
     assert result["threads"] == 2
     assert {"fastseq", "keras", "tensorflow", "Python"} <= set(result["versions"])
@@ -313,9 +313,9 @@ def _check_figures_of_documentation(results: Path, out: Path) -> None:
 def test_a_record_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "figures"))
     read_record = importlib.import_module("measured").read_record
-    refused = _comparison(fast=_Side(), stock=_Side(0.002), torch=_Side(result=2.0))
+    refused = _comparison(fast=_Fake(), stock=_Fake(0.002), torch=_Fake(result=2.0))
     sizes = dataclasses.replace(
-        _comparison(**{"1": _Side(), "8": _Side(0.004)}),
+        _comparison(**{"1": _Fake(), "8": _Fake(0.004)}),
         name="scaling/lstm/batch",
         kind="scaling",
         reference=None,
@@ -324,7 +324,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.
     made = record.Record("fastseq bench", "2020-01-01T00:00:00+00:00", 1, {"CPU": "one"}, {}, {})
     made.measurements += [measuring.Measurement(one, 3) for one in (refused, sizes)]
     for one in made.measurements:
-        one.run(one.comparison.sides)
+        one.run(one.comparison.implementations)
     file = tmp_path / "results.json"
     record.save_json(made, file)
     read = read_record(file)
@@ -339,7 +339,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_reports_losses_as_wins(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench(_comparison(fast=_Side(0.002), stock=_Side(0.001), torch=_Side(0.009))) == 0
+    assert bench(_comparison(fast=_Fake(0.002), stock=_Fake(0.001), torch=_Fake(0.009))) == 0
     printed = capsys.readouterr().out
     assert "1 faster, 0 unclear, 0 too few rounds, 1 slower" in printed
     assert "slower: op/training than Keras on TensorFlow, which takes 0.50 times" in printed
@@ -351,7 +351,7 @@ def test_reports_losses_as_wins(bench: Callable[..., int], tmp_path: Path, capsy
 
 
 def test_two_rounds_are_too_few(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench(_comparison(fast=_Side(), stock=_Side(0.009)), arguments=("--rounds", "2")) == 0
+    assert bench(_comparison(fast=_Fake(), stock=_Fake(0.009)), arguments=("--rounds", "2")) == 0
     assert "0 faster, 0 unclear, 1 too few rounds, 0 slower" in capsys.readouterr().out
     text = _Page((tmp_path / "report.html").read_text()).text
     assert "0too close to tell1too few rounds to tell" in text
@@ -368,31 +368,31 @@ def test_verdicts() -> None:
     assert verdicts.verdict(ratio(0.5, 1.1, 2)) == "unclear"
 
 
-def test_wrong_or_failing_sides_are_not_timed(
+def test_wrong_or_failing_implementations_are_not_timed(
     bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = _Side(result=1.001)
-    assert bench(_comparison(fast=_Side(), stock=_Side(), torch=wrong, stock_jit=OSError("no more\nat all"))) == 1
+    wrong = _Fake(result=1.001)
+    assert bench(_comparison(fast=_Fake(), stock=_Fake(), torch=wrong, stock_jit=OSError("no more\nat all"))) == 1
     assert wrong.turns == 0
     printed = capsys.readouterr().out
     assert "NOT TIMED: op/training, torch: torch: outputs differs by 0.001" in printed
     assert "NOT TIMED: op/training, stock-jit: failed, OSError: no more" in printed
     (one,) = json.loads((tmp_path / "results.json").read_text())["measurements"]
-    assert set(one["sides"]) == {"fast", "stock"}
+    assert set(one["implementations"]) == {"fast", "stock"}
     assert set(one["refused"]) == {"torch", "stock-jit"}
     assert "differs by 0.001" in _Page((tmp_path / "report.html").read_text()).text
 
 
 def test_a_wrong_reference_leaves_nobody_verified() -> None:
-    measurement = _measured(fast=_Side(), stock=OSError("broken"))
+    measurement = _measured(fast=_Fake(), stock=OSError("broken"))
     assert measurement.samples == {}
     assert set(measurement.refused) == {"fast", "stock"}
 
 
 def test_missing_peers_are_said(bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    unavailable = sides.UnavailableError("has no gradients")
-    jax = _Side()
-    assert bench(_comparison(fast=_Side(), stock=_Side(), onnxruntime=unavailable, keras_jax=jax)) == 0
+    unavailable = implementations.UnavailableError("has no gradients")
+    jax = _Fake()
+    assert bench(_comparison(fast=_Fake(), stock=_Fake(), onnxruntime=unavailable, keras_jax=jax)) == 0
     assert jax.turns == 0
     assert "keras-jax: left out, jax is not installed" in capsys.readouterr().out
     text = _Page((tmp_path / "report.html").read_text()).text
@@ -404,7 +404,7 @@ def test_peers_that_take_no_part_are_said(
     bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     message = "torch takes part in nothing that was chosen"
-    comparison = _comparison(fast=_Side(), stock=_Side())
+    comparison = _comparison(fast=_Fake(), stock=_Fake())
     assert bench(comparison, arguments=("--peers", "torch", "stock")) == 0
     printed = capsys.readouterr().out
     assert message in printed
@@ -417,7 +417,7 @@ def test_peers_that_take_no_part_are_said(
 def test_charts_of_an_earlier_run_are_removed(bench: Callable[..., int], tmp_path: Path) -> None:
     for name in ("scaling.svg", "ratios-layers.svg", "mine.svg"):
         (tmp_path / name).write_text("before")
-    assert bench(_comparison(fast=_Side(), stock=_Side())) == 0
+    assert bench(_comparison(fast=_Fake(), stock=_Fake())) == 0
     written = {"report.html", "results.json", "ratios-layers.svg", "peak.svg"}
     assert {path.name for path in tmp_path.iterdir()} == {*written, "mine.svg"}
     assert ElementTree.parse(tmp_path / "ratios-layers.svg").getroot().tag.endswith("svg")
@@ -426,18 +426,18 @@ def test_charts_of_an_earlier_run_are_removed(bench: Callable[..., int], tmp_pat
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
-    assert sides.not_installed("torch") == "torch is not installed"
-    assert sides.not_installed("stock") == ""
-    with pytest.raises(sides.UnavailableError, match="torch is not installed"):
-        sides.make_side("torch", make_problem("lstm", Shape(1, 1, 1, 1)), "training", threads=1)
+    assert implementations.not_installed("torch") == "torch is not installed"
+    assert implementations.not_installed("stock") == ""
+    with pytest.raises(implementations.UnavailableError, match="torch is not installed"):
+        implementations.make_implementation("torch", make_problem("lstm", Shape(1, 1, 1, 1)), "training", threads=1)
 
 
 def test_an_interrupt_keeps_whole_rounds(
     bench: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stopping = _Side(interrupt_after=3)  # a turn to warm up, and two that count
-    later = dataclasses.replace(_comparison(fast=_Side(), stock=_Side()), name="op/later")
-    assert bench(_comparison(fast=_Side(), stock=stopping), later) == 130
+    stopping = _Fake(interrupt_after=3)  # a turn to warm up, and two that count
+    later = dataclasses.replace(_comparison(fast=_Fake(), stock=_Fake()), name="op/later")
+    assert bench(_comparison(fast=_Fake(), stock=stopping), later) == 130
     assert "Interrupted" in capsys.readouterr().err
     result = json.loads((tmp_path / "results.json").read_text())
     assert result["interrupted"]
@@ -446,23 +446,23 @@ def test_an_interrupt_keeps_whole_rounds(
     assert "interrupted" in _Page((tmp_path / "report.html").read_text()).text
 
 
-def test_budget_cuts_rounds_and_sides() -> None:
+def test_budget_cuts_rounds_and_implementations() -> None:
     clock = _Clock()
-    cheap, dear = _Side(1.0, clock=clock), _Side(2.0, clock=clock)
+    cheap, dear = _Fake(1.0, clock=clock), _Fake(2.0, clock=clock)
     # 6 s to verify and to warm up; then rounds of 12 s.
     measurement = _measured(10, measuring.Budget(25, clock), fast=cheap, stock=dear)
     assert measurement.rounds_done == 2
     assert measurement.cut == "2 of 10 rounds"
     # Another 20 s for torch, whose turn would take at least five runs.
-    measurement = _measured(1, measuring.Budget(45, clock), fast=cheap, stock=dear, torch=_Side(10.0, clock=clock))
+    measurement = _measured(1, measuring.Budget(45, clock), fast=cheap, stock=dear, torch=_Fake(10.0, clock=clock))
     assert set(measurement.samples) == {"fast", "stock"}
     assert measurement.cut == "without torch, a run of which takes 10.0 s"
     # What takes no second is not said to take none.
     measurement = _measured(
-        1, measuring.Budget(1.003, clock), fast=_Side(0.1), stock=_Side(0.1), torch=_Side(0.5, clock=clock)
+        1, measuring.Budget(1.003, clock), fast=_Fake(0.1), stock=_Fake(0.1), torch=_Fake(0.5, clock=clock)
     )
     assert measurement.cut == "without torch, a run of which takes 500 ms"
-    # Two sides and a round are necessary.
+    # Two implementations and a round are necessary.
     measurement = _measured(2, measuring.Budget(0, clock), fast=cheap, stock=dear, torch=cheap)
     assert set(measurement.samples) == {"fast", "stock"}
     assert measurement.rounds_done == 1
@@ -471,17 +471,17 @@ def test_budget_cuts_rounds_and_sides() -> None:
 
 def test_known_absence_costs_no_time_and_is_no_cut() -> None:
     comparison = dataclasses.replace(
-        _comparison(fast=_Side(), stock=_Side(), torch=_Side()), absent={"torch": "is out"}
+        _comparison(fast=_Fake(), stock=_Fake(), torch=_Fake()), absent={"torch": "is out"}
     )
     measurement = measuring.Measurement(comparison, 1)
-    measurement.run(comparison.sides, measuring.Budget(0))
+    measurement.run(comparison.implementations, measuring.Budget(0))
     assert measurement.absent == {"torch": "is out"}
     assert measurement.cut == ""
 
 
 def test_rounds_are_told() -> None:
     told: list[str] = []
-    measurement = measuring.Measurement(_comparison(fast=_Side(), stock=_Side()), 2)
+    measurement = measuring.Measurement(_comparison(fast=_Fake(), stock=_Fake()), 2)
     measurement.run(["fast", "stock"], tell=told.append)
     assert told == ["stock is verified", "fast is verified", "round 1 of 2", "round 2 of 2"]
 
@@ -489,7 +489,7 @@ def test_rounds_are_told() -> None:
 def test_budget_is_shared_and_skips() -> None:
     clock = _Clock()
     tasks = [
-        suite.Task(str(i), lambda threads: _comparison(fast=_Side(1.0, clock=clock), stock=_Side(1.0, clock=clock)))
+        suite.Task(str(i), lambda threads: _comparison(fast=_Fake(1.0, clock=clock), stock=_Fake(1.0, clock=clock)))
         for i in range(4)
     ]
     record = command.Record("fastseq bench", "", 1, {}, {}, {})
@@ -581,14 +581,14 @@ def test_select() -> None:
 
 def test_charts_need_no_matplotlib(bench: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert bench(_comparison(fast=_Side(), stock=_Side())) == 0
+    assert bench(_comparison(fast=_Fake(), stock=_Fake())) == 0
     charts = {"ratios-layers.svg", "peak.svg"}
     assert {path.name for path in tmp_path.iterdir()} == {"report.html", "results.json", *charts}
     assert _Page((tmp_path / "report.html").read_text()).figures == 2
 
 
 def test_drawings(tmp_path: Path) -> None:
-    made = ratio_drawing("A & B", [_measured(fast=_Side(), stock=_Side(0.5))])
+    made = ratio_drawing("A & B", [_measured(fast=_Fake(), stock=_Fake(0.5))])
     assert made is not None
     made.polygon([(1, 1), (9, 1), (5, 9)], "win")
     assert "var(--ink" in made.svg()
@@ -604,7 +604,7 @@ def test_drawings(tmp_path: Path) -> None:
     assert top < 0 < made.height < top + height
     made.save(tmp_path / "plain.svg")
     assert "var(" not in (tmp_path / "plain.svg").read_text()
-    assert ratio_drawing("nothing", [_measured(fast=_Side())]) is None
+    assert ratio_drawing("nothing", [_measured(fast=_Fake())]) is None
 
 
 def test_scripts_tell_their_options() -> None:
@@ -699,9 +699,9 @@ def test_a_worker_measures_another_fastseq(tmp_path: Path, monkeypatch: pytest.M
     problem = make_problem("gru", Shape(1, 1, 1, 1))
     with (
         Worker({compare._FOLDER: str(tmp_path)}, compare.begin_with_revision) as worker,
-        pytest.raises(sides.UnavailableError, match="this revision has no gru_forward"),
+        pytest.raises(implementations.UnavailableError, match="this revision has no gru_forward"),
     ):
-        worker.make_side("functional", problem, "forward", threads=1)
+        worker.make_implementation("functional", problem, "forward", threads=1)
 
 
 def test_a_worker_tells_its_errors_and_its_end() -> None:

@@ -1,4 +1,4 @@
-"""`tf.debugging.enable_check_numerics`, which looks at every float that an operation gives."""
+"""`tf.debugging.enable_check_numerics`, which checks every float in the results of operations."""
 
 from __future__ import annotations
 

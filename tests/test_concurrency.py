@@ -1,4 +1,4 @@
-"""Many callers at once, forked and spawned workers, more threads than CPUs, signals."""
+"""Many concurrent callers, forked and spawned workers, more threads than CPUs, signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The convolution: its definition against finite differences, its kernels against the definition."""
+"""The convolution: the definition against finite differences, and the kernels against the definition."""
 
 from __future__ import annotations
 

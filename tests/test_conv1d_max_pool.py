@@ -1,4 +1,4 @@
-"""The convolution that pools in its pass: what convolution and pooling give one after the other, to the bit."""
+"""The convolution with pooling in one pass: the same bits as convolution and pooling one after the other."""
 
 from __future__ import annotations
 

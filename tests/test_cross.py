@@ -1,4 +1,4 @@
-"""The core without Python (tests/cpp): its unit tests and same_bits.cc here; that, under an emulator, on 64-bit ARM."""
+"""The core without Python (tests/cpp): its unit tests and same_bits.cc here, and same_bits.cc on emulated ARM."""
 
 from __future__ import annotations
 

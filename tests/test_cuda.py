@@ -1,4 +1,4 @@
-"""The ops over arrays on a GPU: an emulated one here, a real one too where there is one.
+"""The ops for arrays on a GPU: on an emulated GPU, and on a real one if there is one.
 
 Needs neither TensorFlow nor Keras.
 """

@@ -1,6 +1,6 @@
-"""The convolution and max pooling on a GPU, or on a CPU in its place, against their definition.
+"""The convolution and max pooling on a GPU, real or emulated, against their definition.
 
-What GPU and CPU share, the checks and the search for windows among it, is tested on the CPU.
+The common parts of GPU and CPU, such as the checks and the search for windows, are tested on the CPU.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The recurrent ops on a GPU: sizes at the edges of what a block, a cluster and a thread hold, both kinds of time loop.
+"""The recurrent ops on a GPU: sizes at the limits of a block, a cluster and a thread, and both kinds of time loop.
 
-The emulated GPU has 4 multiprocessors, so that few rows already share a cluster.
+The emulated GPU has 4 multiprocessors, so that even a few rows share a cluster.
 """
 
 from __future__ import annotations

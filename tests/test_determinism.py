@@ -1,4 +1,4 @@
-"""Whole trainings, the same to the bit."""
+"""Whole trainings: repeated ones must have the same bits."""
 
 from __future__ import annotations
 

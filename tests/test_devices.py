@@ -1,4 +1,4 @@
-"""Arrays of other libraries in the CPU's memory; tests/test_cuda.py has those on a GPU."""
+"""Arrays of other libraries in the CPU's memory. tests/test_cuda.py has those on a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation shows is what there is."""
+"""The documentation: examples run, links lead somewhere, and figures are up to date."""
 
 from __future__ import annotations
 

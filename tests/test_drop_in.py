@@ -1,4 +1,4 @@
-"""What works with stock classes works with all of their fast twins, however these are made."""
+"""Everything that works with a stock class works with its fast class, in whatever way the fast layer is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropout over NumPy arrays: bit by bit its definition, which test_keras_dropout.py compares with TensorFlow."""
+"""Dropout of NumPy arrays: the same bits as its definition, which test_keras_dropout.py compares with TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people do with Keras models every day, with all fast layers in the model."""
+"""Everyday uses of Keras models, with all fast layers in the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts in examples/: each learns what it says, and is the same model with stock layers."""
+"""The scripts in examples/: each trains as it claims, and computes the same as with stock layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leaves by export runs without fastseq, unless the user asks for fastseq's operations."""
+"""Exported models run without fastseq, unless the user asks for fastseq's operations."""
 
 from __future__ import annotations
 

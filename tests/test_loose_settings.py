@@ -1,4 +1,4 @@
-"""Settings in forms that stock Keras takes beside those it documents: fast layers give what stock ones give."""
+"""Settings in undocumented forms that stock Keras accepts: fast layers behave like stock ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large blocks are used again; nobody else's are."""
+"""Recycled memory: large blocks of fastseq are used again, and those of others are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models of `fastseq train`: as their textbooks have them, and the same for every kind of layers."""
+"""The models of `fastseq train`: they are those of the textbooks, and the same for every kind of layers."""
 
 from __future__ import annotations
 

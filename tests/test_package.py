@@ -1,4 +1,4 @@
-"""`import fastseq` alone."""
+"""`import fastseq` without anything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users install: the source distribution, and the libraries in the wheel made of it."""
+"""The packages that users install: the source distribution, and the libraries in the wheel built from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keras's own names, patched."""
+"""`patch`: fast classes under Keras's own names."""
 
 from __future__ import annotations
 

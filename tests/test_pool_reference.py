@@ -1,4 +1,4 @@
-"""The definition of pooling itself: against finite differences and against stock Keras."""
+"""The definition of pooling, against finite differences and stock Keras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Price series: windows without a look ahead, and files of users."""
+"""Price series: windows that do not look ahead, and files of users."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Programs as people publish them, unmodified: patched, run by `fastseq`, and accelerated, beside stock Keras.
+"""Programs like those that people publish, beside stock Keras: patched, run by `fastseq`, and accelerated.
 
-Each file in tests/public_models has `build`, which gives a model, and `run`, which gives numbers: losses, predictions.
-They are written anew after public examples and reports.
+Each file in tests/public_models has `build`, which returns a model, and `run`, which returns losses and predictions.
+They are newly written, after public examples and reports.
 """
 
 from __future__ import annotations

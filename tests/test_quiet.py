@@ -1,4 +1,4 @@
-"""What fastseq's commands leave out of TensorFlow's notes on the machine."""
+"""The messages of TensorFlow that fastseq's commands suppress."""
 
 from __future__ import annotations
 

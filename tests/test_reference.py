@@ -1,4 +1,4 @@
-"""The definition itself: against finite differences and against stock Keras."""
+"""The definition of the recurrent layers and the activations, against finite differences and stock Keras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The definition of attention: against finite differences, and against the package it is taken from."""
+"""The definition of attention, against finite differences and against the package that it follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods of Keras's that someone has replaced: stock layers obey, and so do fast ones, with a warning."""
+"""Methods of Keras that a user has replaced: stock layers call them, and so do fast layers, with a warning."""
 
 from __future__ import annotations
 

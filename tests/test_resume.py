@@ -1,4 +1,4 @@
-"""What `fastseq train` leaves when it ends before its time, and how it goes on from there."""
+"""The files that an interrupted `fastseq train` leaves, and how it resumes from them."""
 
 from __future__ import annotations
 

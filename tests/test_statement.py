@@ -1,4 +1,4 @@
-"""What the contracts state of their operations, and what front ends make of it."""
+"""The statements of the operations, and the front ends that are generated from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The convolution's TensorFlow operations below the layer: graphs, gradients, shapes, errors."""
+"""The convolution's TensorFlow operations without the layer: graphs, gradients, shapes, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients that nobody needs are not computed, and all others are right, wherever a backward operation runs."""
+"""Gradients that are not needed are not computed, and all others are right, wherever a backward operation runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The TensorFlow operations below the layers: graphs, gradients, shapes, errors, a fresh process."""
+"""The TensorFlow operations without the layers: graphs, gradients, shapes, errors, a fresh process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pooling operations below the layers: graphs, gradients, shapes, errors, a fresh process."""
+"""The pooling operations of TensorFlow without the layers: graphs, gradients, shapes, errors, a fresh process."""
 
 from __future__ import annotations
 

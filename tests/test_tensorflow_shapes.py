@@ -1,4 +1,4 @@
-"""What the TensorFlow operations say of shapes that are not all known; test_behind_activations.py has models."""
+"""The shape inference of the TensorFlow operations, for shapes known in part; test_behind_activations.py has models."""
 
 from __future__ import annotations
 

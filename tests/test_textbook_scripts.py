@@ -1,4 +1,4 @@
-"""Whole scripts in the manner of textbooks, by Python and by `fastseq`: the same losses, files and pictures.
+"""Whole scripts like those of textbooks, run by Python and by `fastseq`: the same losses, files and pictures.
 
 They import `tensorflow.keras`, as textbooks do. Of fastseq they import only the corpora, which Keras's own loaders
 would download: the synthetic ones, or the real ones in the folder that `FASTSEQ_DATA` names.

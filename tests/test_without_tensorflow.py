@@ -1,4 +1,4 @@
-"""fastseq where TensorFlow is not installed: arrays compute, and layers run on stock Keras, which says so."""
+"""fastseq without TensorFlow: functions of arrays work, and layers compute as stock Keras with a warning."""
 
 from __future__ import annotations
 

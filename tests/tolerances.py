@@ -1,6 +1,6 @@
-"""Every tolerance of the suite, and why it is what it is.
+"""All tolerances of the suite, each with its reason.
 
-All are on the largest difference, relative to the largest magnitude of the expected array (at least 1).
+They are bounds of the largest difference, relative to the largest magnitude of the expected array (at least 1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// The CPU as a place to compute, and NumPy arrays in and out: no copies, no casts.
+// The CPU as a device of the bindings: NumPy arrays in and out, without copies and casts.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -28,11 +28,11 @@ inline constexpr NumpyType kNumpyTypes[] = {
 
 inline DType dtype_of(const py::array& array) {
   const py::dtype dtype = array.dtype();
-  // A byte-swapped float has the same number, but is nothing we can read.
+  // NumPy's type number does not tell the byte order; the core reads the machine's only.
   if (!dtype.attr("isnative").cast<bool>()) return DType::kOther;
   for (const NumpyType& known : kNumpyTypes)
     if (dtype.num() == known.numpy().num()) return known.dtype;
-  // C has more integer types than sizes of them, and NumPy numbers them all.
+  // C has several integer types of one size, and NumPy has a number for each. So integers are told by their size.
   if (dtype.kind() != 'i') return DType::kOther;
   return dtype.itemsize() == 4 ? DType::kInt32 : dtype.itemsize() == 8 ? DType::kInt64 : DType::kOther;
 }
@@ -59,7 +59,7 @@ inline Array view(const char* name, const py::object& object, const char* dtypes
     throw py::value_error(std::string(name) + " must be C-contiguous, got strides " +
                           std::string(py::str(array.attr("strides"))) + " for shape " +
                           std::string(py::str(array.attr("shape"))) + "; numpy.ascontiguousarray makes a copy that is");
-  // NumPy allows arrays at any address, C++ does not.
+  // NumPy allows arrays at any address; C++ requires aligned ones.
   if (reinterpret_cast<uintptr_t>(array.data()) % static_cast<size_t>(array.itemsize()) != 0)
     throw py::value_error(std::string(name) +
                           " must be aligned to its dtype; numpy.require(..., requirements='A') "
@@ -71,7 +71,7 @@ inline Array view(const char* name, const py::object& object, const char* dtypes
   return view;
 }
 
-// What an error says of the dtypes that an input may have.
+// The dtypes that an input may have, in words for an error.
 inline const char* dtypes_of(const Input& input, const char* floats) {
   if (input.holds == Holds::kBools) return "bool";
   if (input.holds == Holds::kIntegers) return "int32 or int64";
@@ -79,13 +79,13 @@ inline const char* dtypes_of(const Input& input, const char* floats) {
   return positions ? "uint8, uint16 or int32" : floats;
 }
 
-// Where a call computes. The bindings (operations.h) are written over this or Gpu (gpu.h).
+// The device of a call. The bindings (operations.h) are templates over this class or Gpu (gpu.h).
 class Cpu {
  public:
   Array view(const Input& input, const py::object& object) const {
     return bindings::view(input.name, object, dtypes_of(input, "float32 or float64"));
   }
-  // A new array, content undefined, and its view.
+  // Makes a new array, content undefined, and sets *array to its view.
   py::object make(const Array& like, Array* array) const {
     auto memory = std::make_unique<Memory>(array_bytes(like.dtype, like.shape, like.rank));
     *array = like;

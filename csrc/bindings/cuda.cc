@@ -1,5 +1,5 @@
-// The extension module fastseq._cuda: the ops that have kernels for NVIDIA GPUs, over arrays in their memory. Its
-// classes are the module's own (module_local), so that the tests can load one more that computes on an emulated GPU.
+// The extension module fastseq._cuda: the ops that have kernels for NVIDIA GPUs, for arrays in a GPU's memory. Its
+// classes are local to the module (module_local), so that the tests can also load a module with an emulated GPU.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

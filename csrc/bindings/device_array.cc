@@ -21,7 +21,7 @@ struct Names {
   DType dtype;
   DlType dlpack;
   const char* name;
-  const char* typestr;  // of __cuda_array_interface__, which has none for bfloat16
+  const char* typestr;  // in __cuda_array_interface__, which has none for bfloat16
 };
 constexpr Names kNames[] = {
     {DType::kFloat32, {kDlFloat, 32, 1}, "float32", "<f4"}, {DType::kFloat64, {kDlFloat, 64, 1}, "float64", "<f8"},
@@ -44,13 +44,13 @@ std::string text(const DlType& dtype) {
   return kind + std::to_string(dtype.bits) + (dtype.lanes == 1 ? "" : " x " + std::to_string(dtype.lanes));
 }
 
-// An array as both protocols describe it.
+// The description of an array, from either protocol.
 struct Described {
   void* data = nullptr;
   DType dtype = DType::kOther;
   std::string dtype_text;
   std::vector<int64_t> shape;
-  std::vector<int64_t> strides;  // in elements; none is C-contiguous
+  std::vector<int64_t> strides;  // in elements; empty for C-contiguous
 };
 
 Described describe(const DlTensor& tensor) {
@@ -105,7 +105,7 @@ bool is_contiguous(const Described& array) {
   return true;
 }
 
-// What a capsule of ours holds on to.
+// The contents of a capsule that fastseq exports.
 template <class Managed>
 struct Exported {
   Managed managed;
@@ -133,7 +133,7 @@ py::capsule make_capsule(const char* name, DType dtype, const std::vector<int64_
                               exported->shape.data(),
                               exported->strides.data(),
                               0};
-  // Whoever takes the array renames the capsule, and deletes the array when done with it.
+  // A library that takes the array renames the capsule, and deletes the array when it no longer needs it.
   PyObject* capsule = PyCapsule_New(&exported->managed, name, [](PyObject* self) {
     const char* now = PyCapsule_GetName(self);
     if (now != std::string(std::is_same_v<Managed, DlManagedTensor> ? kCapsule : kVersionedCapsule)) return;
@@ -160,7 +160,7 @@ DeviceMemory::~DeviceMemory() {
     cuda::give_memory_back(data_, stream_);
   }
   if (!stream_owner_ || !Py_IsInitialized()) return;
-  const py::gil_scoped_acquire acquire;  // frameworks let go of arrays in threads of their own
+  const py::gil_scoped_acquire acquire;  // frameworks may free arrays in threads that do not hold the GIL
   Py_DECREF(stream_owner_);
 }
 

@@ -1,4 +1,4 @@
-// Arrays in a GPU's memory, ours and others'.
+// Arrays in a GPU's memory, those of fastseq and those of other libraries.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -15,10 +15,10 @@ namespace fastseq::bindings {
 
 namespace py = pybind11;
 
-// A block of a device's memory, given back in the order of the stream it was taken in.
+// A block of a device's memory. It is given back in the order of the stream in which it was taken.
 class DeviceMemory {
  public:
-  // `stream_owner` is what keeps the stream alive, or None.
+  // `stream_owner` is a Python object that keeps the stream alive, or None.
   DeviceMemory(size_t bytes, int device, cuda::Stream stream, py::object stream_owner);
   ~DeviceMemory();
   DeviceMemory(const DeviceMemory&) = delete;
@@ -32,11 +32,10 @@ class DeviceMemory {
   void* data_ = nullptr;
   int device_;
   cuda::Stream stream_;
-  PyObject* stream_owner_;  // null for None, so that Python need not be there at the end
+  PyObject* stream_owner_;  // null for None, so that the destructor can do without Python
 };
 
-// What the ops return where no framework's array is wanted: owns its memory, and hands itself over by DLPack and by
-// __cuda_array_interface__.
+// An op's result. It owns its memory, and exports itself by DLPack and by __cuda_array_interface__.
 class DeviceArray {
  public:
   DeviceArray(DType dtype, std::vector<int64_t> shape, std::shared_ptr<const DeviceMemory> memory)
@@ -55,12 +54,13 @@ class DeviceArray {
   std::shared_ptr<const DeviceMemory> memory_;
 };
 
-// Somebody else's array as `exported` describes it: a DLPack capsule, whose array is kept alive by the capsule, or the
-// dict of a __cuda_array_interface__. What is queued on `stream` waits for what the dict's stream has still to do.
-// `dtypes` is what an error says of a dtype that no op takes.
+// A view of another library's array. `exported` is a DLPack capsule, which keeps the array alive, or the dict of a
+// __cuda_array_interface__. Then later work on `stream` waits for the work that is queued on the dict's stream.
+// `dtypes` are the dtypes that the input may have, in words for an error.
 Array view_exported(const char* name, const py::object& exported, const char* dtypes, cuda::Stream stream);
 
-// A stream by DLPack's numbers, which are CUDA's handles: 1 is the legacy default stream, 2 that of the thread.
+// The stream with a number of DLPack. The numbers are CUDA's handles: 1 is the legacy default stream, 2 the thread's
+// default stream.
 inline cuda::Stream stream_of(uintptr_t number) { return reinterpret_cast<cuda::Stream>(number); }
 
 }  // namespace fastseq::bindings

@@ -1,4 +1,4 @@
-// DLPack, the exchange of arrays between libraries, as its specification lays the structs out (versions 0.8 and 1.x).
+// The structs of DLPack, a protocol for the exchange of arrays between libraries (versions 0.8 and 1.x).
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct DlTensor {
   int32_t rank;
   DlType dtype;
   int64_t* shape;
-  int64_t* strides;  // in elements; null is C-contiguous
+  int64_t* strides;  // in elements; null for C-contiguous
   uint64_t byte_offset;
 };
 

@@ -1,4 +1,4 @@
-// The core's errors as Python's, and calls of it without Python's lock.
+// The core's errors as Python exceptions, and calls of the core without the GIL.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -28,9 +28,9 @@ inline void raise_if_error(const Status& status) {
   }
 }
 
-// Gives the GIL away while alive. Before 3.14 Python ends a thread that wants it back when the interpreter has
-// finished, such as a daemon's: that would unwind frames which may not be left so, and abort the process. It sleeps
-// instead until the process has ended.
+// Releases the GIL for the object's lifetime. Before 3.14, Python ends a thread, such as a daemon thread, that asks for
+// the GIL after the interpreter has finished. It does so by unwinding the stack, which would abort the process here. So
+// such a thread sleeps instead until the process ends.
 class Unlocked {
  public:
   Unlocked() : state_(PyEval_SaveThread()) {}
@@ -48,7 +48,7 @@ class Unlocked {
   PyThreadState* state_;
 };
 
-// Runs an op, which touches no Python object, and raises what it returns.
+// Runs an op, which must use no Python object, and raises its error.
 template <class Op>
 void without_gil(const Op& op) {
   Status status;

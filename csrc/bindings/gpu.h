@@ -1,4 +1,4 @@
-// A GPU as a place to compute: what Cpu (arrays.h) is for the CPU.
+// A GPU as a device of the bindings, like Cpu (arrays.h).
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -15,7 +15,7 @@
 
 namespace fastseq::bindings {
 
-// One call's. Its arguments are what view_exported takes, its results DeviceArrays.
+// The device and stream of one call. Its arguments are those of view_exported, its results are DeviceArrays.
 class Gpu {
  public:
   Gpu(int device, uintptr_t stream, py::object stream_owner, bool tf32, bool wait)
@@ -31,7 +31,7 @@ class Gpu {
     const cuda::CurrentDevice current(device_);
     const char* dtypes = bools ? "bool or uint8" : dtypes_of(input, "float32, float16 or bfloat16");
     Array array = view_exported(input.name, exported, dtypes, stream_);
-    // How DLPack had bools before it had a code for them.
+    // Before DLPack had a code for bool, it exported bools as uint8.
     if (bools && array.dtype == DType::kUInt8) array.dtype = DType::kBool;
     return array;
   }
@@ -59,7 +59,7 @@ class Gpu {
       if (status.ok()) status = operation.run(scratch, stream_);
       cuda::give_memory_back(scratch, stream_);
       if (!wait_) return status;
-      // After a failure too: what is queued already reads the arguments.
+      // Also after a failure, since work that is already queued reads the arguments.
       const Status done = cuda::synchronize(stream_);
       return status.ok() ? done : status;
     });

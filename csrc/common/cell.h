@@ -1,4 +1,4 @@
-// What tells one recurrent cell from another, as the drivers need it: how many gates, what is saved for backward, and
+// The properties of a recurrent cell that the drivers need: the number of gates, the values saved for backward, and
 // which gates share an operand in the products.
 #pragma once
 
@@ -9,12 +9,12 @@
 
 namespace fastseq {
 
-// Gates [first, first + count) of a weight matrix, multiplied at once: all have the same operand.
+// Gates [first, first + count) of a weight matrix. They have the same operand, so they are one product.
 struct GateGroup {
   int64_t first;
   int64_t count;
-  int64_t dz_first;  // where the gradients of their pre-activations are in a row of dz, in gates
-  bool reset;        // their operand is r h_{t-1}, not h_{t-1}
+  int64_t dz_first;  // position of their gradients in a row of dz, in gates
+  bool reset;        // the operand is r h_{t-1} instead of h_{t-1}
 };
 
 struct GateGroups {
@@ -26,12 +26,12 @@ struct GateGroups {
 };
 
 struct CellShape {
-  int64_t gates = 0;      // G
-  int64_t saved = 0;      // values a unit has in the workspace
-  int64_t dz = 0;         // gradients a unit has in a row of dz
-  int64_t hidden_at = 0;  // which of the saved values is h
-  int64_t c_at = 0;       // which is c; 0, which is a gate, for a cell without
-  bool resets_operand = false;
+  int64_t gates = 0;            // G
+  int64_t saved = 0;            // values of a unit in the workspace
+  int64_t dz = 0;               // gradients of a unit in a row of dz
+  int64_t hidden_at = 0;        // position of h among the saved values
+  int64_t c_at = 0;             // position of c; 0 for a cell without c
+  bool resets_operand = false;  // GRU without reset_after: r h_{t-1} is the operand of the candidate's product
 
   explicit CellShape(const RnnOptions& options) {
     switch (options.cell) {
@@ -49,7 +49,7 @@ struct CellShape {
 
   bool has_c() const { return c_at > 0; }
 
-  // Of the kernel. `factors` is dropout_mask's first dimension.
+  // The groups of the kernel. `factors` is the first dimension of dropout_mask.
   GateGroups input_groups(int factors) const {
     GateGroups groups;
     if (factors <= 1)
@@ -59,13 +59,15 @@ struct CellShape {
     return groups;
   }
 
-  // Of the recurrent kernel. Backward tells GRU's candidate from its gates: its gradient is another one.
+  // The groups of the recurrent kernel. In backward, GRU's candidate is a group of its own: in the recurrent product
+  // its gradient differs from that of its pre-activation.
   GateGroups recurrent_groups(int factors, bool backward) const {
     const bool gru = gates == 3;
-    const int64_t single_threaded = factors > 1 ? 0 : gru && (resets_operand || backward) ? 2 : gates;  // from here on
+    // The gates before this one form a group; every other gate is a group of its own.
+    const int64_t first_single = factors > 1 ? 0 : gru && (resets_operand || backward) ? 2 : gates;
     GateGroups groups;
-    if (single_threaded > 0) groups.add({0, single_threaded, 0, false});
-    for (int64_t g = single_threaded; g < gates; ++g)
+    if (first_single > 0) groups.add({0, first_single, 0, false});
+    for (int64_t g = first_single; g < gates; ++g)
       groups.add({g, 1, gru && g == 2 ? dz - 1 : g, resets_operand && g == 2});
     return groups;
   }

@@ -6,7 +6,7 @@
 namespace fastseq {
 namespace {
 
-// "(3, 17)": where element `index` is in an array of this shape.
+// The position of element `index` in an array of this shape: "(3, 17)".
 std::string place_text(const Array& array, int64_t index) {
   int64_t place[Array::kMaxRank] = {};
   for (int i = array.rank - 1; i >= 0; --i) {
@@ -18,7 +18,7 @@ std::string place_text(const Array& array, int64_t index) {
 
 template <class Index>
 Status check_indices_as(const char* name, const Array& array, int64_t size) {
-  if (!array.data) return {};  // of an array to be, only shape and dtype are known
+  if (!array.data) return {};  // the array has no memory yet
   int64_t count = 1;
   for (int i = 0; i < array.rank; ++i) count *= array.shape[i];
   const Index* begin = array.as<const Index>();

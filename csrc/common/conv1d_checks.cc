@@ -6,7 +6,7 @@
 namespace fastseq {
 namespace {
 
-// Output timesteps and padding; where "valid" leaves no output, that is an error, as in Keras.
+// Finds the timesteps of the convolution and the padding. As in Keras, it is an error if "valid" leaves no output.
 Status find_extent(const Conv1dOptions& options, Conv1dDims* d) {
   const int64_t reach = options.dilation_rate * (d->width - 1);  // from the first tap to the last
   const auto rounded_up = [&](int64_t steps) { return (steps + options.strides - 1) / options.strides; };
@@ -31,7 +31,7 @@ Status find_extent(const Conv1dOptions& options, Conv1dDims* d) {
   return {};
 }
 
-// What is left after pooling.
+// Finds the timesteps of the outputs, after pooling.
 Status find_outputs(const Conv1dOptions& options, Conv1dDims* d) {
   d->outputs = d->convolved;
   if (!options.pooled) return {};

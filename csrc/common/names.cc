@@ -1,4 +1,4 @@
-// Options by their names in Keras.
+// From Keras's names of options to the options.
 #include "fastseq/names.h"
 
 namespace fastseq {

@@ -3,7 +3,7 @@
 namespace fastseq {
 namespace {
 
-// `array` is x or doutputs: (batch, either kind of timesteps, channels).
+// `array` is x (batch, timesteps, channels) or doutputs (batch, pooled timesteps, channels).
 Status find_dims(const Array& array, int64_t timesteps, const PoolOptions& options, PoolDims* d) {
   d->batch = array.shape[0];
   d->timesteps = timesteps;

@@ -6,7 +6,7 @@
 
 namespace fastseq {
 
-// What a plan looks at: the options, and x or doutputs; fills dims.
+// The options and x, or doutputs, when a call is planned; fills dims.
 Status check_pool_x(const Array& x, const PoolOptions& options, Floats floats, PoolDims* d);
 Status check_pool_doutputs(const Array& doutputs, int64_t timesteps, const PoolOptions& options, Floats floats,
                            PoolDims* d);

@@ -18,7 +18,7 @@ Status check_factors(const char* name, const Array& array, const RnnDims& dims, 
   return wrong_shape(name, first + ", " + std::to_string(dims.batch) + ", " + std::to_string(width) + ")", array);
 }
 
-// (GU), of GRU with reset_after (2, 3U); passes when absent.
+// Shape (GU), for GRU with reset_after (2, 3U); an absent array passes.
 Status check_bias(const char* name, const Array& array, const RnnOptions& options, const RnnDims& dims) {
   const int64_t columns = dims.gates * dims.units;
   if (options.cell == Cell::kGru && options.reset_after) return check_optional(name, array, dims.dtype, {2, columns});

@@ -1,4 +1,5 @@
-// Carves one block of memory into aligned pieces. The same code measures (base null) and carves.
+// Divides one block of memory into aligned arrays. With a null base it only measures the size that they need, so that
+// the same code measures and divides.
 #pragma once
 
 #include <cstddef>
@@ -13,9 +14,9 @@ class Scratch {
   template <class T>
   T* take(int64_t count) {
     constexpr size_t kAlignment = 64;
-    T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
+    T* array = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
     used_ += (static_cast<size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-    return piece;
+    return array;
   }
   size_t used() const { return used_; }
 

@@ -6,8 +6,8 @@
 
 namespace fastseq::cuda {
 
-// tanh and sigmoid share an exponential and a division, so that lanes of a warp that need the one and the other go
-// together: with E = exp(-y), y >= 0,
+// tanh and sigmoid share an exponential and a division, so that lanes of a warp that compute different ones of them do
+// not diverge. With E = exp(-y), y >= 0,
 //   tanh(y / 2) = (1 - E) / (1 + E),  sigmoid(y) = 1 / (1 + E),  sigmoid(-y) = E / (1 + E).
 __device__ inline float activate(Activation activation, float x) {
   switch (activation) {
@@ -30,7 +30,7 @@ __device__ inline float activate(Activation activation, float x) {
   return x;
 }
 
-// The derivative, from the activated value.
+// The derivative, computed from the activated value.
 __device__ inline float slope(Activation activation, float y) {
   switch (activation) {
     case Activation::kTanh:

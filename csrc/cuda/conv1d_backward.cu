@@ -1,8 +1,11 @@
-// Conv1D backward: dz = doutputs a'(z), where pooled at the timesteps that the outputs are from; dx, patches of dz
-// times the kernel turned round; dkernel, patches of x, transposed, times dz; dbias, the sum of dz.
+// Conv1D backward:
+//   dz       doutputs a'(z); with pooling, at the timesteps of the maxima, else zero
+//   dx       patches of dz times the reversed kernel
+//   dkernel  transposed patches of x times dz
+//   dbias    the sum of dz
 //
-// The sums over all timesteps, which are many to few results, fall into parts that different blocks compute and a last
-// kernel adds up in order. How many there are follows from dimensions alone.
+// A sum over all timesteps is long and has few results. So it is split into parts, which different blocks compute, and
+// a last kernel adds up the parts in order. The number of parts depends on the call's dimensions only.
 #include <algorithm>
 #include <numeric>
 
@@ -17,10 +20,11 @@
 namespace fastseq::cuda {
 namespace {
 
-// Parts of the sum over `depth` for so many tiles of results: enough blocks to keep a GPU busy, each with enough to do.
+// The parts of a sum over `depth` for so many tiles of results. There are enough blocks to keep a GPU busy, and enough
+// work for each.
 struct Parts {
   int64_t count;
-  int64_t length;  // but for the last ones, which may be shorter or empty
+  int64_t length;  // length of a part; the last ones may be shorter or empty
 
   Parts(int64_t depth, int64_t tiles) {
     constexpr int64_t kBlocks = 512;
@@ -37,7 +41,7 @@ Parts kernel_parts(const Conv1dPlan& plan) {
 }
 
 struct BackwardScratch {
-  float* dz;           // (B, T', F), unless doutputs are that already
+  float* dz;           // (B, T', F); unused if doutputs can serve as dz
   float* kernel_sums;  // (parts, K, C/G, F)
   float* bias_parts;   // column_sums_parts(F)
   float* bias_sums;    // (F)
@@ -72,17 +76,17 @@ __global__ void find_dz(int64_t count, const ThroughActivation<T> gradient, floa
   for_each(count, [&](int64_t i) { dz[i] = gradient(i); });
 }
 
-// Rows of dx whose steps leave the same remainder by the strides s see the same taps: step t gets
-// dz[(t + p - k d) / s] kernel[k]^T from those k for which that is whole, which are every s / gcd(s, d)-th. So there is
-// a product for each remainder and group, of (B T/s, taps F/G) and (taps F/G, C/G). Those without taps give zeros.
+// Row t of dx is the sum of dz[(t + p - k d) / s] kernel[k]^T over the taps k for which the index is an integer; these
+// are every s / gcd(s, d)-th tap. Rows with the same t mod s have the same taps. So there is a product of (B T/s, taps
+// F/G) and (taps F/G, C/G) for each remainder and group. Remainders without taps give zeros.
 template <class T>
 struct InputGradient {
   static constexpr Depth kDepthOfA = Depth::kColumns;
   static constexpr Depth kDepthOfB = Depth::kColumns;
 
   int64_t products, rows, columns;
-  Patches<float> dz;  // of the first group, as is the next; for all taps
-  Patches<T> kernel;
+  Patches<float> dz;  // for the first group and all taps
+  Patches<T> kernel;  // likewise
   int64_t groups, strides, dilation_rate, padding_before;
   T* dx;
   int64_t timesteps, channels;
@@ -114,7 +118,7 @@ struct InputGradient {
 
   __device__ Product<float, T> product(int64_t number) const {
     const int64_t group = number % groups;
-    const int64_t padded_step = number / groups + padding_before;  // the first of those with this remainder
+    const int64_t padded_step = number / groups + padding_before;  // the first step with this remainder
     const int64_t tap_step = kernel.tap_step / columns;
     const int64_t most = tap_step < kernel.taps ? tap_step : kernel.taps;
     int64_t first_tap = 0;
@@ -140,15 +144,15 @@ struct InputGradient {
   }
 };
 
-// A product for each part of the sum and group: (K C/G, part of B T') (part of B T', F/G).
+// A product for each part of the sum and each group: (K C/G, part of B T') (part of B T', F/G).
 template <class T>
 struct KernelGradient {
   static constexpr Depth kDepthOfA = Depth::kRows;
   static constexpr Depth kDepthOfB = Depth::kRows;
 
   int64_t products, rows, columns;
-  Patches<T> x;  // of the first group, as is the next
-  Patches<float> dz;
+  Patches<T> x;       // for the first group
+  Patches<float> dz;  // likewise
   int64_t groups, length;
   float* sums_of_parts;
   int64_t filters;
@@ -182,7 +186,7 @@ struct KernelGradient {
   }
 };
 
-// to (count) from sums (parts, count).
+// Adds up sums (parts, count) to `to` (count).
 template <class T>
 __global__ void add_parts(int64_t parts, int64_t count, const float* sums, T* to) {
   for_each(count, [&](int64_t i) {

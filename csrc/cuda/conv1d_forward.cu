@@ -1,5 +1,5 @@
-// Conv1D forward: patches of x times the kernel, then bias and activation while the sums are in registers. Where
-// pooled, the convolution is in scratch, and pooling follows.
+// Conv1D forward: patches of x times the kernel, then bias and activation while the sums are in registers. With
+// pooling, the convolution is written to scratch and then pooled.
 #include "activations.cuh"
 #include "common/conv1d_checks.h"
 #include "conv1d_patches.cuh"
@@ -15,7 +15,7 @@ struct Convolution {
   static constexpr Depth kDepthOfB = Depth::kRows;
 
   int64_t products, rows, columns;
-  Patches<T> x, kernel;  // of the first group
+  Patches<T> x, kernel;  // those of the first group
   const T* bias;         // may be null
   Activation activation;
   T* out;

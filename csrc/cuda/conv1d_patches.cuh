@@ -1,11 +1,11 @@
-// The patches of x that a convolution's outputs see.
+// The patches of x for the outputs of a convolution.
 #pragma once
 
 #include "implicit_product.cuh"
 
 namespace fastseq::cuda {
 
-// (B T', K C/G) of the first group; those of the next are C/G elements on.
+// The patches (B T', K C/G) of the first group. Those of each further group begin C/G elements later.
 template <class T>
 Patches<T> patches_of_x(const Conv1dPlan& plan, const Conv1dInputs& in) {
   const Conv1dDims& d = plan.dims;

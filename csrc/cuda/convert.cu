@@ -1,4 +1,4 @@
-// Half types to float32 and back, a thread an element.
+// Conversion of half types to float32 and back: one thread for each element.
 #include "convert.cuh"
 
 #include "each.cuh"

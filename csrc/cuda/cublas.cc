@@ -21,7 +21,7 @@ std::vector<std::string> g_folders;
 std::unique_ptr<const Cublas> g_functions;
 
 void* open_library(std::string* looked_for) {
-  // Torch's or CuPy's own, if it is there: two of them would take twice the memory.
+  // The library that PyTorch or CuPy has loaded, if any: a second one would take as much memory again.
   for (const char* name : kNames)
     if (void* library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD)) return library;
   std::vector<std::string> candidates(std::begin(kNames), std::end(kNames));

@@ -1,5 +1,5 @@
-// What is called of cuBLAS, declared by ourselves: it is loaded when the first product is computed, so that neither the
-// build nor the import of fastseq needs it. From cuBLAS 12 on.
+// The functions of cuBLAS that fastseq calls, from cuBLAS 12 on. They are declared here, and cuBLAS is loaded for the
+// first product, so that neither the build nor the import of fastseq needs it.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,7 @@ struct Cublas {
                         const float* beta, float* c, int64_t ldc);
 };
 
-// The functions of the library that the process has loaded already, or else of the first one found.
+// Loads cuBLAS: the library that the process has already loaded, or else the first one found.
 Status load_cublas(const Cublas** functions);
 
 }  // namespace fastseq::cuda

@@ -1,4 +1,4 @@
-// Devices, the memory of each, and CUDA's errors in our words.
+// Devices, their memory, and the conversion of CUDA's errors to Status.
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
@@ -14,7 +14,8 @@
 namespace fastseq::cuda {
 namespace {
 
-// The compute capabilities that there is code for, ascending, 860 for 8.6; of the last there is PTX too, for all newer.
+// The compute capabilities that this build has code for, ascending; 860 stands for 8.6. For the last one there is also
+// PTX, which runs on all newer devices.
 constexpr int kArchitectures[] = {__CUDA_ARCH_LIST__};
 
 std::string version_text(int version) {
@@ -52,8 +53,9 @@ std::string no_device_because(cudaError_t error) {
   return cudaGetErrorString(error);
 }
 
-// A pool of our own, so that no other library's settings are changed: it keeps up to an eighth of the device's memory
-// for the next calls, where the default one gives all back whenever somebody waits for the device.
+// fastseq's memory pool. It keeps up to an eighth of the device's memory for later calls, while the default pool gives
+// all memory back at every synchronisation. It is separate from the default pool, whose settings concern other
+// libraries.
 Status pool_of(int device, cudaMemPool_t* pool) {
   static std::mutex mutex;
   static std::map<int, cudaMemPool_t> pools;
@@ -81,7 +83,7 @@ Status pool_of(int device, cudaMemPool_t* pool) {
 
 Status cuda_status(const char* what, cudaError_t error) {
   if (error == cudaSuccess) return {};
-  cudaGetLastError();  // or the next call would meet it again
+  cudaGetLastError();  // clears the error, so that the next call does not report it again
   const std::string message = std::string(what) + ": " + cudaGetErrorString(error);
   return error == cudaErrorMemoryAllocation ? Status::out_of_memory(message) : Status::unavailable(message);
 }
@@ -95,7 +97,7 @@ Status has_clusters(int device, bool* has) {
   constexpr int kFirstWithClusters = 900;
   int capability = 0;
   FASTSEQ_RETURN_IF_ERROR(capability_of(device, &capability));
-  // The newest code that the device can run is what it runs.
+  // A device runs the newest code that it can.
   *has = std::any_of(std::begin(kArchitectures), std::end(kArchitectures), [&](int architecture) {
     return architecture >= kFirstWithClusters && architecture <= capability;
   });
@@ -162,7 +164,7 @@ Status order(Stream first, Stream second) {
   FASTSEQ_RETURN_IF_ERROR(cuda_status("event", cudaEventCreateWithFlags(&event, cudaEventDisableTiming)));
   Status status = cuda_status("event", cudaEventRecord(event, static_cast<cudaStream_t>(first)));
   if (status.ok()) status = cuda_status("event", cudaStreamWaitEvent(static_cast<cudaStream_t>(second), event, 0));
-  cudaEventDestroy(event);  // once it has come to pass
+  cudaEventDestroy(event);  // takes effect once the event has happened
   return status;
 }
 

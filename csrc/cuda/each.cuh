@@ -1,4 +1,4 @@
-// Kernels that give a thread to each of many things.
+// Kernels with one thread for each of many items.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace fastseq::cuda {
 
-// Calls body(i) for those of `count` things that are this thread's, whatever the grid.
+// Calls body(i) for this thread's part of `count` items, for any size of the grid.
 template <class Body>
 __device__ inline void for_each(int64_t count, const Body& body) {
   const int64_t grid = int64_t{gridDim.x} * blockDim.x;

@@ -7,7 +7,7 @@
 
 namespace fastseq::cuda {
 
-// body(T{}), whose status it returns.
+// Returns body(T{}) for the type T of a dtype.
 template <class Body>
 Status with_float_type(DType dtype, const Body& body) {
   switch (dtype) {

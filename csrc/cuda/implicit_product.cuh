@@ -1,9 +1,9 @@
-// Products of matrices that are not in memory: the rows and columns of sequences that a convolution meets, read where
-// they lie (implicit GEMM: Chetlur et al. 2014, arXiv 1410.0759).
+// Products of matrices of patches that are not in memory: their elements are read from the sequences (implicit GEMM:
+// Chetlur et al. 2014, arXiv 1410.0759).
 //
-// A block of 128 threads computes a tile of 64 x 64 results, 8 x 4 in the registers of a thread, in stages of 16 of
-// depth: two buffers in shared memory, so that the next stage is fetched while this one is multiplied, and the threads
-// meet once a stage. A result is one sum in the order of depth, whatever the grid.
+// A block of 128 threads computes a tile of 64 x 64 results, of which a thread has 8 x 4 in registers. The depth is
+// divided into stages of 16. There are two buffers in shared memory, so that the next stage is fetched while this one
+// is multiplied, with one barrier for each stage. A result is one sum in the order of depth, for any grid.
 #pragma once
 
 #include <cstddef>
@@ -15,24 +15,25 @@
 
 namespace fastseq::cuda {
 
-// What one instruction reads or writes.
+// Four elements, which one instruction reads or writes.
 template <class T>
 struct alignas(4 * sizeof(T)) Four {
   T values[4];
 };
 
-// Whether four elements of a row, from a multiple of four on, lie side by side and aligned; rows are `ld` apart.
+// Whether a matrix can be read four elements at a time: its rows, `ld` elements apart, are aligned and have a multiple
+// of four elements.
 template <class T>
 bool lies_by_four(const T* data, int64_t elements, int64_t ld) {
   return elements % 4 == 0 && ld % 4 == 0 && reinterpret_cast<uintptr_t>(data) % sizeof(Four<T>) == 0;
 }
 
-// high * base + low, taken apart once and then counted on: divisions of 64 bits are slow.
+// A number as high * base + low. It is divided once and then incremented, since divisions of 64 bits are slow.
 struct Digits {
   int64_t high, low;
 
   __device__ static Digits of(int64_t number, int64_t base) { return {number / base, number % base}; }
-  // The digits of what is added.
+  // Adds a number that is also given as high and low.
   __device__ void add(int more_high, int more_low, int64_t base) {
     high += more_high;
     low += more_low;
@@ -42,12 +43,12 @@ struct Digits {
   }
 };
 
-// The matrix with a row for every position in every sequence and a column for every element that is met from there:
+// The matrix with a row for every position in every sequence, and a column for every element of a patch:
 //
 //   row (sequence, position), column (tap, element): data[sequence, timestep, element],
 //   timestep = start + position position_step + tap tap_step
 //
-// of data (sequences, timesteps, ld); zero where that timestep is outside of the sequence.
+// of data (sequences, timesteps, ld). Elements whose timestep is outside of the sequence are zero.
 template <class T>
 struct Patches {
   const T* data;
@@ -55,7 +56,7 @@ struct Patches {
   int64_t taps, elements;
   int64_t timesteps, ld;
   int64_t start, position_step, tap_step;
-  bool by_four;  // columns of a tap
+  bool by_four;  // whether the columns of a tap can be read four at a time
 
   Patches(const T* the_data, int64_t the_sequences, int64_t the_positions, int64_t the_taps, int64_t the_elements,
           int64_t the_timesteps, int64_t the_ld)
@@ -71,7 +72,7 @@ struct Patches {
         tap_step(1),
         by_four(lies_by_four(the_data, the_elements, the_ld)) {}
 
-  // Of rows `ld` elements apart, of each `elements`: an ordinary matrix.
+  // An ordinary matrix (rows, elements), with rows `ld` elements apart.
   static Patches rows_of(const T* data, int64_t rows, int64_t elements, int64_t ld) {
     return Patches(data, 1, rows, 1, elements, rows, ld);
   }
@@ -92,7 +93,7 @@ struct Patches {
   }
 
  private:
-  // Null outside of the matrix and where it is zero.
+  // The address of an element; null if it is outside of the matrix or of the sequence.
   __device__ const T* place(const Digits& row, const Digits& column) const {
     const int64_t timestep = start + row.low * position_step + column.high * tap_step;
     const bool inside = row.high < sequences && column.high < taps && timestep >= 0 && timestep < timesteps;
@@ -100,21 +101,22 @@ struct Patches {
   }
 };
 
-// Which index of an operand's patches runs along the depth of the product, over which is summed. The other one is the
-// row of the results, for a, or their column, for b.
+// The index of an operand's patches that runs along the depth of the product, over which it sums. The other index is
+// the row of the results for operand a, and their column for b.
 enum class Depth { kColumns, kRows };
 
 constexpr int kTile = 64;
 constexpr int kStage = 16;
 constexpr int kProductThreads = 128;
-constexpr int kBlocksAtOnce = 3;  // on a multiprocessor: more leave too few registers on compute capability 12.0
+constexpr int kBlocksAtOnce = 3;  // on a multiprocessor; with more, compute capability 12.0 has too few registers
 constexpr int kThreadRows = 8;
 constexpr int kThreadColumns = 4;
-constexpr int kStageLine = kTile + 4;  // a multiple of 16 bytes; columns that are written at once are in more banks
+constexpr int kStageLine = kTile + 4;  // a multiple of 16 bytes; the padding spreads a column's writes over more banks
 constexpr int kStageFloats = kStage * kStageLine;
 constexpr size_t kProductSharedBytes = 2 * 2 * kStageFloats * sizeof(float);
 
-// A thread's share of one operand's stages, (depth, line) in shared memory: two times four columns of the patches.
+// A thread's share of one operand's stages: four columns of two rows of the patches. A stage in shared memory is
+// (depth, line), where a line has the operand's rows or columns of the tile.
 template <class T, Depth kDepth>
 class Stages {
  public:
@@ -128,7 +130,7 @@ class Stages {
     step_low_ = static_cast<int>(kStage % base);
   }
 
-  // The next stage into registers.
+  // Reads the next stage into registers.
   __device__ void fetch() {
     for (int i = 0; i < 2; ++i) patches_.read(rows_[i], column_, values_[i].values);
     if constexpr (kDepth == Depth::kColumns)
@@ -137,7 +139,7 @@ class Stages {
       for (Digits& row : rows_) row.add(step_high_, step_low_, patches_.positions);
   }
 
-  // And from there into shared memory.
+  // Writes the stage from registers to shared memory.
   __device__ void put(float* stage) const {
     for (int i = 0; i < 2; ++i) {
       if constexpr (kDepth == Depth::kColumns)
@@ -148,8 +150,8 @@ class Stages {
   }
 
  private:
-  // What the thread reads, counted from the first row and column of the stage.
-  static constexpr int kFours = (kDepth == Depth::kColumns ? kStage : kTile) / 4;  // of a row
+  // The first column and the rows that the thread reads, counted from the first row and column of the stage.
+  static constexpr int kFours = (kDepth == Depth::kColumns ? kStage : kTile) / 4;  // groups of four in a row
   __device__ static int own_column() { return static_cast<int>(threadIdx.x) % kFours * 4; }
   __device__ static int own_row(int i) {
     return static_cast<int>(threadIdx.x) / kFours + i * (kProductThreads / kFours);
@@ -157,11 +159,11 @@ class Stages {
 
   const Patches<T>& patches_;
   Digits column_, rows_[2];
-  int step_high_, step_low_;  // from stage to stage
+  int step_high_, step_low_;  // the distance of stages
   Four<float> values_[2];
 };
 
-// One of the products of a job: a b, over the depth from begin to end.
+// One of the products of a job: a b, summed over the depth from begin to end.
 template <class A, class B>
 struct Product {
   Patches<A> a;
@@ -173,7 +175,7 @@ struct ThreadSums {
   float values[kThreadRows][kThreadColumns] = {};
 };
 
-// Where a thread's sums are in the tile.
+// The first row and column of the thread's sums in the tile.
 __device__ inline int first_own_row() { return static_cast<int>(threadIdx.x) / (kTile / kThreadColumns) * kThreadRows; }
 __device__ inline int first_own_column() {
   return static_cast<int>(threadIdx.x) % (kTile / kThreadColumns) * kThreadColumns;
@@ -208,7 +210,7 @@ __device__ ThreadSums multiply_tile(const Product<A, B>& product, int64_t first_
     float* const of_b = of_a + kStageFloats;
     a.put(of_a);
     b.put(of_b);
-    sync_block();  // also behind the last reads of the other buffer, which are written to next
+    sync_block();  // all threads have also read the other buffer, which is written next
     if (stage + 1 < stages) {
       a.fetch();
       b.fetch();
@@ -219,14 +221,14 @@ __device__ ThreadSums multiply_tile(const Product<A, B>& product, int64_t first_
   return sums;
 }
 
-// A job is `products` products of the same size, (rows, columns), and what becomes of their results:
+// A job is `products` products of the same size (rows, columns), and a function that stores their results:
 //
 //   static constexpr Depth kDepthOfA, kDepthOfB;
 //   int64_t products, rows, columns;
 //   Product<A, B> product(int64_t number) const;
 //   void store(int64_t number, int64_t row, int64_t column, int64_t count, const float* values) const;
 //
-// store gets up to four columns of a row.
+// store() gets up to four columns of a row.
 template <class Job>
 __global__ void __launch_bounds__(kProductThreads, kBlocksAtOnce) multiply(const Job job) {
   const int64_t across = (job.columns + kTile - 1) / kTile;
@@ -239,7 +241,7 @@ __global__ void __launch_bounds__(kProductThreads, kBlocksAtOnce) multiply(const
     const int64_t column = first_column + first_own_column();
     const int64_t count = job.columns - column < kThreadColumns ? job.columns - column : kThreadColumns;
 #pragma unroll
-    for (int i = 0; i < kThreadRows; ++i) {  // unrolled, or the sums would not stay in registers
+    for (int i = 0; i < kThreadRows; ++i) {  // unrolled, so that the sums stay in registers
       const int64_t row = first_row + first_own_row() + i;
       if (row < job.rows && count > 0) job.store(number, row, column, count, sums.values[i]);
     }
@@ -257,7 +259,7 @@ Status run_products(const char* what, const Job& job, Stream stream) {
   return launch(what, multiply<Job>, {blocks_for(tiles, 1), kProductThreads, 1, kProductSharedBytes}, stream, job);
 }
 
-// What a job's store does with its values in the end.
+// Rounds and writes the values, for a job's store().
 template <class T>
 __device__ void store_four(T* to, int64_t count, bool by_four, const float* values) {
   Four<T> four;

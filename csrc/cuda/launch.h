@@ -1,4 +1,4 @@
-// Launches of kernels, and CUDA's errors as Status.
+// Kernel launches, and the conversion of CUDA's errors to Status.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,17 +14,19 @@ namespace fastseq::cuda {
 // "recurrent kernel: too many resources requested for launch"
 Status cuda_status(const char* what, cudaError_t error);
 
-// Whether kernels run as code that knows clusters of blocks: from compute capability 9.0 on, if this build has any.
+// Whether kernels can use clusters of blocks on a device: from compute capability 9.0 on, if this build has code for
+// it.
 Status has_clusters(int device, bool* has);
 
 struct LaunchShape {
   dim3 grid = 1;
-  unsigned threads = 1;  // of a block
-  unsigned cluster = 1;  // blocks in a cluster, in the grid's x
+  unsigned threads = 1;  // threads in a block
+  unsigned cluster = 1;  // blocks in a cluster, along the grid's x
   size_t shared_bytes = 0;
 };
 
-// The grid of one thread for each of `count` things, in blocks of `threads`; at most what a grid may have: loop on.
+// The number of blocks for one thread for each of `count` items. It is limited by the largest grid, so kernels must
+// loop.
 unsigned blocks_for(int64_t count, unsigned threads);
 
 template <class... Parameters, class... Arguments>
@@ -32,7 +34,7 @@ Status launch(const char* what, void (*kernel)(Parameters...), const LaunchShape
               const Arguments&... arguments) {
   constexpr size_t kSharedWithoutAsking = 48 * 1024;
   if (shape.shared_bytes > kSharedWithoutAsking) {
-    // All that there is: another thread may be launching the same kernel with more.
+    // The device's maximum, not this launch's size: another thread may launch the same kernel with more.
     int device = 0;
     int most = 0;
     cudaError_t error = cudaGetDevice(&device);

@@ -1,4 +1,4 @@
-// The kernels of max pooling: a thread for every output forward, for every element of the gradient backward.
+// The kernels of max pooling: one thread for every output in forward, and for every element of dx in backward.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,10 @@
 
 namespace fastseq::cuda {
 
-// Positions in windows, of the dtype that max_pool_index_dtype names.
+// An array of positions in windows, of the dtype max_pool_index_dtype.
 struct Positions {
   void* data;
-  int bytes;  // of each
+  int bytes;  // size of a position
 
   __device__ int64_t at(int64_t i) const {
     if (bytes == 1) return static_cast<const uint8_t*>(data)[i];
@@ -47,11 +47,12 @@ struct Windows {
         pool_size(options.pool_size),
         strides(options.strides) {}
 
-  // The first timestep of window p, which may be one of the padding.
+  // The first timestep of window p; it may be in the padding.
   __device__ int64_t begin(int64_t p) const { return p * strides - before; }
-  // The windows that have timestep t: from the first to before the last.
+  // The windows that have timestep t are [first_with(t), last_with(t)).
   __device__ int64_t first_with(int64_t t) const {
-    const int64_t too_early = t + before - pool_size;  // the last begin that is
+    // The last position in the padded sequence at which a window begins that ends before t.
+    const int64_t too_early = t + before - pool_size;
     return too_early < 0 ? 0 : too_early / strides + 1;
   }
   __device__ int64_t last_with(int64_t t) const {
@@ -60,7 +61,7 @@ struct Windows {
   }
 };
 
-// Where element i of an array (B, rows, C) is.
+// The position of element i in an array (B, rows, C).
 struct Element {
   int64_t batch, row, channel;
 
@@ -98,7 +99,8 @@ __global__ void take_maxima(const Windows windows, const T* x, T* outputs, const
   });
 }
 
-// gradient(i) is the loss's by output i, float32. What several windows give is added up window by window.
+// gradient(i) is the gradient of the loss by output i, in float32. The gradients of several windows are added up window
+// by window.
 template <class Gradient, class T>
 __global__ void give_to_maxima(const Windows windows, const Positions argmax, const Gradient gradient, T* dx) {
   const int64_t count = windows.batch * windows.timesteps * windows.channels;

@@ -1,4 +1,4 @@
-// Row-major products by a library that is column-major: c' = b' a'.
+// Row-major products by cuBLAS, which is column-major: c' = b' a'.
 #include "products.h"
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 namespace fastseq::cuda {
 namespace {
 
-// Making a handle takes milliseconds and memory, so they are kept, by device. Never destroyed: at the end of the
-// process the driver may be gone before us.
+// Making a handle takes milliseconds and memory, so idle handles are kept, by device. They are never destroyed, since
+// the driver may already have shut down at the end of the process.
 class IdleHandles {
  public:
   CublasHandle take(int device) {
@@ -58,7 +58,7 @@ Status Products::begin(Stream stream, Precision precision, void* workspace, std:
   CublasHandle handle = idle_handles().take(device);
   if (!handle) FASTSEQ_RETURN_IF_ERROR(cublas_status("creating a handle", cublas->create(&handle)));
   products->reset(new Products(*cublas, device, handle, stream));
-  // In this order: a new stream comes with cuBLAS's own workspace.
+  // In this order, since setting the stream resets the workspace to cuBLAS's own.
   FASTSEQ_RETURN_IF_ERROR(
       cublas_status("setting the stream", cublas->set_stream(handle, static_cast<CublasStream>(stream))));
   FASTSEQ_RETURN_IF_ERROR(

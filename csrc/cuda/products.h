@@ -1,4 +1,4 @@
-// Products of matrices outside the time loop, by cuBLAS.
+// Matrix products by cuBLAS.
 #pragma once
 
 #include <cstddef>
@@ -11,18 +11,18 @@
 
 namespace fastseq::cuda {
 
-// Of device memory, aligned to 256 bytes: what cuBLAS recommends for the largest devices. With one of our own, the bits
-// of a product do not depend on what else uses cuBLAS.
+// The size of cuBLAS's workspace in device memory, aligned to 256 bytes: the size that cuBLAS recommends for the
+// largest devices. With a separate workspace, the bits of a product do not depend on other uses of cuBLAS.
 constexpr size_t kProductsWorkspace = size_t{32} << 20;
 
-// Row-major, in float32; or the transpose of what lies there.
+// A row-major float32 matrix, or the transpose of one.
 struct Matrix {
   const float* data;
-  int64_t ld;  // elements from row to row
+  int64_t ld;  // distance of rows in memory, in elements
   bool transposed = false;
 };
 
-// Those of one call, on its stream and the current device.
+// The products of one call, on its stream and the current device.
 class Products {
  public:
   static Status begin(Stream stream, Precision precision, void* workspace, std::unique_ptr<Products>* products);
@@ -30,7 +30,7 @@ class Products {
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
 
-  // Of the products from here on.
+  // Sets the precision of later products.
   Status set_precision(Precision precision);
 
   // Row-major c (m, n) = a (m, k) b (k, n) + beta c, where beta is 0 (c is not read) or 1. Any size may be 0.
@@ -42,7 +42,7 @@ class Products {
 
   const Cublas& cublas_;
   int device_;
-  CublasHandle handle_;  // borrowed from those that are idle
+  CublasHandle handle_;  // taken from the idle handles; the destructor returns it
   Stream stream_;
 };
 

@@ -1,5 +1,5 @@
-// A recurrent op backward: the time loop gives dz, the gradient before the gates' activations; everything else is
-// products of it for all steps at once.
+// The backward pass of a recurrent op. The time loop computes dz, the gradients by the gates' pre-activations. The
+// other gradients are products of dz for all steps at once.
 #include <cuda_runtime.h>
 
 #include "common/cell.h"
@@ -58,7 +58,7 @@ class Backward {
         products_(products),
         stream_(stream) {}
 
-  // The gradients by the kernel and by x, each if it is wanted.
+  // Computes the gradients by the kernel and by x, as far as they are wanted.
   Status by_x(const SharedInputs& shared, float* dkernel, float* dx) const {
     if (!dkernel && !dx) return {};
     for (const GateGroup& group : cell_.input_groups(plan_.input_factors)) {
@@ -86,7 +86,7 @@ class Backward {
     return {};
   }
 
-  // The gradient by the recurrent kernel. The workspace has the h before each step behind the gates.
+  // Computes the gradient by the recurrent kernel. In the workspace, the h before each step comes after the gates.
   Status by_h(const float* factors, float* drecurrent_kernel) const {
     if (!drecurrent_kernel) return {};
     for (const GateGroup& group : cell_.recurrent_groups(plan_.recurrent_factors, true)) {
@@ -112,7 +112,7 @@ class Backward {
     FASTSEQ_RETURN_IF_ERROR(column_sums(cells_, dz_width_, scratch_.dz, scratch_.sums, scratch_.summed, stream_));
     FASTSEQ_RETURN_IF_ERROR(copy(scratch_.summed, columns_, dbias));
     if (inputs_.bias.rank == 1) return {};
-    // The recurrent bias of the candidate is scaled by r, and its sum stands at the end.
+    // The candidate's recurrent bias is scaled by r. Its gradient is the last block of the sums.
     FASTSEQ_RETURN_IF_ERROR(copy(scratch_.summed, 2 * d_.units, dbias + columns_));
     return copy(scratch_.summed + columns_, d_.units, dbias + columns_ + 2 * d_.units);
   }

@@ -1,6 +1,6 @@
-// One step of each cell for one unit of one row, between the products: the elementwise parts of rnn.h's formulas.
-// After Hochreiter and Schmidhuber 1997 with forget gate (Gers et al. 2000), Cho et al. 2014 (arXiv 1406.1078) with the
-// blend and gate order of Keras, and Elman 1990.
+// The elementwise part of a step of each cell, for one unit of one row (rnn.h has the formulas). After Hochreiter and
+// Schmidhuber 1997 with forget gate (Gers et al. 2000), Cho et al. 2014 (arXiv 1406.1078) with the blend and gate order
+// of Keras, and Elman 1990.
 #pragma once
 
 #include "activations.cuh"
@@ -8,7 +8,7 @@
 
 namespace fastseq::cuda {
 
-// What a call's kernels know of its options.
+// The options of a call that its kernels need.
 struct CellOptions {
   Activation activation;
   Activation recurrent_activation;
@@ -18,18 +18,18 @@ struct LstmState {
   float h, c;
 };
 
-// From the activated gates.
+// Computes the states after a step from the activated gates.
 __device__ inline LstmState lstm_step(const CellOptions& options, float i, float f, float g, float o, float c_prev) {
   const float c = fmaf(f, c_prev, i * g);
   return {o * activate(options.activation, c), c};
 }
 
 struct LstmGradients {
-  float dz[4];  // of i, f, c, o before their activation
+  float dz[4];  // by the pre-activations of i, f, c, o
   float dc_prev;
 };
 
-// From the activated gates and the gradients of the states after the step.
+// Computes the gradients of a step from the activated gates and the gradients by the states after the step.
 __device__ inline LstmGradients lstm_step_back(const CellOptions& options, float i, float f, float g, float o,
                                                float c_prev, float dh, float dc_next) {
   const float activated_c = activate(options.activation, fmaf(f, c_prev, i * g));
@@ -44,8 +44,8 @@ __device__ inline float gru_blend(float z, float candidate, float h_prev) {
 }
 
 struct GruUpdateGradients {
-  float dz, dcandidate;  // before their activation
-  float dh_prev;         // through the blend
+  float dz, dcandidate;  // by the pre-activations
+  float dh_prev;         // the part through the blend
 };
 
 __device__ inline GruUpdateGradients gru_update_back(const CellOptions& options, float z, float candidate, float h_prev,
@@ -54,7 +54,7 @@ __device__ inline GruUpdateGradients gru_update_back(const CellOptions& options,
           dh * (1.0F - z) * slope(options.activation, candidate), dh * z};
 }
 
-// Of r before its activation, from the gradient of what r scaled.
+// The gradient by the pre-activation of r. `scaled` is the factor that r multiplies, `gradient` that by their product.
 __device__ inline float gru_reset_back(const CellOptions& options, float r, float scaled, float gradient) {
   return gradient * scaled * slope(options.recurrent_activation, r);
 }

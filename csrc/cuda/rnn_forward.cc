@@ -1,4 +1,4 @@
-// A recurrent op forward: the products of x for all steps at once, then the time loop.
+// The forward pass of a recurrent op: the products of x for all steps at once, then the time loop.
 #include "common/cell.h"
 #include "common/rnn_checks.h"
 #include "products.h"
@@ -67,7 +67,7 @@ Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutput
                                                {shared.kernel + group.first * d.units, d.gates * d.units}, 0,
                                                parts.z + group.first * d.units, d.gates * d.units));
   }
-  FASTSEQ_RETURN_IF_ERROR(products->set_precision(Precision::kFloat32));  // in the time loop
+  FASTSEQ_RETURN_IF_ERROR(products->set_precision(Precision::kFloat32));  // for the time loop
   if (d.batch > 0)
     FASTSEQ_RETURN_IF_ERROR(plan.persistent ? kPersistentForward.run(plan.shape, plan.options.cell, loop, stream)
                                             : stepwise_forward(plan, loop, *products, parts.stepwise, stream));

@@ -1,4 +1,4 @@
-// Which time loop a recurrent op takes, divided how.
+// The choice of a recurrent op's time loop and of its launch shape.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace {
 struct Device {
   bool clusters = false;
   int multiprocessors = 1;
-  int shared_bytes = 0;  // that a block may have
+  int shared_bytes = 0;  // the largest shared memory of a block
 };
 
 Status current_device(Device* device) {
@@ -33,15 +33,16 @@ Number divided_up(Number a, Number b) {
   return (a + b - 1) / b;
 }
 
-// Estimates, in a multiprocessor's clock cycles, good enough to rank: measured on no device yet.
-constexpr double kClusterMeeting = 400;  // of all blocks of a cluster, once a step
-constexpr double kBlockMeeting = 60;
-constexpr double kStepLatency = 300;     // of the elementwise part and the operand's way through shared memory
-constexpr double kRowInstructions = 60;  // of a thread, for the elementwise part of a row
+// Estimates in clock cycles of a multiprocessor. They need only be good enough to rank shapes; they have not been
+// measured on a device.
+constexpr double kClusterMeeting = 400;  // a barrier of a cluster, once a step
+constexpr double kBlockMeeting = 60;     // a barrier of a block
+constexpr double kStepLatency = 300;     // the elementwise part, and writing and reading the operand in shared memory
+constexpr double kRowInstructions = 60;  // instructions of a thread for the elementwise part of a row
 constexpr double kStepwiseLaunches = 9000;
 constexpr double kStepwiseFma = 64;  // multiply-adds a cycle and multiprocessor, in small products
 
-// A step of a cluster's rows: four instructions a cycle.
+// The cost of a step for a cluster's rows, with four instructions a cycle.
 double persistent_step(const RnnLoopShape& shape, int outputs) {
   const double instructions = shape.chunks * 4.0 * outputs + kRowInstructions;
   const double warps = divided_up(divided_up(shape.threads, 32), 4) * 4;
@@ -54,7 +55,7 @@ double stepwise_step(const RnnPlan& plan, const Device& device) {
   return kStepwiseLaunches + multiply_adds / (kStepwiseFma * device.multiprocessors);
 }
 
-// The threads, chunks and rows of a shape whose blocks and lanes are chosen; false where it does not fit.
+// Completes a shape with given blocks and lanes; false if it does not fit the device.
 bool complete(const RnnPlan& plan, const LoopCell& cell, const Device& device, RnnLoopShape* shape) {
   shape->groups = divided_up(divided_up(shape->units, cell.units), shape->blocks);
   shape->chunks = divided_up(shape->units * cell.operands_of_unit, 4 * shape->lanes);
@@ -62,7 +63,7 @@ bool complete(const RnnPlan& plan, const LoopCell& cell, const Device& device, R
   const auto* compiled =
       std::find_if(std::begin(kChunkSizes), std::end(kChunkSizes), [&](int chunks) { return chunks >= shape->chunks; });
   if (compiled == std::end(kChunkSizes) || shape->threads > most_threads(cell.outputs, *compiled)) return false;
-  shape->chunks = *compiled;  // those beyond the operand are zero
+  shape->chunks = *compiled;  // chunks beyond the operand are zero
   const int row_bytes =
       static_cast<int>(sizeof(float)) * (2 * 4 * shape->chunks * shape->lanes + cell.slots * shape->threads);
   const int clusters = std::max(1, device.multiprocessors / shape->blocks);
@@ -77,7 +78,7 @@ bool complete(const RnnPlan& plan, const LoopCell& cell, const Device& device, R
 bool find_loop_shape(const RnnPlan& plan, bool backward, RnnLoopShape* best) {
   const RnnDims& d = plan.dims;
   const bool lacking = (d.gates == 3 && !plan.options.reset_after) || plan.recurrent_factors > 1;
-  constexpr int64_t kMost = 1 << 20;  // of what is counted in int; far beyond what fits
+  constexpr int64_t kMost = 1 << 20;  // far more units than fit, so that int does not overflow
   if (lacking || d.units > kMost || d.batch > INT32_MAX / 8 || d.timesteps > INT32_MAX / 2 || d.batch == 0)
     return false;
   Device device;

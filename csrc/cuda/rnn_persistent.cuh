@@ -1,16 +1,16 @@
-// A recurrence in one launch, for all cells, forward and backward.
+// The persistent time loop: all timesteps in one launch, for all cells, forward and backward.
 //
-// Both are the same loop: a product of a vector that changes with every step, the operand, with weights that do not,
-// then elementwise work that makes the next operand. Forward, the operand is h and the weights are the recurrent
-// kernel's columns; backward it is dz and its rows. The weights stay in registers for the whole sequence (Diamos et al.
-// 2016, "Persistent RNNs"), divided between the blocks of a cluster where one multiprocessor has too few; the operand
-// lies in shared memory, and every block of the cluster writes what it makes into all of them. A cluster has rows of
-// the batch to itself, so that nobody waits for anybody beyond it.
+// Every step is a product of a vector, the operand, with weights that stay the same, then elementwise work that
+// computes the next operand. In forward, the operand is h and the weights are the columns of the recurrent kernel. In
+// backward, they are dz and the rows of the recurrent kernel. The weights stay in registers for the whole sequence
+// (Diamos et al. 2016, "Persistent RNNs"). If one multiprocessor has too few registers, they are divided between the
+// blocks of a cluster. The operand is in shared memory, and every block writes its part of it to all blocks of the
+// cluster. Clusters have different rows of the batch, so no cluster waits for another.
 //
-// Within a block, `lanes` neighbouring threads, a group, compute four outputs (GRU forward: three): the four gates of a
-// unit, or four units. Each has every lanes-th chunk of four operands. What is one thread's own from step to step, its
-// states and the values that it copies ahead from global memory, lies in shared memory too, in slots that no other
-// thread touches.
+// Within a block, `lanes` neighbouring threads are a group. A group computes four outputs (three in the forward pass of
+// GRU): the four gates of a unit, or four units. A thread has every lanes-th chunk of four elements of the operand. A
+// thread's states, and the values that it copies ahead from global memory, are in shared memory as well, in slots that
+// no other thread uses.
 #pragma once
 
 #include <type_traits>
@@ -22,37 +22,38 @@
 
 namespace fastseq::cuda {
 
-// A thread's place in the loop, and its ways to shared memory.
-struct Member {
+// A thread's position in the loop, and its access to shared memory.
+struct LoopThread {
   RnnLoopShape shape;
-  int lane;         // in its group
-  int group;        // of the cluster
-  int block;        // of the cluster
-  bool busy;        // whether it has a group; it waits with the others anyway
-  int row0, rows;   // of the batch
+  int lane;         // its number in its group
+  int group;        // the number of its group in the cluster
+  int block;        // the number of its block in the cluster
+  bool busy;        // whether it is in a group; other threads only wait at the barriers
+  int row0, rows;   // the cluster's rows of the batch
   float* operands;  // [2][shape.rows][width]
   float* slots;     // [slots][shape.rows][threads]
 
-  __device__ explicit Member(const RnnLoopShape& the_shape) : shape(the_shape) {
-    const int thread = static_cast<int>(threadIdx.x);
-    lane = thread % shape.lanes;
+  __device__ explicit LoopThread(const RnnLoopShape& the_shape) : shape(the_shape) {
+    const int index = static_cast<int>(threadIdx.x);
+    lane = index % shape.lanes;
     block = static_cast<int>(blockIdx.x) % shape.blocks;
-    busy = thread / shape.lanes < shape.groups;
-    group = block * shape.groups + thread / shape.lanes;
+    busy = index / shape.lanes < shape.groups;
+    group = block * shape.groups + index / shape.lanes;
     row0 = static_cast<int>(blockIdx.x) / shape.blocks * shape.rows;
     const int left = shape.batch - row0;
     rows = left < shape.rows ? left : shape.rows;
     operands = shared_memory();
-    slots = operands + 2 * shape.rows * width() + thread;
+    slots = operands + 2 * shape.rows * width() + index;
   }
 
   __device__ int width() const { return shape.chunks * 4 * shape.lanes; }
-  // Which of its group's outputs reduce() leaves with this lane.
+  // The number of the group's output that reduce() returns to this lane.
   __device__ int output() const { return 2 * (lane & 1) + ((lane >> 1) & 1); }
   __device__ int64_t batch_row(int row) const { return row0 + row; }
   __device__ float& slot(int index, int row) const { return slots[(index * shape.rows + row) * shape.threads]; }
   __device__ float* operand(int buffer, int row) const { return operands + (buffer * shape.rows + row) * width(); }
-  // Writes an element of an operand in all blocks of the cluster; `writer` of `writers` threads that have it.
+  // Writes an element of an operand to all blocks of the cluster. This thread is number `writer` of the `writers`
+  // threads that have the element, which divide the blocks.
   __device__ void publish(int buffer, int row, int index, float value, int writer, int writers) const {
     float* here = operand(buffer, row) + index;
     for (int to = writer; to < shape.blocks; to += writers)
@@ -61,7 +62,8 @@ struct Member {
   __device__ void sync() const { sync_cluster(static_cast<unsigned>(shape.blocks)); }
 };
 
-// The sums over a group's lanes: every lane is left with the one of output(), the same in all lanes that have it.
+// Sums over the lanes of a group. Every lane gets the sum of its output(); lanes with the same output get the same
+// bits.
 template <int kOutputs>
 __device__ inline float reduce(const float (&parts)[kOutputs], int lane, int lanes) {
   const auto part = [&](int output) { return output < kOutputs ? parts[output < kOutputs ? output : 0] : 0.0F; };
@@ -74,9 +76,9 @@ __device__ inline float reduce(const float (&parts)[kOutputs], int lane, int lan
   return sum;
 }
 
-// The values of all four outputs of a group, each of which a lane has.
+// The values of all four outputs of a group, gathered from its lanes.
 struct Gathered {
-  float own, by_1, by_2, by_3;  // of the lane itself and of those whose numbers differ in these bits
+  float own, by_1, by_2, by_3;  // those of this lane and of the lanes with the numbers lane ^ 1, lane ^ 2 and lane ^ 3
   int lane;
   __device__ Gathered(float value, int the_lane)
       : own(value), by_1(exchange(value, 1)), by_2(exchange(value, 2)), by_3(exchange(value, 3)), lane(the_lane) {}
@@ -88,16 +90,16 @@ struct Gathered {
 
 // Runs Work's loop. Work has
 //   kOutputs, kSlots
-//   weight(index, output)       of the operand's element `index`, for an output of the thread's group
-//   begin(row)                  fills slots and publishes its share of operand 0
-//   copy_ahead(row, step)       starts copies for a step, if there is such a step, to the slots of step % 2
-//   step(row, step, sum, next)  gets the product of this step's operand, publishes the next into buffer `next`
-//   steps()                     how many
+//   weight(index, output)       the weight of the operand's element `index` for an output of the thread's group
+//   begin(row)                  fills the slots and publishes the thread's share of the first operand
+//   copy_ahead(row, step)       starts the copies for a step, if there is such a step, to the slots of step % 2
+//   step(row, step, sum, next)  takes the product of this step's operand and publishes the next one in buffer `next`
+//   steps()                     the number of steps
 //   finish(row)
 template <class Work, int kChunks>
-__device__ inline void run_loop(Work work, const Member& member, int operands) {
-  const RnnLoopShape& shape = member.shape;
-  const int lane = member.lane;
+__device__ inline void run_loop(Work work, const LoopThread& thread, int operands) {
+  const RnnLoopShape& shape = thread.shape;
+  const int lane = thread.lane;
   float weights[Work::kOutputs][kChunks * 4];
 #pragma unroll
   for (int chunk = 0; chunk < kChunks; ++chunk)
@@ -106,22 +108,22 @@ __device__ inline void run_loop(Work work, const Member& member, int operands) {
       const int index = (chunk * shape.lanes + lane) * 4 + i;
 #pragma unroll
       for (int output = 0; output < Work::kOutputs; ++output)
-        weights[output][chunk * 4 + i] = member.busy && index < operands ? work.weight(index, output) : 0.0F;
+        weights[output][chunk * 4 + i] = thread.busy && index < operands ? work.weight(index, output) : 0.0F;
     }
-  for (int i = static_cast<int>(threadIdx.x); i < 2 * shape.rows * member.width(); i += shape.threads)
-    member.operands[i] = 0.0F;
-  member.sync();
+  for (int i = static_cast<int>(threadIdx.x); i < 2 * shape.rows * thread.width(); i += shape.threads)
+    thread.operands[i] = 0.0F;
+  thread.sync();
   const int steps = work.steps();
-  for (int row = 0; row < member.rows; ++row) work.begin(row);
+  for (int row = 0; row < thread.rows; ++row) work.begin(row);
   for (int step = 0; step < 2; ++step) {
-    for (int row = 0; row < member.rows; ++row) work.copy_ahead(row, step);
+    for (int row = 0; row < thread.rows; ++row) work.copy_ahead(row, step);
     end_copies();
   }
-  member.sync();
+  thread.sync();
   for (int step = 0; step < steps; ++step) {
     wait_for_copies<1>();
-    for (int row = 0; row < member.rows; ++row) {
-      const float4* operand = reinterpret_cast<const float4*>(member.operand(step % 2, row)) + lane;
+    for (int row = 0; row < thread.rows; ++row) {
+      const float4* operand = reinterpret_cast<const float4*>(thread.operand(step % 2, row)) + lane;
       float parts[Work::kOutputs] = {};
 #pragma unroll
       for (int chunk = 0; chunk < kChunks; ++chunk) {
@@ -138,21 +140,21 @@ __device__ inline void run_loop(Work work, const Member& member, int operands) {
       }
       work.step(row, step, reduce(parts, lane, shape.lanes), (step + 1) % 2);
     }
-    for (int row = 0; row < member.rows; ++row) work.copy_ahead(row, step + 2);
+    for (int row = 0; row < thread.rows; ++row) work.copy_ahead(row, step + 2);
     end_copies();
-    member.sync();
+    thread.sync();
   }
-  for (int row = 0; row < member.rows; ++row) work.finish(row);
+  for (int row = 0; row < thread.rows; ++row) work.finish(row);
 }
 
 template <class Work, int kChunks>
 __global__ void __launch_bounds__(most_threads(Work::kOutputs, kChunks))
     loop_kernel(const RnnLoopShape shape, const typename Work::Loop loop) {
-  const Member member(shape);
-  run_loop<Work, kChunks>(Work(loop, member), member, shape.units * Work::kRecurrentGates);
+  const LoopThread thread(shape);
+  run_loop<Work, kChunks>(Work(loop, thread), thread, shape.units * Work::kRecurrentGates);
 }
 
-// The kernel for the shape's number of chunks.
+// Launches the kernel for the shape's number of chunks.
 template <class Work>
 Status launch_loop(const RnnLoopShape& shape, const typename Work::Loop& loop, Stream stream) {
   constexpr const char* kWhat = Work::Loop::kName;
@@ -168,7 +170,7 @@ Status launch_loop(const RnnLoopShape& shape, const typename Work::Loop& loop, S
   return launch(kWhat, loop_kernel<Work, kChunkSizes[3]>, at, stream, shape, loop);
 }
 
-// The loops of one direction: body(a null pointer to the work of a cell).
+// The loops of one direction. of_cell calls body with a null pointer of the type of the cell's work.
 template <class Lstm, class Gru, class SimpleRnn>
 struct Loops {
   template <class Body>
@@ -190,7 +192,7 @@ struct Loops {
   static constexpr PersistentLoops<typename Lstm::Loop> kFunctions = {loop_cell, run};
 };
 
-// Where a step is in time. Outputs are in the order the steps are taken in.
+// The timestep of a step. Outputs are in the order in which the steps are taken.
 struct TimeOrder {
   int timesteps;
   bool go_backwards;

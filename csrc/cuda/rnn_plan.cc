@@ -1,4 +1,4 @@
-// The plan of a recurrent op's call.
+// The plan of a recurrent op.
 #include "common/cell.h"
 #include "common/rnn_checks.h"
 #include "rnn_loop.h"

@@ -1,4 +1,4 @@
-// What the drivers of the recurrent ops share: float32 copies of arrays of half types, and where scratch has what.
+// The common part of the recurrent ops' drivers: float32 copies of arrays of half types, and the layout of scratch.
 #pragma once
 
 #include "common/checks.h"
@@ -15,7 +15,7 @@ inline int64_t count_of(const Array& array) {
   return count;
 }
 
-// Scratch for a call: pieces for what is not float32 already.
+// The scratch of a call. With take_if_half, it has float32 copies of arrays of half types only.
 class RnnScratch {
  public:
   RnnScratch(const RnnPlan& plan, void* base) : half_(plan.dims.dtype != DType::kFloat32), scratch_(base) {}
@@ -31,22 +31,24 @@ class RnnScratch {
   Scratch scratch_;
 };
 
-// An input as float32: where it is or, of a half type, in its piece of scratch; null when absent.
-inline Status read_as_float(const Array& array, float* piece, Stream stream, const float** values) {
-  *values = piece && array.present ? piece : array.as<const float>();
-  return piece && array.present ? convert_to_float(array.data, array.dtype, count_of(array), piece, stream) : Status();
+// Sets *values to an input in float32: the array itself or, for a half type, a copy in scratch. Null if it is absent.
+// `copy` is null for float32.
+inline Status read_as_float(const Array& array, float* copy, Stream stream, const float** values) {
+  *values = copy && array.present ? copy : array.as<const float>();
+  return copy && array.present ? convert_to_float(array.data, array.dtype, count_of(array), copy, stream) : Status();
 }
 
-// A result: where float32 values go, and then the way from there to the array.
-inline float* write_as_float(const Array& array, float* piece) {
-  return !array.present ? nullptr : piece ? piece : array.as<float>();
+// Where a result is written in float32: the array itself or, for a half type, the copy, from which finish_write
+// converts it to the array.
+inline float* write_as_float(const Array& array, float* copy) {
+  return !array.present ? nullptr : copy ? copy : array.as<float>();
 }
-inline Status finish_write(const Array& array, const float* piece, Stream stream) {
-  if (!piece || !array.present) return {};
-  return convert_from_float(piece, array.dtype, count_of(array), array.data, stream);
+inline Status finish_write(const Array& array, const float* copy, Stream stream) {
+  if (!copy || !array.present) return {};
+  return convert_from_float(copy, array.dtype, count_of(array), array.data, stream);
 }
 
-// What both directions have.
+// The scratch of both directions.
 struct SharedScratch {
   SharedScratch(const RnnPlan& plan, bool backward, RnnScratch& scratch)
       : cells(plan.dims.batch * plan.dims.timesteps),
@@ -66,7 +68,7 @@ struct SharedScratch {
   float *kernel, *recurrent_kernel, *dropout_mask, *recurrent_dropout_mask;
 };
 
-// Bytes that the scratch of a direction takes.
+// The size of a direction's scratch.
 template <class CallScratch>
 size_t scratch_bytes(const RnnPlan& plan) {
   RnnScratch scratch(plan, nullptr);
@@ -74,23 +76,23 @@ size_t scratch_bytes(const RnnPlan& plan) {
   return scratch.used();
 }
 
-// The weights of the products of x, and what the time loop has of a call.
+// The inputs of both directions in float32: those of the products of x here, those of the time loop in LoopArguments.
 struct SharedInputs {
   const float* kernel = nullptr;
   const float* dropout_mask = nullptr;
 };
-inline Status read_shared(const RnnPlan& plan, const RnnInputs& inputs, const SharedScratch& pieces, Stream stream,
+inline Status read_shared(const RnnPlan& plan, const RnnInputs& inputs, const SharedScratch& copies, Stream stream,
                           SharedInputs* shared, LoopArguments* loop) {
   loop->activation = plan.options.activation;
   loop->recurrent_activation = plan.options.recurrent_activation;
   loop->go_backwards = plan.options.go_backwards;
   loop->zero_output_for_mask = plan.options.zero_output_for_mask;
   loop->mask = inputs.mask.as<const uint8_t>();
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.kernel, pieces.kernel, stream, &shared->kernel));
-  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.dropout_mask, pieces.dropout_mask, stream, &shared->dropout_mask));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.kernel, copies.kernel, stream, &shared->kernel));
+  FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.dropout_mask, copies.dropout_mask, stream, &shared->dropout_mask));
   FASTSEQ_RETURN_IF_ERROR(
-      read_as_float(inputs.recurrent_kernel, pieces.recurrent_kernel, stream, &loop->recurrent_kernel));
-  return read_as_float(inputs.recurrent_dropout_mask, pieces.recurrent_dropout_mask, stream, &loop->factors);
+      read_as_float(inputs.recurrent_kernel, copies.recurrent_kernel, stream, &loop->recurrent_kernel));
+  return read_as_float(inputs.recurrent_dropout_mask, copies.recurrent_dropout_mask, stream, &loop->factors);
 }
 
 size_t rnn_forward_scratch_bytes(const RnnPlan& plan);

@@ -1,5 +1,5 @@
-// The time loops step by step: a product of cuBLAS's and an elementwise kernel a step; two of each of GRU without
-// reset_after, whose candidate needs r before its product.
+// The stepwise time loops: for every step a product by cuBLAS and an elementwise kernel. GRU without reset_after has
+// two of each, since the candidate's product needs r.
 #include <array>
 
 #include "common/cell.h"
@@ -15,10 +15,10 @@ constexpr unsigned kThreads = 128;
 
 struct StepShape {
   int64_t batch, timesteps, units, gates;
-  int factors;  // of h: 0, 1, or one for each gate
+  int factors;  // number of sets of factors of h: 0, 1, or one for each gate
   bool reset_after;
-  int64_t saved;  // width of the workspace, in units
-  int64_t dz;     // of dz, in units
+  int64_t saved;  // values of a unit in the workspace
+  int64_t dz;     // values of a unit in dz
 };
 
 StepShape step_shape(const RnnPlan& plan) {
@@ -33,13 +33,13 @@ StepShape step_shape(const RnnPlan& plan) {
           CellShape(plan.options).dz};
 }
 
-// One row and unit at one step, forward or backward.
+// One row and unit at one step. The indices are those of its elements in the arrays.
 struct Place {
   StepShape shape;
   int64_t row, unit;
-  int64_t cell;    // of x, the mask and the workspace: (row, time)
-  int64_t output;  // of the outputs: (row, place in the order of steps)
-  int64_t state;   // (row, unit)
+  int64_t cell;    // row of x, the mask and the workspace: (row, time)
+  int64_t output;  // index in the outputs, which are in the order in which the steps are taken
+  int64_t state;   // index in the states (row, unit)
   bool on;
 
   __device__ Place(const StepShape& the_shape, const LoopArguments& loop, int64_t index, int64_t step)
@@ -60,7 +60,8 @@ __device__ inline void for_each_state(const StepShape& shape, const Body& body) 
   for_each(shape.batch * shape.units, body);
 }
 
-// h times the factors of each gate, or of all: what is multiplied next. (copies, B, U)
+// Computes the operands (copies, B, U) of the next product: h times the factors, which are the same for all gates or
+// different for each.
 __device__ inline void make_operands(const StepShape& shape, const ForwardLoop& loop, const Place& at, float h,
                                      float* operands) {
   const int copies = shape.factors > 1 ? shape.factors : 1;
@@ -84,7 +85,7 @@ __device__ inline float of_x(const ForwardLoop& loop, const Place& at, int64_t g
   return loop.z[at.cell * at.shape.gates * at.shape.units + column] + (loop.bias ? loop.bias[column] : 0.0F);
 }
 
-// The states live in the arrays of the final ones.
+// Updates the states, which are kept in the arrays of the final states, and writes the output.
 __device__ inline void end_step(const StepShape& shape, const ForwardLoop& loop, const Place& at, float new_h,
                                 float* operands) {
   if (at.on) loop.h_n[at.state] = new_h;
@@ -116,7 +117,8 @@ __global__ void lstm_forward_step(StepShape shape, ForwardLoop loop, int64_t ste
   });
 }
 
-// z and r, in the place of their sums; and what r resets: the candidate's sum, or h on its way to its product.
+// Replaces the sums of z by z, computes r, and multiplies by r: the candidate's sum with reset_after, else h, which is
+// the operand of the candidate's product.
 __global__ void gru_reset_step(StepShape shape, ForwardLoop loop, int64_t step, float* sums, float* reset) {
   for_each_state(shape, [&](int64_t i) {
     const Place at(shape, loop, i, step);
@@ -171,7 +173,7 @@ __global__ void simple_rnn_forward_step(StepShape shape, ForwardLoop loop, int64
   });
 }
 
-// Backward, carried is in dh0 and the gradient by c in dc0.
+// In backward, dh0 has the part of h's gradient that comes through no product, and dc0 the gradient by c.
 __global__ void begin_backward(StepShape shape, BackwardLoop loop, float* sums, float* doutput) {
   for_each_state(shape, [&](int64_t i) {
     const auto given = [&](const float* gradient) { return gradient ? gradient[i] : 0.0F; };
@@ -192,7 +194,8 @@ __device__ inline float gradient_of_h(const StepShape& shape, const BackwardLoop
   return gradient;
 }
 
-// Calls body(saved, dz, dh) where the step is not masked; else dz is zero and the gradients go on to the step before.
+// Calls body(at, saved, dz, dh) where the step is not masked. Where it is masked, dz is zero and the gradients are
+// passed to the step before.
 template <class Body>
 __device__ inline void for_each_gradient(const StepShape& shape, const BackwardLoop& loop, int64_t step,
                                          const float* sums, float* doutputs, const Body& body) {
@@ -235,13 +238,13 @@ __global__ void gru_update_backward_step(StepShape shape, BackwardLoop loop, int
     dz[0] = update.dz;
     dz[2 * units] = update.dcandidate;
     loop.dh0[at.state] = update.dh_prev;
-    if (!shape.reset_after) return;  // r's comes after a product
+    if (!shape.reset_after) return;  // the gradient by r comes after a product
     dz[units] = gru_reset_back(options, r, saved[4 * units], update.dcandidate);
     dz[3 * units] = update.dcandidate * r;
   });
 }
 
-// `by_reset` is what the candidate's product sends back to r h.
+// `by_reset` is the gradient by r h, from the candidate's product.
 __global__ void gru_reset_backward_step(StepShape shape, BackwardLoop loop, int64_t step, const float* by_reset) {
   const CellOptions options{loop.activation, loop.recurrent_activation};
   for_each_state(shape, [&](int64_t i) {
@@ -268,7 +271,7 @@ __global__ void end_backward(StepShape shape, BackwardLoop loop, const float* su
   for_each_state(shape, [&](int64_t i) { loop.dh0[i] = gradient_of_h(shape, loop, Place(shape, loop, i, 0), sums); });
 }
 
-// What the steps of one call share.
+// The common data of all steps of a call.
 class Stepwise {
  public:
   Stepwise(const RnnPlan& plan, const LoopArguments& loop, bool backward, Products& products, Stream stream)
@@ -288,8 +291,8 @@ class Stepwise {
                   arguments...);
   }
 
-  // (copies, B, U), (B, U) and, for what is left, as many as it takes.
-  std::array<float*, 3> pieces(float* scratch) const {
+  // Divides scratch into arrays (copies, B, U), (B, U) and the rest.
+  std::array<float*, 3> divide(float* scratch) const {
     return {scratch, scratch + copies * states, scratch + (copies + 1) * states};
   }
   template <class Kernel>
@@ -297,14 +300,15 @@ class Stepwise {
     return cell == Cell::kLstm ? lstm : cell == Cell::kGru ? gru : simple_rnn;
   }
 
-  // sums (B, G U) of a group's gates.
+  // Computes the sums (B, G U) of a group's gates.
   Status multiply(const GateGroup& group, const float* operand, float* sums) const {
     const int64_t columns = shape.gates * shape.units;
     return products_.multiply(shape.batch, group.count * shape.units, shape.units, {operand, shape.units},
                               {recurrent_kernel_ + group.first * shape.units, columns}, 0,
                               sums + group.first * shape.units, columns);
   }
-  // sums (B, U) = or += what a group's gates send back to h, from their part of dz at one time.
+  // Sets the sums (B, U) to the gradient by h through a group's gates, or adds it to them. `dz` is that of one
+  // timestep.
   Status multiply_back(const GateGroup& group, const float* dz, bool add, float* sums) const {
     const int64_t width = shape.dz * shape.units;
     return products_.multiply(shape.batch, shape.units, group.count * shape.units,
@@ -337,7 +341,7 @@ int64_t stepwise_scratch(const RnnPlan& plan, bool backward) {
 Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& products, float* scratch,
                         Stream stream) {
   const Stepwise steps(plan, loop, false, products, stream);
-  const auto [operands, reset, sums] = steps.pieces(scratch);
+  const auto [operands, reset, sums] = steps.divide(scratch);
   FASTSEQ_RETURN_IF_ERROR(steps.run(begin_forward, loop, operands));
   for (int64_t step = 0; step < steps.shape.timesteps; ++step) {
     const GateGroup* candidate = nullptr;
@@ -359,7 +363,7 @@ Status stepwise_forward(const RnnPlan& plan, const ForwardLoop& loop, Products& 
 Status stepwise_backward(const RnnPlan& plan, const BackwardLoop& loop, Products& products, float* scratch,
                          Stream stream) {
   const Stepwise steps(plan, loop, true, products, stream);
-  const auto [sums, doutputs, by_reset] = steps.pieces(scratch);
+  const auto [sums, doutputs, by_reset] = steps.divide(scratch);
   FASTSEQ_RETURN_IF_ERROR(steps.run(begin_backward, loop, sums, doutputs));
   for (int64_t step = steps.shape.timesteps - 1; step >= 0; --step) {
     const int64_t time = loop.go_backwards ? steps.shape.timesteps - 1 - step : step;

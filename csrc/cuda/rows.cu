@@ -33,7 +33,7 @@ __global__ void add_scaled_kernel(int64_t batch, int64_t timesteps, int64_t widt
   });
 }
 
-// A block sums up 32 columns of one part of the rows, 8 rows side by side.
+// A block sums 32 columns of one part of the rows, 8 rows at the same time.
 constexpr int kColumns = 32;
 constexpr int kSideBySide = 8;
 constexpr int kMostParts = 64;

@@ -1,14 +1,13 @@
-// Activations over a vector vocabulary, for every ISA the same sequence of correctly rounded operations.
+// Activations over a vector vocabulary. All ISAs have the same sequence of correctly rounded operations.
 //
-// sigmoid and tanh rest on one range reduction, y = n ln 2 + r with |r| <= ln(2)/2 (Cody and Waite 1980, ln 2 in two
-// parts), and on
+// sigmoid and tanh use one range reduction, y = n ln 2 + r with |r| <= ln(2)/2 (Cody and Waite 1980, ln 2 in two
+// parts), and the approximation
 //   expm1(r) ~ r + r^2 q(r),  q of degree 4,
-// a least-maximum fit of q with |error| <= 4.4e-9 on the interval, under a tenth of half an ulp of float.
-// Their quotients take a Newton reciprocal, cheaper than the division instruction, and correct the result by its
-// remainder, so that what is left is the error of the two operands and one rounding. Measured: at most 2 ulp over the
-// whole range (tests/test_activations.py). The limits are exact: sigmoid(-inf) = 0, sigmoid(inf) = 1,
-// tanh(+-inf) = +-1, tanh(+-0) = +-0; NaN gives NaN. Results below the smallest normal float are zero (denormals are
-// flushed).
+// a minimax fit of q with |error| <= 4.4e-9 on the interval, less than a tenth of half an ulp of float.
+// Their quotients use a Newton reciprocal, which is cheaper than the division instruction, and correct the result by
+// its remainder. Then the error is that of the two operands and one rounding. Measured: at most 2 ulp over the whole
+// range (tests/test_activations.py). The limits are exact: sigmoid(-inf) = 0, sigmoid(inf) = 1, tanh(+-inf) = +-1,
+// tanh(+-0) = +-0; NaN gives NaN. Results below the smallest normal float are zero (denormals are flushed).
 #pragma once
 
 #include "fastseq/activation.h"
@@ -25,7 +24,8 @@ struct ReducedExp {
 
   template <int kSign>
   static ReducedExp of(V y) {
-    // Adding 1.5 * 2^23 rounds to an integer in the lowest bits; with 127 on top of it, these are 2^n's exponent.
+    // Adding 1.5 * 2^23 rounds to an integer, which is in the lowest bits. With 127 added, these are the exponent bits
+    // of 2^n.
     constexpr float kShift = 12582912.0F + 127.0F;
     const V shifted = S::fma(y, S::set(1.44269504F), S::set(kShift));  // log2(e)
     const V n = S::sub(shifted, S::set(kShift));
@@ -43,7 +43,7 @@ struct ReducedExp {
   }
 };
 
-// 1 / x good to 6.6e-6: the guess is good to 5.1 %, each step of Newton's squares the error.
+// 1 / x with a relative error of at most 6.6e-6: that of the guess is 5.1 %, and each Newton step squares it.
 template <class S>
 inline typename S::V rough_reciprocal(typename S::V x) {
   typename S::V inverse = S::reciprocal_guess(x);
@@ -51,17 +51,17 @@ inline typename S::V rough_reciprocal(typename S::V x) {
   return inverse;
 }
 
-// 1 / (1 + exp(-x)) = 2^n / (2^n + 1 + expm1(-r)) for x = n ln 2 + r: the divisor is near 1 for all negative x, and
-// small results survive, as the power of two comes on last.
+// 1 / (1 + exp(-x)) = 2^n / (2^n + 1 + expm1(-r)) for x = n ln 2 + r. The divisor is near 1 for all negative x, and
+// small results do not underflow early, since the power of two is multiplied last.
 template <class S>
 inline typename S::V sigmoid(typename S::V x) {
   using V = typename S::V;
   const V one = S::set(1.0F);
-  // From 18 on the result rounds to 1; from -87.34 down it is below the smallest normal float.
+  // At 18 and above the result rounds to 1; at -87.34 and below it is less than the smallest normal float.
   const auto e = ReducedExp<S>::template of<-1>(S::at_most(S::set(18.0F), S::at_least(S::set(-87.5F), x)));
   const V whole = S::add(one, e.power);
   const V divisor = S::sub(whole, e.expm1_r);
-  const V excess = S::add(e.expm1_r, S::sub(divisor, whole));  // in that difference, from rounding
+  const V excess = S::add(e.expm1_r, S::sub(divisor, whole));  // the rounding error of the divisor
   const V inverse = rough_reciprocal<S>(divisor);
   const V remainder = S::fma(inverse, excess, S::fnma(inverse, divisor, one));
   return S::mul(e.power, S::fma(remainder, inverse, inverse));
@@ -78,16 +78,17 @@ inline typename S::V tanh(typename S::V x) {
   const auto e = ReducedExp<S>::template of<1>(S::at_most(S::set(20.0F), S::add(magnitude, magnitude)));
   const V m = S::fma(e.expm1_r, e.power, S::sub(e.power, one));
   const V divisor = S::add(m, two);
-  const V lost = S::sub(m, S::sub(divisor, two));  // in that sum
+  const V lost = S::sub(m, S::sub(divisor, two));  // the rounding error of the divisor
   const V inverse = rough_reciprocal<S>(divisor);
   const V first = S::mul(m, inverse);
   const V remainder = S::fnma(first, lost, S::fnma(first, divisor, m));
   const V quotient = S::fma(remainder, inverse, first);
-  // Below 2^-13, x - x^3 / 3 is x but for a tenth of an ulp; and the remainder of a tiny m would be flushed.
+  // Below 2^-13, x - x^3 / 3 differs from x by less than a tenth of an ulp, and the remainder for a tiny m would be
+  // flushed to zero.
   return S::copy_sign(S::select(S::less(magnitude, S::set(0x1p-13F)), magnitude, quotient), x);
 }
 
-// An activation known at compile time: what the cells' usual ones run on. W is any vocabulary.
+// An activation known at compile time, for the cells' default activations. W is any vocabulary.
 template <Activation kActivation>
 struct Fixed {
   static constexpr bool kFixed = true;
@@ -108,7 +109,7 @@ struct Fixed {
       return x;
     }
   }
-  // The derivative, from the activated value.
+  // The derivative, computed from the activated value.
   template <class W>
   typename W::V slope(const typename W::V& y) const {
     using T = typename W::T;
@@ -128,7 +129,7 @@ struct Fixed {
   }
 };
 
-// Any activation, picked anew for every vector: the branch is always the same one.
+// An activation known at run time. It branches for every vector, always to the same case, so the branch is predicted.
 struct Chosen {
   static constexpr bool kFixed = false;
   Activation activation;
@@ -161,7 +162,7 @@ struct Chosen {
   }
 };
 
-// Calls body(activation, recurrent activation), Keras's default pair known at compile time.
+// Calls body(activation, recurrent activation). Keras's default pair is known at compile time.
 template <class Args, class Body>
 inline void with_activations(const Args& args, const Body& body) {
   if (args.activation == Activation::kTanh && args.recurrent_activation == Activation::kSigmoid)

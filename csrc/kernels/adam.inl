@@ -1,4 +1,4 @@
-// Adam's update of contiguous elements, and the sums of slices that it takes for a gradient.
+// Adam's update of contiguous elements, and the sums of a sparse gradient's slices.
 #pragma once
 
 #include <limits>
@@ -9,7 +9,7 @@
 namespace fastseq {
 namespace {
 
-// No fused multiply-add: momentum and velocity are to be those of one operation after the other.
+// No fused multiply-add: the results must be those of separate operations.
 template <class S, bool kSquares, bool kHat>
 inline __attribute__((always_inline)) void adam_as(const AdamArgs<typename S::T>& args) {
   for_each_vector<S, 1>(args.count, [&](auto vocabulary, int64_t i, auto load, auto store) {
@@ -24,7 +24,7 @@ inline __attribute__((always_inline)) void adam_as(const AdamArgs<typename S::T>
     store(args.velocity.to + i, new_v);
     auto divisor = new_v;
     if constexpr (kHat) {
-      // The greater of the two. NaN in either stays: a sum where the former is no finite number.
+      // The greater of the two. A NaN in either must remain; so the result is the sum if hat is infinite or NaN.
       const auto hat = load(args.velocity_hat.from + i);
       const auto is_finite = W::less(hat, W::set(std::numeric_limits<typename W::T>::infinity()));
       divisor = W::select(is_finite, W::at_least(hat, new_v), W::add(hat, new_v));
@@ -36,7 +36,7 @@ inline __attribute__((always_inline)) void adam_as(const AdamArgs<typename S::T>
   });
 }
 
-// `args` by value: for all the compiler knows, an array could be where they are.
+// A copy of the arguments: otherwise the compiler must assume that a store to an array could change them.
 template <class S>
 void adam(const AdamArgs<typename S::T>& by_reference) {
   const AdamArgs<typename S::T> args = by_reference;
@@ -47,7 +47,7 @@ void adam(const AdamArgs<typename S::T>& by_reference) {
     hat ? adam_as<S, false, true>(args) : adam_as<S, false, false>(args);
 }
 
-// A plain loop, which compilers vectorise.
+// A plain loop, which compilers vectorise well.
 template <class S>
 void add_with_squares(int64_t count, const typename S::T* __restrict from, typename S::T* __restrict sums,
                       typename S::T* __restrict squares) {

@@ -1,5 +1,5 @@
-// Dropout of a stretch of x: random words for some of its elements at a time, then what they leave of these. All but
-// the words and masks of bits are plain loops, which compilers vectorise.
+// Dropout. For a block of elements at a time, it draws random words, then computes the elements. Only drawing and the
+// masks of bits use the vector vocabulary; the rest are plain loops, which compilers vectorise.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace fastseq {
 namespace {
 
-// All ones where noise element i is kept, else zero. Its random bits are the last ones of one word, or of two.
+// All ones if noise element i is kept, else zero. Its random bits are the last bits of one word, or of two.
 inline uint32_t mask(const DropoutArgs<float>& args, const uint32_t* words, int64_t i) {
   const auto drawn = static_cast<int32_t>(words[i] & static_cast<uint32_t>(args.bits));
   return drawn >= static_cast<int32_t>(args.threshold) ? ~uint32_t{0} : 0;
@@ -22,7 +22,7 @@ inline uint64_t mask(const DropoutArgs<double>& args, const uint32_t* words, int
   return drawn >= args.threshold ? ~uint64_t{0} : 0;
 }
 
-// Bit by bit: a NaN that is dropped becomes zero too. (A select of floats keeps GCC from vectorising the loop.)
+// A bitwise and, so that even a NaN becomes zero. (With a select of floats, GCC does not vectorise the loop.)
 template <class T, class Mask>
 inline T masked(T y, Mask mask) {
   Mask bits;
@@ -32,7 +32,7 @@ inline T masked(T y, Mask mask) {
   return y;
 }
 
-// `args` by value: for all the compiler knows, y could be where they are.
+// `args` is a copy: otherwise the compiler must assume that a store to y could change it.
 template <class T>
 inline __attribute__((always_inline)) void drop(const DropoutArgs<T> args, const uint32_t* words, int64_t count,
                                                 const T* x, T* y) {
@@ -46,7 +46,7 @@ inline __attribute__((always_inline)) void drop(const DropoutArgs<T> args, const
   }
 }
 
-// Which of 16 noise elements are kept, a bit each.
+// 16 bits: 1 where the noise element is kept.
 template <class W>
 inline uint32_t kept(const DropoutArgs<float>& args, const uint32_t* words) {
   return W::reached(words, static_cast<uint32_t>(args.bits), static_cast<int32_t>(args.threshold));
@@ -58,7 +58,7 @@ inline uint32_t kept(const DropoutArgs<double>& args, const uint32_t* words) {
   return bits;
 }
 
-// What is behind the last element in `words` can be anything.
+// The words after the last element may have any value.
 template <class W, class T>
 inline void save_mask(const DropoutArgs<T>& args, const uint32_t* words, int64_t count, uint8_t* to) {
   constexpr int64_t kPerElement = sizeof(T) / sizeof(uint32_t);
@@ -72,9 +72,10 @@ template <class S>
 void dropout(const DropoutArgs<typename S::T>& args) {
   using T = typename S::T;
   using W = typename S::Words;
-  constexpr int64_t kVector = 4 * W::kLanes;  // words drawn at once
-  constexpr int64_t kChunk = kDropoutBlock;   // words kept: of counters with the same high word. With 1024, loading x
-                                              // waits for drawing, which costs a tenth where x is in no cache
+  constexpr int64_t kVector = 4 * W::kLanes;  // words that are drawn at once
+  // The number of words in the buffer; their counters have the same high word. With 1024 words, loading x has to wait
+  // for drawing, which costs a tenth of the time if x is in no cache.
+  constexpr int64_t kChunk = kDropoutBlock;
   constexpr int64_t kPerElement = sizeof(T) / sizeof(uint32_t);
   alignas(64) uint32_t words[kChunk];
   for (int64_t begin = 0, count = 0; begin < args.count; begin += count) {
@@ -94,7 +95,8 @@ void dropout(const DropoutArgs<typename S::T>& args) {
     for (int64_t row = 0; row < args.rows; ++row) {
       const int64_t offset = row * args.stride + begin * args.repeat;
       T* y = args.y + offset;
-      // Two loops, for arrays that are one and for others: Clang's for both is half as fast where they are one.
+      // Separate loops for x and y being the same array or different ones: Clang's code for both cases is half as fast
+      // if they are the same.
       if (args.x == args.y)
         drop<T>(args, words + from, count, y, y);
       else
@@ -103,7 +105,7 @@ void dropout(const DropoutArgs<typename S::T>& args) {
   }
 }
 
-// The other way round: 16 masks, all ones or zero each.
+// The inverse of kept: 16 masks from 16 bits. A mask is all ones where its bit is 1, else zero.
 template <class W>
 inline void spread(uint32_t bits, uint32_t* masks) {
   W::spread(bits, masks);
@@ -130,7 +132,7 @@ void dropout_gradient(int64_t count, const uint8_t* mask, typename S::T scale, c
       const uint32_t high = size - i > 8 ? bytes[1] : 0;
       spread<typename S::Words>(high << 8 | bytes[0], masks + i);
     }
-    // Two loops, as above.
+    // Separate loops, for the same reason as above.
     if (dx == dy)
       apply(masks, size, scale, dx + begin, dx + begin);
     else

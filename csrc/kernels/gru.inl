@@ -1,9 +1,9 @@
 // The elementwise parts of a GRU step, after Cho et al. 2014 (arXiv 1406.1078), in Keras's gate order z, r, h and with
 // Keras's blend  h = z h_prev + (1 - z) candidate.
 //
-// Each pass has two parts. With reset_after they follow each other at once; without, the product of r h_prev with
-// the recurrent kernel comes between. Workspace of a unit: z, r, candidate, h and, with reset_after, the
-// recurrent part of the candidate before r scales it.
+// Forward and backward have two parts each. Without reset_after, the product of r h_prev and the recurrent kernel is
+// computed between them. The workspace of a unit has z, r, candidate, h and, with reset_after, the recurrent part of
+// the candidate before it is multiplied by r.
 #pragma once
 
 #include "cells.inl"
@@ -11,7 +11,7 @@
 namespace fastseq {
 namespace {
 
-// Activates z and r in place; then what r resets: the recurrent part of the candidate, or h_prev.
+// Activates z and r, then multiplies by r: with reset_after the recurrent part of the candidate, else h_prev.
 template <class S>
 void gru_reset_forward(const CellForwardArgs<typename S::T>& args) {
   using T = typename S::T;
@@ -72,7 +72,7 @@ void gru_update_forward(const CellForwardArgs<typename S::T>& args) {
   });
 }
 
-// dz of z and of the candidate; of dh, what h_prev gets through the blend.
+// Computes dz of z and of the candidate, and replaces dh by the part of h_prev's gradient that comes through the blend.
 template <class S>
 void gru_update_backward(const CellBackwardArgs<typename S::T>& args) {
   using T = typename S::T;
@@ -99,7 +99,8 @@ void gru_update_backward(const CellBackwardArgs<typename S::T>& args) {
   });
 }
 
-// dz of r, and of what r scaled: the recurrent part of the candidate, or h_prev.
+// Computes dz of r, and the gradient of r's other factor: with reset_after the recurrent part of the candidate, else
+// h_prev.
 template <class S>
 void gru_reset_backward(const CellBackwardArgs<typename S::T>& args) {
   using T = typename S::T;

@@ -1,4 +1,4 @@
-// The list of ISAs compiled in and how to tell whether this machine runs them. Built for the baseline.
+// The list of ISAs that are compiled in, with tests whether this machine supports them. Built for the baseline.
 #include "kernels.h"
 
 namespace fastseq {
@@ -6,8 +6,8 @@ namespace {
 
 bool always() { return true; }
 
-// __builtin_cpu_supports reads CPUID and, for vector registers, XGETBV: it is true only where the operating system
-// saves the registers too.
+// __builtin_cpu_supports reads CPUID and, for vector registers, XGETBV. So it is true only if the operating system also
+// saves these registers.
 #ifdef FASTSEQ_HAVE_AVX2
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif

@@ -1,4 +1,4 @@
-// Tile kernels without vector instructions, for any CPU, and all of float64. Built for the baseline.
+// Tile kernels without vector instructions: for any CPU, and the only ones for float64. Built for the baseline.
 #include <cmath>
 
 #include "activations.inl"
@@ -7,7 +7,7 @@
 namespace fastseq {
 namespace {
 
-// The C library's functions are accurate to an ulp of double, and its exp takes the range reduction on itself.
+// For double, the C library's functions: they are accurate to an ulp, and exp does the range reduction.
 template <>
 inline double sigmoid<ScalarF64>(double x) {
   const double e = std::exp(-std::fabs(x));

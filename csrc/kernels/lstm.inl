@@ -1,6 +1,6 @@
 // The elementwise part of an LSTM step, after Hochreiter and Schmidhuber 1997 with forget gate (Gers et al. 2000), in
 // Keras's gate order i, f, c, o:  c = f c_prev + i g,  h = o act(c).
-// Workspace of a unit: i, f, g, o, c, h. The backward step recomputes act(c): cheaper than the memory it would take.
+// The workspace of a unit has i, f, g, o, c, h. Backward computes act(c) again, which is cheaper than saving it.
 #pragma once
 
 #include "cells.inl"

@@ -1,5 +1,6 @@
-// Chains of multiply-adds, as many as a product's tile has accumulators: enough for the units' latency times their
-// number (8 to 10 on x86, 16 on ARM cores with four units), and few enough for registers.
+// Independent chains of multiply-adds, as many as a product's tile has accumulators. They are more than the latency of
+// the multiply-add units times the number of units (8 to 10 on x86, 16 on ARM cores with four units), and they fit the
+// registers.
 #pragma once
 
 #include "kernels.h"
@@ -16,7 +17,7 @@ typename S::T run_chains(int64_t steps, typename S::T factor, typename S::T term
   const auto a = S::set(factor);
   const auto b = S::set(term);
   typename S::V acc[kChains<S>];
-  // Different values: chains that are equal could be computed once.
+  // Different values, since the compiler could compute equal chains once.
   unrolled<kChains<S>>([&](auto i) { acc[i] = S::set(static_cast<typename S::T>(static_cast<int>(i))); });
   for (int64_t step = 0; step < steps; ++step) unrolled<kChains<S>>([&](auto i) { acc[i] = S::fma(acc[i], a, b); });
   auto sum = S::set(0);

@@ -1,8 +1,8 @@
 // The generator Philox4x32-10 (Salmon et al. 2011), many counters at a time.
 //
-// Every word of a counter has a vector of 64-bit lanes to itself, one lane a counter. Only the low half of a lane is
-// the word: the widening product reads nothing else, and its own low half is a word where it is, with no need to clear
-// what is above. So a round is two products, two shifts and two exclusive ors of three.
+// There is a vector for each of the four words of a counter, with one 64-bit lane for each counter. The word is the low
+// half of its lane; the high half may have any value, since the widening product does not read it. So a round is two
+// products, two shifts and two exclusive ors of three operands.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Pooling of the rows of one window: the maximum, the mean, and their gradients.
 //
-// Channels go by vectors, and within a vector of channels the rows one after the other, so that what is accumulated
-// stays in registers. The rows of a window are few lines of memory, which the first-level cache holds meanwhile.
+// The outer loop is over vectors of channels, the inner one over the rows, so that the results stay in registers. The
+// rows of a window stay in the first-level cache.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@
 namespace fastseq {
 namespace {
 
-// Positions in a window go through vectors of numbers as the bits of integers of the same size: selected and compared
-// for equality, they are never taken for numbers.
+// Positions in a window are integers in the lanes of float vectors. They are only selected and compared for equality of
+// bits, so they are never used as floats.
 template <class T>
 struct Position;
 template <>
@@ -35,7 +35,7 @@ inline typename W::V positions(int64_t position) {
   return W::set(bit_copy<T>(static_cast<typename Position<T>::Integer>(position)));
 }
 
-// body(i) for i < count, which is at most kMost, and most often just that: a loop of constant length.
+// Calls body(i) for i < count, which is at most kMost. Mostly it is kMost, which is a loop of constant length.
 template <int64_t kMost, class Body>
 inline void for_lanes(int64_t count, const Body& body) {
   if (count == kMost)
@@ -44,7 +44,7 @@ inline void for_lanes(int64_t count, const Body& body) {
     for (int64_t i = 0; i < count; ++i) body(i);
 }
 
-// The first `count` positions of a vector, to and from an array of their own type.
+// Store and load the first `count` positions of a vector, to and from an array of type Index.
 template <class W, class Index>
 inline void store_positions(void* indices, int64_t begin, int64_t count, const typename W::V& vector) {
   using T = typename W::T;
@@ -75,7 +75,7 @@ inline int64_t lanes_of(int64_t begin, int64_t channels) {
   return channels - begin < kLanes ? channels - begin : kLanes;
 }
 
-// body(index), with an index of the type that has so many bytes.
+// Calls body(index) with an index of the type that has so many bytes.
 template <class Body>
 inline void with_index(int bytes, const Body& body) {
   if (bytes == 1)
@@ -86,12 +86,12 @@ inline void with_index(int bytes, const Body& body) {
     body(int32_t());
 }
 
-// 1, read from memory for all that a compiler knows.
+// 1, but not a constant for the compiler.
 template <class T>
 const volatile T kSomeOne = 1;
 
-// A comparison takes denormals for zeros and leaves them as they are; a maximum instruction, which compilers make of
-// comparisons at their pleasure, flushes them. So what was taken is multiplied by 1, and flushed whatever they made.
+// A comparison with a select treats denormals as zeros but does not change them. A maximum instruction, by which
+// compilers may replace it, flushes them. So the result is multiplied by 1, which always flushes it.
 template <class S>
 void max_pool(const MaxPoolArgs<typename S::T>& args) {
   using T = typename S::T;

@@ -1,18 +1,18 @@
 // The packed product C = init + A B of kernels.h, over a vector vocabulary S.
 //
-// The columns of B fall into a body and a tail. The body (whole vectors, or with a partial last one) is split into
-// panels of at most S::kTiles.vectors vectors, as even as possible (25 vectors become 4+4+4+4+3+3+3, not six 4s and a
-// 1, which would leave too few accumulators to hide the latency of a multiply-add). A panel of w columns is K rows of w
-// elements, one after the other; panels follow each other. Columns past the last are zero.
+// The columns of B are a body and a tail. The body (whole vectors, the last one possibly partial) is split into panels
+// of at most S::kTiles.vectors vectors, with widths as equal as possible: 25 vectors become 4+4+4+4+3+3+3, not six 4s
+// and a 1, which would have too few accumulators to hide the latency of a multiply-add. A panel of w columns has K
+// contiguous rows of w elements. Panels are contiguous, too. Columns past the last one are zero.
 //
 // The tile kernel holds rows x vectors accumulators in registers over a block of K, after Goto and van de Geijn 2008.
 // Order of loops: block of K, panel, tile of rows, so that a panel's block (at most 128 x 64 floats = 32 KiB) stays in
 // the first-level cache for all rows.
 //
-// The tail is a remainder of a few columns that would waste most of a vector: 4 of 100 columns would cost as much
-// as 16. Its columns are packed each on its own, 16 consecutive k together, and computed as dot products along K in 16
-// interleaved sums, added up pairwise: lanes i and i + 8, then i + 4, i + 2, i + 1. That needs rows of A that are
-// contiguous, as all packed products have.
+// The tail is a few columns that would waste most of a vector: the last 4 of 100 columns would cost as much as 16. Each
+// of its columns is packed separately, with 16 consecutive k together. A column's result is a dot product along K in 16
+// interleaved sums, which are added up pairwise: lanes i and i + 8, then i + 4, i + 2, i + 1. This needs contiguous
+// rows of A, which all packed products have.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +25,10 @@ namespace {
 
 template <class S>
 struct Panels {
-  int64_t vectors;  // of all columns
-  int64_t count;
-  int64_t base;   // vectors of a narrow panel
-  int64_t extra;  // the first `extra` panels have one more
+  int64_t vectors;  // vectors in all panels
+  int64_t count;    // number of panels
+  int64_t base;     // vectors of a narrow panel
+  int64_t extra;    // the first `extra` panels have one vector more
 
   explicit Panels(int64_t columns)
       : vectors((columns + S::kLanes - 1) / S::kLanes),
@@ -39,14 +39,14 @@ struct Panels {
   int64_t width(int64_t panel) const { return base + (panel < extra ? 1 : 0); }
 };
 
-constexpr int64_t kDotLanes = 16;  // of every ISA, whatever its vectors are
+constexpr int64_t kDotLanes = 16;  // interleaved sums, for every ISA
 
-// Where column c of the tail has its elements k to k + 15, from the beginning of the tail on.
+// The position of element (k, c) of the tail, from the beginning of the tail on.
 inline int64_t tail_offset(int64_t k, int64_t c, int64_t tail) {
   return (k / kDotLanes * tail + c) * kDotLanes + k % kDotLanes;
 }
 
-// Where the tail begins.
+// The number of elements before the tail.
 template <class S>
 int64_t body_size(const PackedShape& shape) {
   return shape.depth * Panels<S>(shape.columns - shape.tail).vectors * S::kLanes;
@@ -71,7 +71,7 @@ void pack_row(int64_t k, const PackedShape& shape, const typename S::T* row, typ
     for (int64_t j = 0; j < width; j += S::kLanes, row += S::kLanes, left -= S::kLanes)
       S::store(to + j, left >= S::kLanes ? S::load(row) : S::load_partial(row, static_cast<int>(left)));
   }
-  row += left;  // back from a partial vector
+  row += left;  // to the end of the body, back from a partial vector
   T* to = packed + body_size<S>(shape);
   for (int64_t c = 0; c < tail; ++c) to[tail_offset(k, c, tail)] = row[c];
 }
@@ -84,7 +84,8 @@ void pack_transposed(int64_t begin, int64_t end, int64_t first_row, int64_t rows
   const int64_t tail = shape.tail;
   const int64_t body = shape.columns - tail;
   const Panels<S> panels(body);
-  // In blocks of k, so that the lines written (one per k, `width` elements apart) stay in the first-level cache.
+  // In blocks of k, so that the cache lines written (one for each k, `width` elements apart) stay in the first-level
+  // cache.
   constexpr int64_t kBlock = 32;
   for (int64_t p = 0; p < panels.count; ++p) {
     const int64_t first = panels.first_vector(p) * S::kLanes;
@@ -97,7 +98,7 @@ void pack_transposed(int64_t begin, int64_t end, int64_t first_row, int64_t rows
       const int64_t k1 = k0 + kBlock < rows ? k0 + kBlock : rows;
       for (int64_t n = from; n < to; ++n)
         for (int64_t k = k0; k < k1; ++k) panel[k * width + (n - first)] = src[n * ld + k];
-      // Whoever packs the last column of the body also clears the padding behind it.
+      // The call that packs the last column of the body also clears the padding after it.
       if (begin < body && end >= body)
         for (int64_t n = last; n < first + width; ++n)
           for (int64_t k = k0; k < k1; ++k) panel[k * width + (n - first)] = T(0);
@@ -117,7 +118,7 @@ void pack_column(int64_t k, int64_t count, const typename S::T* column, typename
   for (int64_t m = 0; m < count; ++m) packed[m] = column[m];
 }
 
-// One tile: MR rows by NV vectors over one block of K. `valid` is how many lanes of the last vector are columns of C.
+// One tile: MR rows by NV vectors over one block of K. The first `valid` lanes of the last vector are columns of C.
 template <class S, int MR, int NV>
 void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset, int64_t a_stride,
                   const typename S::T* b, int64_t b_stride, const typename S::T* const* init, typename S::T* const* c,
@@ -134,13 +135,13 @@ void product_tile(int64_t depth, const typename S::T* const* a, int64_t a_offset
   for (int64_t k = 0; k < depth; ++k, at += a_stride, b += b_stride) {
     V bs[NV];
     unrolled<NV>([&](auto v) { bs[v] = S::load(b + v * S::kLanes); });
-    // Always inlined, that is to say early: GCC else leaves some of the sums in memory as well, on NEON.
+    // Always inlined, so that inlining happens early. Otherwise GCC also keeps some of the sums in memory, on NEON.
     unrolled<MR>([&](auto m) __attribute__((always_inline)) {
       const V am = S::set(rows[m][at]);
       unrolled<NV>([&](auto v) __attribute__((always_inline)) { sums[m][v] = S::fma(am, bs[v], sums[m][v]); });
     });
   }
-  // Writes a row's sums, all vectors whole or the last one partial.
+  // Writes a row's sums. load_last and store_last access the last vector, which may be partial.
   const auto finish = [&](auto m, auto load_last, auto store_last) {
     T* out = c[m] + column;
     const T* start = init ? init[m] + column : nullptr;
@@ -250,12 +251,12 @@ void product(const ProductArgs<typename S::T>& args) {
   const int64_t columns = args.shape.columns - args.shape.tail;
   if (args.shape.tail) product_tail<S>(args);
   const Panels<S> panels(columns);
-  // Row tiles as even as possible, for the same reason as panels.
+  // Tiles have numbers of rows as equal as possible, for the same reason as panels.
   const int64_t tiles = (args.rows + S::kTiles.rows - 1) / S::kTiles.rows;
   const int64_t base = tiles ? args.rows / tiles : 0;
   const int64_t extra = tiles ? args.rows % tiles : 0;
   const T* const* init = args.init;
-  // An empty block, too, still writes init.
+  // Even an empty block writes init.
   const DepthBlocks blocks(depth);
   int64_t k0 = 0;
   for (int64_t i = 0; i < blocks.count; ++i) {

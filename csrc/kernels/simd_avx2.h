@@ -14,24 +14,24 @@
 namespace fastseq {
 namespace {
 
-// Random words (philox.inl): 4 counters, a lane of 64 bits each.
+// Random words (philox.inl): 4 counters, each in a lane of 64 bits.
 struct Avx2Words {
   using V = __m256i;
   static constexpr int kLanes = 4;
   static V set(uint32_t x) { return _mm256_set1_epi64x(x); }
-  // first, first + 1, ..., in the order that store undoes.
+  // first, first + 1, ..., in an order that store() reverses.
   static V count_from(uint32_t first) { return _mm256_add_epi64(set(first), _mm256_setr_epi64x(0, 2, 1, 3)); }
-  static V product(V a, V b) { return _mm256_mul_epu32(a, b); }  // of the low halves
+  static V product(V a, V b) { return _mm256_mul_epu32(a, b); }  // multiplies the low halves
   static V high(V a) { return _mm256_srli_epi64(a, 32); }
   static V exclusive_or(V a, V b, V c) { return _mm256_xor_si256(_mm256_xor_si256(a, b), c); }
-  // The words of one counter after the other.
+  // Stores the words of one counter after those of the other.
   static void store(const V (&words)[4], uint32_t* p) {
     const V front = _mm256_blend_epi32(words[0], _mm256_slli_epi64(words[1], 32), 0xAA);
     const V back = _mm256_blend_epi32(words[2], _mm256_slli_epi64(words[3], 32), 0xAA);
     _mm256_storeu_si256(reinterpret_cast<V*>(p), _mm256_unpacklo_epi64(front, back));
     _mm256_storeu_si256(reinterpret_cast<V*>(p + 8), _mm256_unpackhi_epi64(front, back));
   }
-  // Of 16 words, as one bit each: whether `bits` of a word, as a number, are `least` or more.
+  // A bit for each of 16 words: 1 if the number in the word's `bits` is at least `least`.
   static uint32_t reached(const uint32_t* words, uint32_t bits, int32_t least) {
     const auto eight = [&](const uint32_t* p) {
       const V numbers = _mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const V*>(p)),
@@ -41,7 +41,7 @@ struct Avx2Words {
     };
     return eight(words) | eight(words + 8) << 8;
   }
-  // 16 words, all ones where the bit is 1, else zero.
+  // A word for each of 16 bits: all ones if the bit is 1, else zero.
   static void spread(uint32_t bits, uint32_t* masks) {
     const V low = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     const V all = _mm256_set1_epi32(static_cast<int32_t>(bits));
@@ -77,7 +77,7 @@ struct Avx2F32 {
   static V copy_sign(V magnitude, V sign) {
     return _mm256_or_ps(_mm256_andnot_ps(set(-0.0F), magnitude), _mm256_and_ps(set(-0.0F), sign));
   }
-  // max and min return their second operand when either is NaN: a NaN in x stays.
+  // max and min return their second operand if either is NaN, so a NaN in x remains.
   static V at_least(V bound, V x) { return _mm256_max_ps(bound, x); }
   static V at_most(V bound, V x) { return _mm256_min_ps(bound, x); }
   static Flags less(V a, V b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }

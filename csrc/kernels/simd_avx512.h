@@ -14,31 +14,31 @@
 namespace fastseq {
 namespace {
 
-// Random words (philox.inl): 8 counters, a lane of 64 bits each.
+// Random words (philox.inl): 8 counters, each in a lane of 64 bits.
 struct Avx512Words {
   using V = __m512i;
   static constexpr int kLanes = 8;
   static V set(uint32_t x) { return _mm512_set1_epi64(x); }
-  // first, first + 1, ..., in the order that store undoes.
+  // first, first + 1, ..., in an order that store() reverses.
   static V count_from(uint32_t first) {
     return _mm512_add_epi64(set(first), _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7));
   }
-  static V product(V a, V b) { return _mm512_mul_epu32(a, b); }  // of the low halves
+  static V product(V a, V b) { return _mm512_mul_epu32(a, b); }  // multiplies the low halves
   static V high(V a) { return _mm512_srli_epi64(a, 32); }
   static V exclusive_or(V a, V b, V c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
-  // The words of one counter after the other.
+  // Stores the words of one counter after those of the other.
   static void store(const V (&words)[4], uint32_t* p) {
     const V front = _mm512_mask_shuffle_epi32(words[0], 0xAAAA, words[1], _MM_PERM_CCAA);
     const V back = _mm512_mask_shuffle_epi32(words[2], 0xAAAA, words[3], _MM_PERM_CCAA);
     _mm512_storeu_si512(p, _mm512_unpacklo_epi64(front, back));
     _mm512_storeu_si512(p + 16, _mm512_unpackhi_epi64(front, back));
   }
-  // Of 16 words, as one bit each: whether `bits` of a word, as a number, are `least` or more.
+  // A bit for each of 16 words: 1 if the number in the word's `bits` is at least `least`.
   static uint32_t reached(const uint32_t* words, uint32_t bits, int32_t least) {
     const V numbers = _mm512_and_si512(_mm512_loadu_si512(words), _mm512_set1_epi32(static_cast<int32_t>(bits)));
     return _mm512_cmpge_epi32_mask(numbers, _mm512_set1_epi32(least));
   }
-  // 16 words, all ones where the bit is 1, else zero.
+  // A word for each of 16 bits: all ones if the bit is 1, else zero.
   static void spread(uint32_t bits, uint32_t* masks) {
     _mm512_storeu_si512(masks, _mm512_maskz_set1_epi32(static_cast<__mmask16>(bits), -1));
   }
@@ -68,7 +68,7 @@ struct Avx512F32 {
   static V copy_sign(V magnitude, V sign) {
     return _mm512_or_ps(_mm512_andnot_ps(set(-0.0F), magnitude), _mm512_and_ps(set(-0.0F), sign));
   }
-  // max and min return their second operand when either is NaN: a NaN in x stays.
+  // max and min return their second operand if either is NaN, so a NaN in x remains.
   static V at_least(V bound, V x) { return _mm512_max_ps(bound, x); }
   static V at_most(V bound, V x) { return _mm512_min_ps(bound, x); }
   static Flags less(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }

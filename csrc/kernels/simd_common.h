@@ -1,4 +1,4 @@
-// What every vector vocabulary needs alike.
+// Constants and types for all vector vocabularies.
 #pragma once
 
 #include <cstdint>
@@ -6,18 +6,18 @@
 
 namespace fastseq {
 
-// A positive float's bits, as an integer, are its logarithm to the base 2 but for scale, offset and an error below
-// 0.09. So this constant less the bits is near the bits of its reciprocal: within 5.1 %.
+// The bits of a positive float, read as an integer, are its logarithm to the base 2 up to scale, offset and an error
+// below 0.09. So this constant minus the bits is close to the bits of the reciprocal: the error is at most 5.1 %.
 constexpr int32_t kReciprocalMagic = 0x7EF311C3;
 
-// How much of its registers a vocabulary's loops fill.
+// The tile sizes of a vocabulary, which depend on its number of registers.
 struct Tiles {
-  int rows;          // of a product's tile
-  int vectors;       // of its columns
-  int tail_rows;     // of a tile of a tail, which keeps 16 lanes for each row and column
-  int tail_columns;  // likewise
-  int sums;          // vectors of sums of weighted rows
-  int side_by_side;  // activations at a time
+  int rows;          // rows of a product's tile
+  int vectors;       // vectors of columns of a product's tile
+  int tail_rows;     // rows of a tile in a tail; it has 16 sums for each row and column
+  int tail_columns;  // columns of a tile in a tail
+  int sums;          // vectors of sums in add_weighted_rows
+  int side_by_side;  // vectors of activations that are computed together (simd_wide.h)
 };
 
 namespace {

@@ -1,4 +1,4 @@
-// The vector vocabulary with one lane, for float and double: the always-available ISA, and the only one for double.
+// The vector vocabulary with one lane, for float and double: the ISA that every CPU has, and the only one for double.
 #pragma once
 
 #include <cmath>
@@ -10,23 +10,23 @@
 namespace fastseq {
 namespace {
 
-// a * b + c rounded once, without the library's slow path where the CPU has no fused multiply-add.
-// The product of two floats is exact in double, so only the sum is rounded twice (to double, then to float). That
-// differs from one rounding only when the double lies halfway between two floats and the sum was not exact; then the
-// residual of the sum (Knuth's two-sum) says to which side the true value lies.
+// a * b + c rounded once. It avoids the C library's slow function where the CPU has no fused multiply-add.
+// The product of two floats is exact in double, so only the sum is rounded twice, to double and then to float. That
+// differs from one rounding only if the double is halfway between two floats and the sum was not exact. Then the
+// residual of the sum (Knuth's two-sum) tells on which side of the double the exact value is.
 inline float fma_once(float a, float b, float c) {
-#if defined(__FP_FAST_FMAF) || defined(__aarch64__)  // Clang does not say so for ARM, where every CPU has it
+#if defined(__FP_FAST_FMAF) || defined(__aarch64__)  // Clang does not define it for ARM, where every CPU has an fma
   return __builtin_fmaf(a, b, c);
 #else
   const double product = static_cast<double>(a) * static_cast<double>(b);
   const double addend = static_cast<double>(c);
   double sum = product + addend;
   const uint64_t bits = bit_copy<uint64_t>(sum);
-  constexpr uint64_t kBelowFloat = (uint64_t{1} << 29) - 1;  // mantissa bits a float does not have
+  constexpr uint64_t kBelowFloat = (uint64_t{1} << 29) - 1;  // mantissa bits that a float does not have
   if ((bits & kBelowFloat) != uint64_t{1} << 28) return static_cast<float>(sum);
   const double back = sum - product;
   const double residual = (product - (sum - back)) + (addend - back);
-  // Infinities and NaNs have those bits clear or never compare: they do not come here with a residual.
+  // Infinities and NaNs do not get here with a residual: these bits are clear, or a comparison is false.
   if (residual != 0.0) sum = bit_copy<double>((residual > 0.0) == (sum > 0.0) ? bits + 1 : bits - 1);
   return static_cast<float>(sum);
 #endif
@@ -38,19 +38,19 @@ struct ScalarWords {
   static constexpr int kLanes = 1;
   static V set(uint32_t x) { return x; }
   static V count_from(uint32_t first) { return first; }
-  static V product(V a, V b) { return (a & 0xFFFFFFFFU) * (b & 0xFFFFFFFFU); }  // of the low halves
+  static V product(V a, V b) { return (a & 0xFFFFFFFFU) * (b & 0xFFFFFFFFU); }  // multiplies the low halves
   static V high(V a) { return a >> 32; }
   static V exclusive_or(V a, V b, V c) { return a ^ b ^ c; }
   static void store(const V (&words)[4], uint32_t* p) {
     for (int i = 0; i < 4; ++i) p[i] = static_cast<uint32_t>(words[i]);
   }
-  // Of 16 words, as one bit each: whether `bits` of a word, as a number, are `least` or more.
+  // A bit for each of 16 words: 1 if the number in the word's `bits` is at least `least`.
   static uint32_t reached(const uint32_t* words, uint32_t bits, int32_t least) {
     uint32_t result = 0;
     for (int i = 0; i < 16; ++i) result |= uint32_t{static_cast<int32_t>(words[i] & bits) >= least} << i;
     return result;
   }
-  // 16 words, all ones where the bit is 1, else zero.
+  // A word for each of 16 bits: all ones if the bit is 1, else zero.
   static void spread(uint32_t bits, uint32_t* masks) {
     for (int i = 0; i < 16; ++i) masks[i] = -(bits >> i & 1);
   }
@@ -72,7 +72,7 @@ struct Scalar {
   static V sub(V a, V b) { return a - b; }
   static V mul(V a, V b) { return a * b; }
   static V div(V a, V b) { return a / b; }
-  static V at_least(V bound, V x) { return bound > x ? bound : x; }  // NaN in x stays
+  static V at_least(V bound, V x) { return bound > x ? bound : x; }  // a NaN in x remains
   static V at_most(V bound, V x) { return bound < x ? bound : x; }
   // The sum of 16 lanes: i and i + 8, then i + 4, i + 2, i + 1.
   static T add_lanes(const V (&parts)[16]) {

@@ -1,7 +1,8 @@
-// A vector vocabulary of N vectors of another one: every operation N times, side by side.
+// A vector vocabulary whose vectors are N vectors of another one. Every operation is done N times in a row.
 //
-// An activation is one long chain of dependent operations. A CPU's scheduler looks only some 100 operations ahead,
-// which is but four such chains one after the other; side by side, all N of them are in sight, and keep its units busy.
+// An activation is a long chain of dependent operations. A CPU's scheduler looks only some 100 operations ahead, which
+// is about four such chains if they are computed one after the other. If N chains are interleaved, the CPU can execute
+// all of them in parallel.
 #pragma once
 
 #include "unrolled.h"
@@ -25,7 +26,7 @@ struct Wide {
   static V load(const T* p) {
     return map([p](auto i) { return S::load(p + i * S::kLanes); });
   }
-  // All vectors are whole but the last, which has n elements.
+  // All vectors are whole except the last one, which has n elements.
   static V load_partial(const T* p, int n) {
     return map(
         [p, n](auto i) { return i + 1 < N ? S::load(p + i * S::kLanes) : S::load_partial(p + i * S::kLanes, n); });
@@ -99,7 +100,7 @@ struct Wide {
   }
 };
 
-// The vocabulary of N vectors, S itself for one.
+// The vocabulary of N vectors; S itself for one.
 template <class S, int N>
 struct SideBySide {
   using type = Wide<S, N>;

@@ -1,4 +1,4 @@
-// The elementwise part of a SimpleRNN step (Elman 1990): h = act(z). Workspace of a unit: h.
+// The elementwise part of a SimpleRNN step (Elman 1990): h = act(z). The workspace of a unit has h.
 #pragma once
 
 #include "cells.inl"

@@ -1,4 +1,4 @@
-// Builds a KernelTable from a vector vocabulary: included by each ISA's translation unit after its simd_*.h.
+// Makes a KernelTable from a vector vocabulary. Each ISA's translation unit includes this after its simd_*.h.
 #pragma once
 
 #include "adam.inl"

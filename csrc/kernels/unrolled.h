@@ -1,10 +1,10 @@
-// Loops of constant length without a loop.
+// Loops of constant length, unrolled at compile time.
 #pragma once
 
 namespace fastseq {
 namespace {
 
-// body(0), ..., body(N - 1), each with its index as a constant: what is indexed by it can live in registers.
+// Calls body(0), ..., body(N - 1) with indices that are constants. So arrays indexed by them can be in registers.
 template <int kIndex>
 struct Index {
   constexpr operator int() const { return kIndex; }

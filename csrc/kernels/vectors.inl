@@ -8,8 +8,8 @@
 namespace fastseq {
 namespace {
 
-// body(vocabulary, u, load, store) for N vectors of elements from u on, or fewer at the end, the last one partial where
-// `valid` is not a whole vector.
+// Calls body(vocabulary, u, load, store) for N vectors of elements from u on, or for fewer at the end. The last vector
+// has `valid` elements.
 template <class S, int N, class Body>
 inline void for_some_vectors(int64_t u, int64_t vectors, int valid, const Body& body) {
   using T = typename S::T;
@@ -25,7 +25,7 @@ inline void for_some_vectors(int64_t u, int64_t vectors, int valid, const Body& 
         [valid](T* p, const typename W::V& v) { W::store_partial(p, v, valid); });
 }
 
-// Calls body as above for all of `count` elements, N vectors at a time.
+// Calls body in this way for all of `count` elements, N vectors at a time.
 template <class S, int N, class Body>
 inline void for_each_vector(int64_t count, const Body& body) {
   const int64_t vectors = (count + S::kLanes - 1) / S::kLanes;

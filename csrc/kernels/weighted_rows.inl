@@ -1,7 +1,7 @@
-// Sums of a few weighted rows out of many: a product whose first operand is mostly zeros.
+// Weighted sums of a few rows out of many: a product whose first operand is mostly zeros.
 //
-// The sums of as many columns as fit stay in registers, and every multiply-add loads its operand: about half the speed
-// of a dense product, which is worth it from every third row on.
+// The sums of as many columns as possible are in registers, and every multiply-add loads its operand. That is about
+// half the speed of a dense product, so it pays if at most every third row has a weight other than zero.
 #pragma once
 
 #include <cstdint>

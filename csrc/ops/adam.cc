@@ -1,7 +1,7 @@
-// The driver of Adam: checks, slices in the order of their rows, partition over threads.
+// The driver of Adam: checks, sorting of the slices by row, partition over threads.
 //
-// Slices are not summed into a table of their own: rows are gone through one by one, a row's positions summed into a
-// sums of memory that stays in the first-level cache, and the row updated from there.
+// The slices are not summed into a table like the variable. Instead the rows are updated one after the other: the
+// slices of a row are summed into buffers that stay in the first-level cache, and the row is updated from them.
 #include "fastseq/adam.h"
 
 #include <algorithm>
@@ -16,8 +16,8 @@
 namespace fastseq {
 namespace {
 
-// What an element's update takes, in what adding one more slice's element to it takes: it reads three arrays and writes
-// three.
+// The cost of updating an element, as a multiple of the cost of adding an element of a slice. An update reads three
+// arrays and writes three.
 constexpr int64_t kRowWork = 8;
 
 template <class T>
@@ -46,7 +46,7 @@ Status check_gradient(const Array& variable, const AdamGradient& gradient) {
   return check_indices("indices", gradient.indices, variable.shape[0]);
 }
 
-// Positions in the order of their rows; of one row, in their own.
+// The positions of the slices, sorted by row; within a row they stay in order.
 struct Sorted {
   Sorted(const AdamPlan& plan, Scratch& scratch)
       : begins(scratch.take<int64_t>(plan.rows + 1)),
@@ -60,8 +60,8 @@ struct Sorted {
     for (int64_t p = 0; p < plan.positions; ++p) positions[ends[indices[p]]++] = p;
   }
 
-  int64_t* begins;  // work before each row, as in row_shares.h
-  int64_t* ends;    // of each row's positions
+  int64_t* begins;  // (rows + 1): the work before each row, see row_shares.h
+  int64_t* ends;    // (rows): the end of each row's positions
   int64_t* positions;
 };
 
@@ -125,7 +125,7 @@ class Driver {
   const AdamPlan& plan_;
   const T* gradient_;
   const KernelTable<T>& kernels_;
-  AdamArgs<T> all_{};  // but for what differs from stretch to stretch
+  AdamArgs<T> all_{};  // the arguments for the whole arrays, without a gradient
 };
 
 template <class T>

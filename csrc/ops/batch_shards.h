@@ -1,9 +1,9 @@
 // The shards of the batch in a backward pass.
 //
-// Each shard has sums of its own for the weight gradients, which are added up in the end. That makes the sums the same
-// whoever computes them, and lets a thread compute a shard, or its share of one, from its own cache. How many there are
-// follows from the call's dimensions alone. The team is split into as many subteams, each of which has shards of its
-// own; it stays one where its threads cannot be dealt evenly.
+// Each shard has separate sums of the weight gradients; they are added up in the end. So the result does not depend on
+// the number of threads, and the sums of a shard stay in the caches of the threads that compute it. The number of
+// shards depends only on the call's dimensions. The team is split into one subteam for each shard. If its threads
+// cannot be divided evenly, it stays whole and computes the shards one after the other.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +13,13 @@
 
 namespace fastseq {
 
-// `pays`: whether sums of its own repay a shard for adding them up.
+// `pays`: whether separate sums are worth the time of adding them up.
 inline int batch_shards(int64_t batch, bool pays) { return pays && batch > 1 ? 2 : 1; }
 
-// Of so many threads, or groups of them.
+// `threads` may also be a number of groups of threads.
 inline int subteams_for(int threads, int shards) { return threads % shards == 0 ? shards : 1; }
 
-// Adds a thread's share of `count` sums of the second shard to those of the first.
+// Adds the thread's share of the second shard's `count` sums to those of the first.
 template <class T>
 void add_sums(const Team& team, int64_t count, const T* second, T* first) {
   const Range share = team.share(count);

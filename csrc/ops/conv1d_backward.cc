@@ -1,10 +1,11 @@
 // Conv1D backward: the driver.
 //
-// The batch is split into shards with sums of their own for the weight gradients, the team into subteams, each with
-// shards of its own (batch_shards.h). A subteam goes through the sequences of a shard in runs: one by one, so that a
-// sequence's x and dz stay in the second-level cache, or several short ones at once. Of a run it computes dz = doutputs
-// a'(z), where pooled at the timesteps that the outputs are from, then dx, whose steps its members divide, and the sums
-// of the weight gradients (conv1d_weights.h). dz has two buffers, so that the members meet once a run.
+// The batch is split into shards, which have separate sums of the weight gradients, and the team into subteams, which
+// compute different shards (batch_shards.h). A subteam computes the sequences of a shard in runs. A run is one
+// sequence, so that its x and dz stay in the second-level cache, or several short ones. For every run, the threads of
+// the subteam first compute dz = doutputs a'(z); where pooled, dz is zero but for the timesteps of the maxima. Then
+// they compute dx, and add to the sums of the weight gradients (conv1d_weights.h). dz has two buffers, so that the
+// threads wait for each other only once a run.
 #include "common/conv1d_checks.h"
 #include "conv1d_dx.h"
 #include "conv1d_layout.h"
@@ -17,10 +18,10 @@ int64_t dx_patch_elements(const Conv1dPlan& plan) {
   return plan.dims.width * (plan.dims.filters / plan.options.groups);
 }
 
-// Phases whose taps are packed for dx.
+// The number of phases whose taps are packed for dx.
 int packed_phases(const Conv1dPlan& plan) { return conv1d_dx_way(plan) == DxWay::kPhases ? Phase::count(plan) : 0; }
 
-// Steps of dx that are multiplied at once.
+// The number of steps of dx in a product.
 int64_t dx_block_rows(const Conv1dPlan& plan) {
   return conv1d_block_rows(plan, dx_patch_elements(plan), conv1d_sequences(plan) * plan.dims.timesteps);
 }
@@ -39,7 +40,7 @@ struct BackwardScratch {
   };
 
   struct SubteamScratch {
-    T* dz[2];  // (sequences of a run, T', F), and a vector behind it that may be read
+    T* dz[2];  // (sequences of a run, T', F), and a vector after it that products may read
     typename SparseWeights<T>::SubteamScratch sparse;
     typename TransposedWeights<T>::SubteamScratch transposed;
     typename FewRowsDx<T>::SubteamScratch few_rows;
@@ -52,7 +53,7 @@ struct BackwardScratch {
     }
   };
 
-  // Of one member of the team, with R rows in a block.
+  // Scratch of one thread, with R rows in a block.
   struct ThreadScratch {
     T* gathered;         // (R, taps F/G)
     const T** operands;  // (R)
@@ -83,17 +84,17 @@ struct BackwardScratch {
   Repeated<Conv1dPlan, Transposed> phases;
   typename AllTapsDx<T>::Packed all_taps;
   Repeated<Conv1dPlan, SubteamScratch> subteams;
-  Repeated<Conv1dPlan, ThreadScratch> members;
-  T* second_kernel;  // (K, C/G, F), of the second shard; null without
+  Repeated<Conv1dPlan, ThreadScratch> threads;
+  T* second_kernel;  // (K, C/G, F): the sums of the second shard; null without one
   T* second_bias;    // (F)
 
   BackwardScratch(const Conv1dPlan& plan, Scratch& scratch)
       : phases(plan, packed_phases(plan), scratch),
         all_taps(plan, scratch),
         subteams(plan, conv1d_subteams(plan), scratch),
-        members(plan, plan.threads, scratch) {
-    const bool two =
-        conv1d_batch_shards(plan) == 2;  // whether or not weight gradients are wanted, which a plan does not say
+        threads(plan, plan.threads, scratch) {
+    // Also where no weight gradients are wanted: the plan does not know that.
+    const bool two = conv1d_batch_shards(plan) == 2;
     second_kernel = two ? scratch.take<T>(conv1d_patch_elements(plan) * plan.dims.filters) : nullptr;
     second_bias = two ? scratch.take<T>(plan.dims.filters) : nullptr;
   }
@@ -121,7 +122,7 @@ class Backward : Conv1dOperands<T> {
         scratch_(plan, memory) {}
 
   void run(const Team& team) const {
-    const ThreadScratch local = scratch_.members.at(team.rank);
+    const ThreadScratch local = scratch_.threads.at(team.rank);
     for (int number = 0; dx_ && number < phases_; ++number) pack(team, scratch_.phases.at(number));
     if (dx_ && conv1d_dx_way(plan) == DxWay::kAllTaps)
       AllTapsDx<T>::pack(*this, scratch_.all_taps, team.share(scratch_.all_taps.shape.columns));
@@ -143,7 +144,8 @@ class Backward : Conv1dOperands<T> {
   using SubteamScratch = typename BackwardScratch<T>::SubteamScratch;
   using Transposed = typename BackwardScratch<T>::Transposed;
 
-  // The member's share of a phase's matrix: rows (tap, f) of C/G elements, the last tap first, as dz has it.
+  // Packs the thread's share of a phase's matrix: rows (tap, f) of C/G elements, the last tap first, in the order in
+  // which the rows of dz come.
   void pack(const Team& team, const Transposed& to) const {
     constexpr int64_t kColumns = 64;
     const int64_t blocks = (group_channels + kColumns - 1) / kColumns;
@@ -158,7 +160,7 @@ class Backward : Conv1dOperands<T> {
     }
   }
 
-  // The sequences of one shard: their dx, and their sums for the weights.
+  // Computes dx and the sums of the weight gradients for the sequences of one shard.
   void run_shard(const Team& team, const ThreadScratch& local, Range sequences, T* dkernel, T* dbias) const {
     const SubteamShare share{team.subteam_size(), team.rank_in_subteam()};
     const auto subteam = scratch_.subteams.at(team.subteam());
@@ -184,7 +186,7 @@ class Backward : Conv1dOperands<T> {
     weights.start();
     const Range bias_columns = dbias ? share.of(filters) : Range{0, 0};
     std::fill(dbias + bias_columns.begin, dbias + bias_columns.end, T(0));
-    if (timesteps == 0) sequences.end = sequences.begin;  // of nothing there can be billions
+    if (timesteps == 0) sequences.end = sequences.begin;  // there may be billions of sequences without timesteps
     const int64_t most = conv1d_sequences(plan);
     const int64_t runs = (sequences.end - sequences.begin + most - 1) / most;
     for (int64_t index = 0; index < runs; ++index) {
@@ -201,7 +203,7 @@ class Backward : Conv1dOperands<T> {
     weights.finish();
   }
 
-  // The member's share of the rows of a run: the timesteps of all its sequences.
+  // Computes the thread's share of the rows of dz in a run: of the timesteps of all its sequences.
   void find_dz(const ThreadScratch& local, Range run, const SubteamShare& share, T* dz) const {
     const Range rows = share.of((run.end - run.begin) * convolved);
     for (int64_t b = run.begin; b < run.end; ++b) {
@@ -211,7 +213,7 @@ class Backward : Conv1dOperands<T> {
     }
   }
 
-  // Timesteps [t.begin, t.end) of sequence b.
+  // Computes dz at timesteps [t.begin, t.end) of sequence b.
   void find_dz_of(const ThreadScratch& local, int64_t b, Range t, T* dz) const {
     const auto activation_gradient = [&](int64_t row, int64_t rows, T* to) {
       const int64_t at = (b * outputs + row) * filters;
@@ -245,7 +247,7 @@ class Backward : Conv1dOperands<T> {
     }
   }
 
-  // The member's share of the steps of a run, phase by phase.
+  // Computes dx for the thread's share of the steps of a run, phase by phase.
   void find_dx_in_phases(const ThreadScratch& local, Range run, const SubteamShare& share, const T* dz) const {
     if (phases_ < plan.options.strides) clear_steps_without_taps(run, share);
     for (int number = 0; number < phases_; ++number) {
@@ -260,12 +262,12 @@ class Backward : Conv1dOperands<T> {
     }
   }
 
-  // Steps of one phase, counted from sequence b on, whose dz is the first.
+  // Computes dx for steps of one phase, which are counted from sequence b on. `dz` is that of sequence b.
   void find_dx_block(const ThreadScratch& local, int64_t b, const Transposed& of, Range steps, const T* dz) const {
     const int64_t strides = plan.options.strides;
     const int64_t last_tap = of.phase.last_tap() * plan.options.dilation_rate;
     const int64_t first = of.phase.first_step(plan);
-    const int64_t first_row = (first + plan.dims.padding_before - last_tap) / strides;  // of dz
+    const int64_t first_row = (first + plan.dims.padding_before - last_tap) / strides;  // the first patch's, in dz
     const int64_t in_sequence = of.phase.steps(plan);
     const int64_t rows = steps.end - steps.begin;
     for (int64_t g = 0; g < groups; ++g) {
@@ -283,7 +285,7 @@ class Backward : Conv1dOperands<T> {
     }
   }
 
-  // The member's share of the steps that belong to no phase.
+  // Sets dx to zero for the thread's share of the steps that belong to no phase.
   void clear_steps_without_taps(Range run, const SubteamShare& share) const {
     const int64_t strides = plan.options.strides;
     for (int64_t first = 0; first < std::min(strides, timesteps); ++first) {
@@ -301,7 +303,8 @@ class Backward : Conv1dOperands<T> {
     }
   }
 
-  // Adds the dz of a run, as a product with ones: in blocks, which errs less than one long sum.
+  // Adds dz of a run to the bias's gradient, as a product with ones. A product sums in blocks, which is more accurate
+  // than one long sum.
   void add_bias(Range columns, Range run, const T* dz, T* dbias) const {
     if (columns.begin == columns.end) return;
     const T one = 1;

@@ -1,5 +1,5 @@
-// The ways to the input's gradient dx that are not phases (conv1d_layout.h): products with the kernel tap by tap, whose
-// results are added to the rows of dx that the taps belong to.
+// Methods for the gradient dx by the input, other than phases (conv1d_layout.h): products of dz with the kernel's taps,
+// whose results are added to the taps' rows of dx.
 #pragma once
 
 #include "conv1d_layout.h"
@@ -7,7 +7,7 @@
 
 namespace fastseq {
 
-// Scratch for rows of a product, (rows, columns), and pointers to (rows): of what it is taken, and where it goes.
+// Scratch for a product: its results (rows, columns), and pointers to its operands and results (rows).
 template <class T>
 struct ProductRows {
   T* products;
@@ -20,15 +20,14 @@ struct ProductRows {
         results(scratch.take<T*>(rows)) {}
 };
 
-// Of few rows with a large kernel. The kernel is read once, where it lies: its rows times dz transposed. Members divide
-// the channels. Phases, with the kernel's taps transposed and packed, would read and write the kernel more often than
-// there are rows to make up for it.
+// For few rows and a large kernel: the rows of the kernel, read once and not packed, times dz transposed. Threads
+// divide the channels. Phases would transpose and pack the kernel first, which costs more than so few rows can repay.
 template <class T>
 class FewRowsDx {
  public:
-  static constexpr int64_t kBlockRows = 48;  // of the kernel
+  static constexpr int64_t kBlockRows = 48;  // rows of the kernel in a product
 
-  // Of a subteam.
+  // Scratch of a subteam.
   struct SubteamScratch {
     T* packed;  // dz of a run, transposed: (F, R)
 
@@ -39,7 +38,7 @@ class FewRowsDx {
     }
   };
 
-  // Of one member.
+  // Scratch of one thread.
   struct ThreadScratch : ProductRows<T> {
     ThreadScratch(const Conv1dPlan& plan, Scratch& scratch)  // products: (kBlockRows, R)
         : ProductRows<T>(conv1d_dx_way(plan) == DxWay::kFewRows ? kBlockRows : 0, most_rows(plan), scratch) {}
@@ -49,7 +48,7 @@ class FewRowsDx {
             const SubteamScratch& subteam, T* dx)
       : o_(operands), share_(share), channels_(share.of(o_.channels)), local_(local), subteam_(subteam), dx_(dx) {}
 
-  // Before the subteam meets.
+  // Packs the thread's share of dz. The subteam must wait between pack() and find().
   void pack(Range run, const T* dz) const {
     const int64_t rows = (run.end - run.begin) * o_.convolved;
     const Range columns = share_.of(rows);
@@ -58,7 +57,7 @@ class FewRowsDx {
     o_.kernels.pack_transposed(columns.begin, columns.end, 0, shape.depth, shape, dz, o_.filters, subteam_.packed);
   }
 
-  // After it.
+  // Computes the thread's channels of dx for a run.
   void find(Range run) const {
     for (int64_t row = run.begin * o_.timesteps; row < run.end * o_.timesteps; ++row)
       std::fill(dx_ + row * o_.channels + channels_.begin, dx_ + row * o_.channels + channels_.end, T(0));
@@ -98,14 +97,14 @@ class FewRowsDx {
   T* const dx_;
 };
 
-// Of few channels: dz times the kernel transposed, all taps in one, so that they fill vectors. Members divide the
-// steps, and compute what reaches over an end of their share on either side.
+// For few channels: dz times the kernel transposed, as one product for all taps, so that their channels fill vectors.
+// Threads divide the steps. A row of dz whose taps belong to two threads is multiplied by both.
 template <class T>
 class AllTapsDx {
  public:
-  static constexpr int64_t kBlockRows = 48;  // of dz
+  static constexpr int64_t kBlockRows = 48;  // rows of dz in a product
 
-  // Of the call.
+  // Scratch of the whole team.
   struct Packed {
     PackedShape shape;  // the kernel, transposed: (F, K C)
     T* data;
@@ -117,7 +116,7 @@ class AllTapsDx {
     }
   };
 
-  // Of one member.
+  // Scratch of one thread.
   struct ThreadScratch : ProductRows<T> {
     ThreadScratch(const Conv1dPlan& plan, Scratch& scratch)  // products: (kBlockRows, K C)
         : ProductRows<T>(conv1d_dx_way(plan) == DxWay::kAllTaps ? kBlockRows : 0, conv1d_patch_elements(plan),
@@ -127,13 +126,13 @@ class AllTapsDx {
   AllTapsDx(const Conv1dOperands<T>& operands, const Packed& packed, const ThreadScratch& local, T* dx)
       : o_(operands), packed_(packed), local_(local), dx_(dx) {}
 
-  // A member's share of the whole team's.
+  // Packs these columns. The whole team divides them.
   static void pack(const Conv1dOperands<T>& o, const Packed& packed, Range columns) {
     o.kernels.pack_transposed(columns.begin, columns.end, 0, packed.shape.depth, packed.shape, o.kernel, o.filters,
                               packed.data);
   }
 
-  // The member's share of the steps of a run, whose dz is the first.
+  // Computes dx for the thread's share of the steps of a run. `dz` is that of the run's first sequence.
   void find(Range run, const SubteamShare& share, const T* dz) const {
     const Range steps = share.of((run.end - run.begin) * o_.timesteps);
     for (int64_t b = run.begin; b < run.end; ++b, dz += o_.convolved * o_.filters) {
@@ -144,7 +143,7 @@ class AllTapsDx {
   }
 
  private:
-  // Steps of one sequence.
+  // Computes steps [t.begin, t.end) of one sequence.
   void find_steps(Range t, const T* dz, T* dx) const {
     const int64_t strides = o_.plan.options.strides;
     const int64_t padding = o_.plan.dims.padding_before;

@@ -1,38 +1,38 @@
 // Conv1D forward: the driver.
 //
-// The threads divide the rows of all sequences, one after the other, in blocks. A block is a product of patches and the
-// packed kernel, then the activation while its rows are in the first-level cache. Where pooled, a block is what some
-// windows of a sequence, or all of several, have of the convolution, which exists in scratch only. Where rows are few,
-// the threads divide the filters, and each packs what it needs of the kernel a block at a time.
+// The threads divide the rows of all sequences, and compute them in blocks. A block is a product of patches and the
+// packed kernel, then the activation while the rows are in the first-level cache. Where pooled, a block is the part of
+// the convolution that some windows of a sequence need, or all windows of several sequences; it is in scratch only.
+// Where there are few rows, the threads divide the filters, and each packs its part of the kernel a block at a time.
 #include "common/conv1d_checks.h"
 #include "conv1d_layout.h"
 
 namespace fastseq {
 namespace {
 
-// Whether the threads divide the filters: with the bits of the other way, so that pooled convolutions, which do
-// without, are equal. A tail is summed in an order of its own.
+// Whether the threads divide the filters. Pooled convolutions never do so, and must have the same bits as others. So it
+// requires that there is no tail, whose sums have another order.
 bool divides_filters(const Conv1dPlan& plan) {
   const int64_t filters = plan.dims.filters;
   return conv1d_few_rows(plan) && !plan.options.pooled &&
          tail_columns(conv1d_patch_elements(plan), filters, filters) == 0;
 }
 
-// Rows of the convolution that are multiplied at once.
+// The number of rows of the convolution in a product.
 int64_t block_rows(const Conv1dPlan& plan) {
   const int64_t rows = plan.dims.batch * plan.dims.convolved;
   return divides_filters(plan) ? rows : conv1d_block_rows(plan, conv1d_patch_elements(plan), rows);
 }
 
-// Where pooled, how many outputs of how many sequences make a block, and what they have of the convolution at most.
+// The size of a block where pooled.
 struct PooledBlock {
   int64_t sequences = 1;
-  int64_t outputs;
-  int64_t convolved;
+  int64_t outputs;    // outputs of each sequence
+  int64_t convolved;  // the largest number of the convolution's rows that the outputs need
 
   explicit PooledBlock(const Conv1dPlan& plan) {
     const PoolOptions& pool = plan.options.pool;
-    // Where windows overlap, blocks do: many windows to a block, so that little is convolved twice.
+    // If windows overlap, so do blocks. Then a block has many windows, so that few rows are computed twice.
     constexpr int64_t kWindows = 8;
     const int64_t shared = std::max<int64_t>(0, pool.pool_size - pool.strides);
     const int64_t rows = std::max(block_rows(plan), std::min(kWindows * shared, plan.dims.convolved));
@@ -46,14 +46,14 @@ struct PooledBlock {
 
 template <class T>
 struct ForwardScratch {
-  // Of one member of the team, with R rows in a product.
+  // Scratch of one thread, with R rows in a product.
   struct ThreadScratch {
     T* gathered;        // (R, K C/G)
-    const T** patches;  // (R), as the next two
-    const T** initial;
-    T** results;
-    T* convolved;  // of a block (PooledBlock::convolved, F), where pooled; else null
-    T* packed;     // (kDepthBlock, kColumns) of the kernel, where the threads divide the filters
+    const T** patches;  // (R)
+    const T** initial;  // (R)
+    T** results;        // (R)
+    T* convolved;       // a block (PooledBlock::convolved, F), where pooled; else null
+    T* packed;          // (kDepthBlock, kColumns) of the kernel, where the threads divide the filters
 
     ThreadScratch(const Conv1dPlan& plan, int, Scratch& scratch) {
       const int64_t rows = block_rows(plan);
@@ -67,16 +67,17 @@ struct ForwardScratch {
     }
   };
 
-  // Columns of the kernel that are packed at a time: with kDepthBlock rows, a part of the second-level cache.
+  // The number of the kernel's columns that are packed at a time. With kDepthBlock rows they fit the second-level
+  // cache.
   static constexpr int64_t kColumns = 512;
 
   PackedGroups<T> kernel;
-  Repeated<Conv1dPlan, ThreadScratch> members;
+  Repeated<Conv1dPlan, ThreadScratch> threads;
 
   ForwardScratch(const Conv1dPlan& plan, Scratch& scratch)
       : kernel(kernels_of<T>(*plan.isa), plan.options.groups, conv1d_patch_elements(plan),
                divides_filters(plan) ? 0 : plan.dims.filters / plan.options.groups, scratch),
-        members(plan, plan.threads, scratch) {}
+        threads(plan, plan.threads, scratch) {}
 };
 
 template <class T>
@@ -94,11 +95,11 @@ class Forward : Conv1dOperands<T> {
     if (divides_filters(plan)) {
       const Range vectors = team.share(whole_vectors(filters));
       const Range columns{vectors.begin * kLanes, std::min(filters, vectors.end * kLanes)};
-      return convolve_columns(columns, scratch_.members.at(team.rank));
+      return convolve_columns(columns, scratch_.threads.at(team.rank));
     }
     pack(team.share(width * group_channels));
     team.wait();
-    const ThreadScratch local = scratch_.members.at(team.rank);
+    const ThreadScratch local = scratch_.threads.at(team.rank);
     if (plan.options.pooled) {
       const PooledBlock block(plan);
       const int64_t groups_of_sequences = (batch + block.sequences - 1) / block.sequences;
@@ -120,14 +121,14 @@ class Forward : Conv1dOperands<T> {
  private:
   using ThreadScratch = typename ForwardScratch<T>::ThreadScratch;
 
-  // Rows of the kernel, for all groups.
+  // Packs these rows of the kernel, for all groups.
   void pack(Range rows) const {
     for (int64_t k = rows.begin; k < rows.end; ++k)
       for (int64_t g = 0; g < groups; ++g)
         kernels.pack_row(k, scratch_.kernel.shape, kernel + k * filters + g * group_filters, scratch_.kernel.group(g));
   }
 
-  // Outputs [p.begin, p.end) of sequences [b.begin, b.end): all outputs if these are several.
+  // Computes outputs [p.begin, p.end) of sequences [b.begin, b.end). With several sequences, these are all outputs.
   void convolve_and_pool(Range b, Range p, const ThreadScratch& local) const {
     const Range rows{b.begin * convolved + windows.inside(p.begin).begin,
                      (b.end - 1) * convolved + windows.inside(p.end - 1).end};
@@ -146,7 +147,7 @@ class Forward : Conv1dOperands<T> {
     }
   }
 
-  // Rows of the convolution, activated: all timesteps of the first sequence, then those of the next.
+  // Computes activated rows of the convolution, which are counted over all sequences.
   void convolve(Range rows, const ThreadScratch& local, T* out) const {
     const int64_t count = rows.end - rows.begin;
     for (int64_t g = 0; g < groups; ++g) {
@@ -157,7 +158,7 @@ class Forward : Conv1dOperands<T> {
     kernels.activate(plan.options.activation, count * filters, out);
   }
 
-  // Some filters of all rows of the convolution, activated.
+  // Computes these filters of all rows of the convolution, activated.
   void convolve_columns(Range columns, const ThreadScratch& local) const {
     constexpr int64_t kColumns = ForwardScratch<T>::kColumns;
     const int64_t rows = batch * convolved;
@@ -177,8 +178,8 @@ class Forward : Conv1dOperands<T> {
     }
   }
 
-  // The member's patches of a group for rows of the convolution, and where their results go, from a filter on. Returns
-  // what the sums begin with.
+  // Sets the thread's pointers to the patches of a group, and to their results from `filter` on, for these rows of the
+  // convolution. Returns the pointers to the sums' initial values, or null for zero.
   const T* const* find_operands(Range rows, int64_t g, int64_t filter, const ThreadScratch& local, T* out) const {
     for_rows(rows, convolved, [&](int64_t m, int64_t b, int64_t t) {
       const Patches<T> patches = Base::patches_of(b, g);

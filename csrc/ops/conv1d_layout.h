@@ -1,9 +1,9 @@
-// What the plan of a convolution and its two drivers share: where its operands lie.
+// The layout of a convolution's operands, and the choice of methods, for its plan and its two drivers.
 //
-// Both directions are products of patches and packed weights, with no matrix of patches in memory: a patch is a few
-// rows of a sequence side by side, and rows that follow each other are that already. Only patches that reach over an
-// end of the sequence, leave rows out (dilation) or take a part of the channels (groups) are gathered, a block at a
-// time.
+// Both directions are products of patches and packed weights, without a matrix of patches in memory. A patch is a few
+// rows of a sequence, and consecutive rows are contiguous in memory already. A patch is only copied (gathered) if it
+// reaches over an end of the sequence, leaves rows out (dilation) or has a part of the channels (groups), and then a
+// block of patches at a time.
 #pragma once
 
 #include <algorithm>
@@ -19,23 +19,23 @@
 
 namespace fastseq {
 
-constexpr int64_t kLanes = 16;  // of the longest vectors
+constexpr int64_t kLanes = 16;  // lanes of the longest vectors
 
-// Vectors that so many columns of a product take.
+// The number of vectors for so many columns of a product.
 inline int64_t whole_vectors(int64_t columns) { return (columns + kLanes - 1) / kLanes; }
 
 inline int64_t conv1d_patch_elements(const Conv1dPlan& plan) {
   return plan.dims.width * (plan.dims.channels / plan.options.groups);
 }
 
-// Whether every tap is within x at every step.
+// Whether all taps are within x at all steps.
 inline bool conv1d_all_within(const Conv1dPlan& plan) {
   const Conv1dDims& d = plan.dims;
   const int64_t reach = plan.options.dilation_rate * (d.width - 1);
   return d.padding_before == 0 && (d.convolved - 1) * plan.options.strides + reach < d.timesteps;
 }
 
-// Elements of a patch that lie side by side in x at every step: all of it, or those of one tap.
+// The number of a patch's elements that are contiguous in x at every step: all of them, or those of one tap.
 inline int64_t conv1d_tap_channels(const Conv1dPlan& plan) {
   const Conv1dDims& d = plan.dims;
   const Conv1dOptions& o = plan.options;
@@ -43,14 +43,14 @@ inline int64_t conv1d_tap_channels(const Conv1dPlan& plan) {
   return one ? conv1d_patch_elements(plan) : d.channels / o.groups;
 }
 
-// Whether the kernel stays in a core's second-level cache. Where it does not, it is read from further away for every
-// block of rows, and blocks are large.
+// Whether the kernel stays in a core's second-level cache. If not, it is read from further away for every block of
+// rows, so blocks are larger.
 inline bool conv1d_kernel_is_near(const Conv1dPlan& plan) {
   constexpr int64_t kNearElements = 256 * 1024;
   return conv1d_patch_elements(plan) * plan.dims.filters <= kNearElements;
 }
 
-// Rows whose patches are multiplied at once, of `rows` in all: as many as keep them, gathered, in a typical
+// The number of rows in a product, of `rows` in all: so many that their patches, if gathered, fit a typical
 // second-level cache.
 inline int64_t conv1d_block_rows(const Conv1dPlan& plan, int64_t patch_elements, int64_t rows) {
   constexpr int64_t kBlockElements = 64 * 1024;
@@ -61,9 +61,9 @@ inline int64_t conv1d_block_rows(const Conv1dPlan& plan, int64_t patch_elements,
   return std::clamp<int64_t>(rows, 1, most);
 }
 
-// Sequences whose gradients are computed at once: more than one where each has few steps. The weight gradients are read
-// and written for every block of steps, and dx reads the kernel. It follows from dimensions alone: it is the order of
-// the sums.
+// The number of sequences whose gradients are computed at once. It is more than one if each has few steps, since the
+// sums of the weight gradients are read and written once for every block of steps, and the kernel is read for dx. It
+// determines the order of the sums, so it must depend on the call's dimensions only.
 inline int64_t conv1d_sequences(const Conv1dPlan& plan) {
   constexpr int64_t kRowsOfFarKernel = 4 * kDepthBlock;
   const int64_t rows = conv1d_kernel_is_near(plan) ? kDepthBlock : kRowsOfFarKernel;
@@ -71,13 +71,13 @@ inline int64_t conv1d_sequences(const Conv1dPlan& plan) {
                              std::max<int64_t>(1, plan.dims.batch));
 }
 
-// The most timesteps of the convolution that scratch is to hold: of an empty batch, none.
+// The largest number of the convolution's timesteps that scratch must hold; 0 for an empty batch.
 inline int64_t conv1d_scratch_timesteps(const Conv1dPlan& plan) {
   return plan.dims.batch > 0 ? plan.dims.convolved : 0;
 }
 
-// Whether the convolution has so few rows, for its kernel's size, that a packed copy of the whole kernel, written and
-// read again, would cost more than it saves.
+// Whether the convolution has so few rows, compared to the size of its kernel, that packing the whole kernel costs more
+// than it saves.
 inline bool conv1d_few_rows(const Conv1dPlan& plan) {
   constexpr int64_t kMostRows = 240;
   constexpr int64_t kLeastElements = 64 * 1024;
@@ -86,13 +86,14 @@ inline bool conv1d_few_rows(const Conv1dPlan& plan) {
          conv1d_patch_elements(plan) * d.filters >= kLeastElements;
 }
 
-// How backward sums the weight gradients (conv1d_weights.h). It follows from dimensions alone.
+// The method by which backward sums the weight gradients (conv1d_weights.h). It depends on the call's dimensions only.
 enum class WeightsWay { kDense, kTransposed, kGathered, kSparse };
 
 inline WeightsWay conv1d_weights_way(const Conv1dPlan& plan) {
-  // What is not zero of dz: where that is faster, in windows of 3 timesteps or more, of patches long enough to make up
-  // for finding it, and of sequences that are taken one by one. Windows that overlap may give an element twice, whose
-  // sum is a rounding of its own.
+  // Sparse: from the elements of dz that are not zero. That is faster with windows of 3 timesteps or more, patches that
+  // are long enough to repay the search for these elements, and sequences that are computed one by one. It is not
+  // possible if windows overlap: then an element may come from two windows, and the sum of both would be rounded
+  // differently.
   constexpr int64_t kLeastStrides = 3;
   constexpr int64_t kLeastPatch = 96;
   const PoolOptions& pool = plan.options.pool;
@@ -100,19 +101,19 @@ inline WeightsWay conv1d_weights_way(const Conv1dPlan& plan) {
       conv1d_patch_elements(plan) >= kLeastPatch && plan.options.dilation_rate == 1 && conv1d_all_within(plan) &&
       conv1d_sequences(plan) == 1 && plan.dims.timesteps <= INT32_MAX)
     return WeightsWay::kSparse;
-  // To gather a patch costs as much as a few filters of the product.
+  // Gathering a patch costs as much as a few filters of the product.
   constexpr int64_t kLeastFilters = 64;
   const int64_t filters = plan.dims.filters / plan.options.groups;
   if (conv1d_sequences(plan) > 1 && filters >= kLeastFilters) return WeightsWay::kGathered;
-  // The way of a product that has fewer vectors for each step. Of 2 and more for each row, there are sums enough.
+  // Transposed: if that product has fewer vectors for each step. A row of 2 vectors or more has sums enough to keep the
+  // multiply-adds busy as it is.
   const int64_t channels = conv1d_tap_channels(plan);
   const bool fewer = filters * whole_vectors(channels) <= channels * whole_vectors(filters);
   return filters < 2 * kLanes && fewer ? WeightsWay::kTransposed : WeightsWay::kDense;
 }
 
-// Calls body(index, sequence, step) for rows [rows.begin, rows.end) of sequences of `steps` each, counted from their
-// first row; the index counts from rows.begin. Without a division for each: with few channels, that would be the most
-// of a row's work.
+// Calls body(index, sequence, step) for rows [rows.begin, rows.end) of sequences with `steps` rows each. `index` counts
+// from rows.begin. There is no division for each row: with few channels, it would be most of a row's work.
 template <class Body>
 void for_rows(Range rows, int64_t steps, const Body& body) {
   if (rows.begin >= rows.end) return;
@@ -127,10 +128,10 @@ void for_rows(Range rows, int64_t steps, const Body& body) {
   }
 }
 
-// Patches of a sequence: `taps` of its rows, `step` rows apart, of each `width` elements.
+// Patches of a sequence: each has `width` elements of `taps` rows, which are `step` rows apart.
 template <class T>
 struct Patches {
-  const T* sequence;  // (rows, ld), from the first element to take on
+  const T* sequence;  // (rows, ld), from the first element of a patch on
   int64_t rows;
   int64_t ld;
   int64_t width;
@@ -139,11 +140,12 @@ struct Patches {
 
   int64_t size() const { return taps * width; }
 
-  // The patch whose first tap is row `start`, zero outside of the sequence: where it lies, or gathered in `buffer`.
+  // The patch whose first tap is row `start`, with zeros outside of the sequence: a pointer into the sequence where
+  // possible, else a copy in `buffer`.
   const T* at(int64_t start, T* buffer) const {
     const bool inside = start >= 0 && start + (taps - 1) * step < rows;
     if (inside && (taps == 1 || (step == 1 && width == ld))) return sequence + start * ld;
-    if (width == 0) return buffer;  // of nothing there can be billions
+    if (width == 0) return buffer;  // there may be billions of taps without elements
     for (int64_t tap = 0, row = start; tap < taps; ++tap, row += step) {
       T* to = buffer + tap * width;
       if (row >= 0 && row < rows)
@@ -155,15 +157,16 @@ struct Patches {
   }
 };
 
-// Row t of dx gets dz[(t + p - k d) / s] kernel[k]^T from those k for which that is whole: t + p and k d leave the same
-// remainder by s. Rows of dx with the same taps form a phase. With tap k, it has every s / gcd(s, d)-th from there on;
-// so there are at most as many phases as taps, and where there are fewer than s, the rows in none have gradient zero.
+// Row t of dx is the sum of dz[(t + p - k d) / s] kernel[k]^T over the taps k for which the index is an integer: t + p
+// and k d must have the same remainder modulo s. Rows of dx with the same taps form a phase. If a phase has tap k, it
+// also has tap k + s / gcd(s, d), and so on. So there are at most as many phases as taps. If there are fewer than s
+// phases, the rows of dx in none of them have gradient zero.
 struct Phase {
-  int64_t first_tap;  // the least k: the phase's number
+  int64_t first_tap;  // the least k; it is the number of the phase
   int64_t taps;
-  int64_t tap_step;   // from k to k
-  int64_t row_step;   // from row to row of dz, the other way round
-  int64_t remainder;  // of t + p by s
+  int64_t tap_step;   // distance of one k from the next
+  int64_t row_step;   // distance of one tap's row of dz from the next tap's; rows go down as k goes up
+  int64_t remainder;  // (t + p) mod s
 
   Phase(const Conv1dDims& d, const Conv1dOptions& o, int64_t number)
       : first_tap(number),
@@ -173,7 +176,7 @@ struct Phase {
     taps = (d.width - 1 - first_tap) / tap_step + 1;
   }
   int64_t last_tap() const { return first_tap + (taps - 1) * tap_step; }
-  // Its steps of a sequence: the first, and how many there are, `strides` apart.
+  // The first timestep of a sequence in this phase, and the number of them; they are `strides` apart.
   int64_t first_step(const Conv1dPlan& plan) const {
     const int64_t strides = plan.options.strides;
     return (remainder - plan.dims.padding_before % strides + strides) % strides;
@@ -189,25 +192,26 @@ struct Phase {
   }
 };
 
-// How backward computes dx: in phases, or in one of the ways of conv1d_dx.h. It follows from dimensions alone.
+// The method by which backward computes dx: in phases, or by a method of conv1d_dx.h. It depends on the call's
+// dimensions only.
 enum class DxWay { kPhases, kFewRows, kAllTaps };
 
 inline DxWay conv1d_dx_way(const Conv1dPlan& plan) {
   if (conv1d_few_rows(plan)) return DxWay::kFewRows;
-  // With all taps in one, fewer vectors, as long as a phase's product is not one of a tail alone, which wastes none.
+  // One product for all taps has fewer vectors, unless the columns of a phase's product are all in the tail, which
+  // wastes no lanes.
   const int64_t channels = plan.dims.channels;
   const int64_t depth = Phase(plan.dims, plan.options, 0).taps * plan.dims.filters;
   const bool fewer = 2 * whole_vectors(plan.dims.width * channels) <= plan.dims.width * whole_vectors(channels);
-  const bool single_threaded = plan.options.groups == 1 && plan.options.dilation_rate == 1;
-  return single_threaded && fewer && tail_columns(depth, channels, channels) != channels ? DxWay::kAllTaps
-                                                                                         : DxWay::kPhases;
+  const bool plain = plan.options.groups == 1 && plan.options.dilation_rate == 1;
+  return plain && fewer && tail_columns(depth, channels, channels) != channels ? DxWay::kAllTaps : DxWay::kPhases;
 }
 
-// One packed matrix for each group of channels, each `shape`.
+// One packed matrix of this shape for each group of channels.
 template <class T>
 struct PackedGroups {
   PackedShape shape;
-  int64_t size;  // of one
+  int64_t size;  // elements of one matrix
   T* data;
 
   PackedGroups(const KernelTable<T>& kernels, int64_t groups, int64_t depth, int64_t columns, Scratch& scratch)
@@ -217,15 +221,15 @@ struct PackedGroups {
   T* group(int64_t g) const { return data + g * size; }
 };
 
-// What both drivers read of a call.
+// The dimensions and inputs of a call, for both drivers.
 template <class T>
 struct Conv1dOperands {
   const Conv1dPlan plan;
   const KernelTable<T>& kernels;
   const int64_t batch, timesteps, channels, filters, width, convolved, outputs;
   const int64_t groups, group_channels, group_filters;
-  const PoolWindows windows;  // where pooled
-  const int index_bytes;      // of each element of argmax
+  const PoolWindows windows;  // used where pooled
+  const int index_bytes;      // size of an element of argmax
   const T *x, *kernel, *bias;
 
   Conv1dOperands(const Conv1dPlan& the_plan, const Conv1dInputs& in)
@@ -247,7 +251,7 @@ struct Conv1dOperands {
         kernel(in.kernel.as<T>()),
         bias(in.bias.as<T>()) {}
 
-  // The patches of x's sequence b, of one group of channels.
+  // The patches of sequence b of x, for one group of channels.
   Patches<T> patches_of(int64_t b, int64_t g) const {
     return {x + b * timesteps * channels + g * group_channels,
             timesteps,
@@ -259,7 +263,7 @@ struct Conv1dOperands {
   const T* kernel_row(int64_t k, int64_t c) const { return kernel + (k * group_channels + c) * filters; }
 };
 
-// Of backward (batch_shards.h): runs of sequences.
+// The number of shards in backward (batch_shards.h). A shard is a range of sequences.
 inline int conv1d_batch_shards(const Conv1dPlan& plan) {
   constexpr int64_t kLeastRows = 256;
   const Conv1dDims& d = plan.dims;

@@ -1,11 +1,11 @@
-// The gradient dz of a convolution that is pooled: mostly zeros, since a window leaves one element of every filter.
+// The nonzero elements of dz where the convolution is pooled. There are few: a window has at most one for each filter.
 #pragma once
 
 #include "conv1d_layout.h"
 
 namespace fastseq {
 
-// The elements of one sequence's dz that are not zero, of some of its filters, filter by filter and in order.
+// The nonzero elements of dz of one sequence, for some filters: filter by filter, and in the order of the steps.
 template <class T>
 class Nonzeros {
  public:
@@ -17,7 +17,7 @@ class Nonzeros {
     found_ = scratch.take<WeightedRow<T>>(filters * most_);
   }
 
-  // Of the filters [f.begin, f.end) of sequence b, whose positions of maxima are in `argmax`.
+  // Finds the nonzero elements of filters [f.begin, f.end) in sequence b. `argmax` has the positions of the maxima.
   void find(const Conv1dOperands<T>& operands, const void* argmax, int64_t b, Range f, const T* dz) const {
     if (operands.index_bytes == 1)
       find(operands, static_cast<const uint8_t*>(argmax), b, f, dz);
@@ -27,11 +27,11 @@ class Nonzeros {
       find(operands, static_cast<const int32_t*>(argmax), b, f, dz);
   }
 
-  // Adds the rows of all steps, weighted, to the sums of the filters in `filters`, counted from the first that was
-  // looked for. `args` says which rows, and has the sums of the first of them; those of the others follow, `sums_ld`
-  // elements apart.
+  // Adds the rows of the elements' steps, weighted by the elements, to the sums of the filters in `filters`, which are
+  // counted from the first one of find(). `args` has the rows and the sums of the first filter; the sums of the next
+  // ones follow, `sums_ld` elements apart.
   void add(const KernelTable<T>& kernels, Range filters, const WeightedRowsArgs<T>& args, int64_t sums_ld) const {
-    // Block by block, so that its rows stay near for all filters.
+    // Block by block, so that a block's rows stay in the cache for all filters.
     for (int64_t block = 0; block < blocks_.count; ++block) {
       WeightedRowsArgs<T> local = args;
       for (int64_t i = filters.begin; i < filters.end; ++i, local.sums += sums_ld) {
@@ -45,7 +45,7 @@ class Nonzeros {
   }
 
  private:
-  // A position outside of its window counts for none of it.
+  // A position that is not in the window is ignored.
   template <class Index>
   void find(const Conv1dOperands<T>& operands, const Index* argmax, int64_t b, Range f, const T* dz) const {
     const int64_t count = f.end - f.begin;
@@ -60,14 +60,14 @@ class Nonzeros {
         const bool within = (step >= inside.begin) & (step < inside.end);
         const T element = dz[(within ? step : inside.begin) * operands.filters + f.begin + i];
         found[counts_[i]] = {static_cast<int32_t>(step), element};
-        // No branch: it would be taken at random.
+        // No branch, since it could not be predicted.
         counts_[i] += static_cast<int64_t>(within) & (element != 0);
       }
     }
     for (int64_t i = 0; i < count; ++i) find_ends(i);
   }
 
-  // Where the blocks of the sum over the steps end among what was found for filter i.
+  // For filter i, finds the ends of the blocks of the sum over the steps, as indices of the elements found.
   void find_ends(int64_t i) const {
     const WeightedRow<T>* found = found_ + i * most_;
     int64_t end = 0;
@@ -79,8 +79,8 @@ class Nonzeros {
     }
   }
 
-  DepthBlocks blocks_;     // of the steps
-  int64_t most_;           // of a filter
+  DepthBlocks blocks_;     // blocks of the sum over the steps
+  int64_t most_;           // the largest number of elements for a filter
   int64_t* counts_;        // (F)
   int64_t* ends_;          // (F, blocks)
   WeightedRow<T>* found_;  // (F, most)

@@ -1,4 +1,4 @@
-// The plan of a convolution's call.
+// The plan of a convolution.
 #include "common/conv1d_checks.h"
 #include "conv1d_layout.h"
 
@@ -10,7 +10,7 @@ Status make_plan(const Conv1dInputs& inputs, const Conv1dOptions& options, Conv1
   FASTSEQ_RETURN_IF_ERROR(check_conv1d_inputs(inputs, options, Floats::kCpu, &plan->dims));
   FASTSEQ_RETURN_IF_ERROR(current_isa(&plan->isa));
   plan->options = options;
-  // Of one output step alone, strides mean nothing; and backward has work and scratch for each of them.
+  // With one output step, strides mean nothing, but backward would have work and scratch for them.
   if (plan->dims.convolved <= 1) plan->options.strides = 1;
   const Conv1dDims& d = plan->dims;
   plan->threads = threads_for_operations(2.0 * static_cast<double>(d.batch) * static_cast<double>(d.convolved) *

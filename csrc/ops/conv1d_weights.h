@@ -1,9 +1,9 @@
-// The ways to the kernel's gradient, x^T dz by taps: from all of dz, sequence by sequence or of several at once, or
-// from what is not zero of it; and that to none.
+// Methods for the gradient by the kernel, x^T dz for every tap: from all of dz, sequence by sequence or several
+// sequences at once, or from the nonzero elements of dz; and NoWeights, which computes none.
 //
-// Each is made for one shard of the batch, by every member of a subteam, and has the same four calls: start(), then for
-// every run of sequences bring_near(b, buffer), before the subteam meets, b being the first, and add(run, buffer, dz),
-// after it, then finish(). `buffer` is 0 and 1 in turns.
+// Every thread of a subteam makes such an object for one shard of the batch. It calls start(); then, for every run of
+// sequences, bring_near(b, buffer) with the run's first sequence b, waits for the subteam, and calls
+// add(run, buffer, dz); and at last finish(). `buffer` is 0 and 1 in turn.
 #pragma once
 
 #include "conv1d_layout.h"
@@ -11,11 +11,11 @@
 
 namespace fastseq {
 
-// A member's work: its share of what the subteam divides.
+// The thread's share of work that the subteam divides.
 struct SubteamShare {
-  int64_t members;
+  int64_t threads;
   int64_t rank;
-  Range of(int64_t count) const { return split(count, members, rank); }
+  Range of(int64_t count) const { return split(count, threads, rank); }
 };
 
 struct NoWeights {
@@ -26,15 +26,15 @@ struct NoWeights {
   void finish() const {}
 };
 
-// The kernel's rows of one member, and of every sequence the steps at which their taps are within x: what the sums that
-// take x where it lies, sequence by sequence, have in common. Members divide the kernel's rows.
+// The common part of the methods that read x in place, sequence by sequence. Threads divide the rows of the kernel. The
+// steps of a tap are those at which it is within x.
 template <class T>
-class TapsWhereTheyLie {
+class InPlaceTaps {
  public:
   void bring_near(int64_t, int64_t) const {}
 
  protected:
-  // Of the steps at which tap k is within x.
+  // Some channels of tap k, at the steps at which it is within x.
   struct Tap {
     int64_t k;
     int64_t g;
@@ -44,13 +44,13 @@ class TapsWhereTheyLie {
     int64_t steps;
   };
 
-  TapsWhereTheyLie(const Conv1dOperands<T>& operands, const SubteamShare& share)
+  InPlaceTaps(const Conv1dOperands<T>& operands, const SubteamShare& share)
       : o_(operands),
         tap_channels_(conv1d_tap_channels(o_.plan)),
         rows_(share.of(o_.width * o_.groups * o_.group_channels)) {}
 
-  // Calls body(k, group, channels of the group) for the member's rows of the kernel, counted group by group. Taps that
-  // follow each other in memory are one.
+  // Calls body(k, group, channels of the group) for the thread's rows of the kernel. Taps that are contiguous in memory
+  // are treated as one.
   template <class Body>
   void for_rows(const Body& body) const {
     for (int64_t row = rows_.begin; row < rows_.end;) {
@@ -61,7 +61,7 @@ class TapsWhereTheyLie {
     }
   }
 
-  // Calls body(Tap) for every sequence of a run, whose dz is the first.
+  // Calls body(Tap) for every sequence of a run. `dz` is that of the first sequence.
   template <class Body>
   void for_taps(Range run, const T* dz, const Body& body) const {
     const int64_t strides = o_.plan.options.strides;
@@ -80,14 +80,14 @@ class TapsWhereTheyLie {
     }
   }
 
-  // The kernel's row of a tap's channel, within the group.
+  // The row of the kernel, within the group, for a channel of a tap.
   int64_t kernel_row(int64_t k, int64_t channel) const { return k * tap_channels_ + channel; }
 
   const Conv1dOperands<T>& o_;
 
  private:
-  // Has a sequence brought near, in order: the sums walk through it in steps too wide for the CPU to see ahead. At 500
-  // channels that takes a tenth off the whole of backward.
+  // Prefetches a sequence. The sums read it with strides that are too wide for the CPU's own prefetching. With 500
+  // channels this saves a tenth of the whole backward pass.
   static void fetch(const T* sequence, int64_t count) {
     constexpr int64_t kNear = (int64_t{1} << 20) / sizeof(T);
     constexpr int64_t kLine = 64 / sizeof(T);
@@ -101,9 +101,9 @@ class TapsWhereTheyLie {
 
 // Products of columns of x with dz: x^T dz.
 template <class T>
-class DenseWeights : public TapsWhereTheyLie<T> {
+class DenseWeights : public InPlaceTaps<T> {
  public:
-  // Of one member, with at most M rows.
+  // Scratch of one thread, for at most M rows.
   struct ThreadScratch {
     const T** operands;  // (M)
     T** results;         // (M)
@@ -116,7 +116,7 @@ class DenseWeights : public TapsWhereTheyLie<T> {
   };
 
   DenseWeights(const Conv1dOperands<T>& operands, const SubteamShare& share, const ThreadScratch& local, T* dkernel)
-      : TapsWhereTheyLie<T>(operands, share), local_(local), dkernel_(dkernel) {}
+      : InPlaceTaps<T>(operands, share), local_(local), dkernel_(dkernel) {}
 
   void start() const {
     this->for_rows([&](int64_t k, int64_t g, Range c) {
@@ -143,7 +143,7 @@ class DenseWeights : public TapsWhereTheyLie<T> {
   void finish() const {}
 
  private:
-  using TapsWhereTheyLie<T>::o_;
+  using InPlaceTaps<T>::o_;
 
   T* result(int64_t k, int64_t g, int64_t channel) const {
     return dkernel_ + this->kernel_row(k, channel) * o_.filters + g * o_.group_filters;
@@ -153,12 +153,12 @@ class DenseWeights : public TapsWhereTheyLie<T> {
   T* const dkernel_;
 };
 
-// Products of columns of dz with x: dz^T x, the transpose of DenseWeights' sums and with its bits, where filters are
-// too few to fill the vectors of a product.
+// Products of columns of dz with x: dz^T x. For filters that are too few to fill the vectors of a product. The sums are
+// the transpose of those of DenseWeights, with the same bits.
 template <class T>
-class TransposedWeights : public TapsWhereTheyLie<T> {
+class TransposedWeights : public InPlaceTaps<T> {
  public:
-  // Of a subteam.
+  // Scratch of a subteam.
   struct SubteamScratch {
     T* sums;  // (F, K C/G)
 
@@ -168,7 +168,7 @@ class TransposedWeights : public TapsWhereTheyLie<T> {
     }
   };
 
-  // Of one member.
+  // Scratch of one thread.
   struct ThreadScratch {
     const T** operands;  // (F/G)
     T** results;         // (F/G)
@@ -185,7 +185,7 @@ class TransposedWeights : public TapsWhereTheyLie<T> {
 
   TransposedWeights(const Conv1dOperands<T>& operands, const SubteamShare& share, const ThreadScratch& local,
                     const SubteamScratch& subteam, T* dkernel)
-      : TapsWhereTheyLie<T>(operands, share), local_(local), subteam_(subteam), dkernel_(dkernel) {}
+      : InPlaceTaps<T>(operands, share), local_(local), subteam_(subteam), dkernel_(dkernel) {}
 
   void start() const {
     this->for_rows([&](int64_t k, int64_t g, Range c) {
@@ -200,7 +200,7 @@ class TransposedWeights : public TapsWhereTheyLie<T> {
       const int64_t columns = tap.c.end - tap.c.begin;
       const int64_t beyond = columns % kLanes;
       const T* x = tap.x + tap.c.begin;
-      // A product reads whole vectors of x. Those that would reach over its end come from a copy.
+      // A product reads whole vectors of x. Vectors that would reach over the end of x are read from a copy.
       const bool fits = beyond == 0 || end_of_x - (x + (tap.steps - 1) * stride) >= columns - beyond + kLanes;
       const int64_t in_place = fits ? columns : columns - beyond;
       multiply(tap, tap.c.begin, in_place, x, stride);
@@ -221,15 +221,15 @@ class TransposedWeights : public TapsWhereTheyLie<T> {
   }
 
  private:
-  using TapsWhereTheyLie<T>::o_;
-  using typename TapsWhereTheyLie<T>::Tap;
+  using InPlaceTaps<T>::o_;
+  using typename InPlaceTaps<T>::Tap;
 
   T* result(int64_t k, int64_t g, int64_t f, int64_t channel) const {
     const int64_t row = g * o_.group_filters + f;
     return subteam_.sums + row * o_.width * o_.group_channels + this->kernel_row(k, channel);
   }
 
-  // The sums of `columns` channels from `first` on, whose x is a matrix with rows `stride` apart.
+  // Adds to the sums of `columns` channels from `first` on. The rows of x are `stride` elements apart.
   void multiply(const Tap& tap, int64_t first, int64_t columns, const T* x, int64_t stride) const {
     if (columns == 0) return;
     for (int64_t f = 0; f < o_.group_filters; ++f) {
@@ -251,14 +251,15 @@ class TransposedWeights : public TapsWhereTheyLie<T> {
   T* const dkernel_;
 };
 
-// Products of patches of x, packed, with dz: of runs of several short sequences, whose steps make one sum, so that the
-// sums are read and written once for many steps. Members divide the kernel's rows.
+// Products of packed patches of x with dz. For runs of several short sequences: the steps of all of them are one sum,
+// so that the sums are read and written once for many steps. Threads divide the rows of the kernel.
 template <class T>
 class GatheredWeights {
  public:
-  static constexpr int64_t kBlockRows = 192;  // of the kernel: with kDepthBlock steps, a part of the second-level cache
+  // The number of the kernel's rows in a product. With kDepthBlock steps they fit the second-level cache.
+  static constexpr int64_t kBlockRows = 192;
 
-  // Of one member.
+  // Scratch of one thread.
   struct ThreadScratch {
     T* patch;               // (K C/G)
     T* columns;             // (kBlockRows, kDepthBlock), packed by tiles
@@ -301,7 +302,7 @@ class GatheredWeights {
  private:
   T* result(int64_t g, int64_t row) const { return dkernel_ + row * o_.filters + g * o_.group_filters; }
 
-  // Calls body(group, rows of the kernel) for the member's rows, counted group by group, in blocks.
+  // Calls body(group, rows of the kernel) for the thread's rows, in blocks.
   template <class Body>
   void for_blocks(const Body& body) const {
     for (int64_t row = rows_.begin; row < rows_.end;) {
@@ -333,7 +334,7 @@ class GatheredWeights {
     }
   }
 
-  // That of a step, counted from sequence b on.
+  // The patch of a step, counted from the first step of sequence b.
   const T* patch(int64_t b, int64_t step, int64_t g) const {
     const int64_t t = step % o_.convolved * o_.plan.options.strides - o_.plan.dims.padding_before;
     return o_.patches_of(b + step / o_.convolved, g).at(t, local_.patch);
@@ -346,9 +347,10 @@ class GatheredWeights {
   T* const dkernel_;
 };
 
-// The channels of a group fall into panels: matrices of their columns of x, zero beyond the last channel. What the taps
-// of a step have of a panel lies side by side, aligned; its sums for one filter fit the registers of AVX-512, whose
-// multiply-adds need some ten of them to be busy, and its rows of a block of the sums the first-level cache.
+// The channels of a group are divided into panels. A panel is a packed matrix of some columns of x, padded with zeros
+// after the last channel. In a panel the taps of a step are contiguous and aligned. The width of a panel is chosen so
+// that its sums for one filter fit the registers of AVX-512, which needs some ten sums at a time to keep its
+// multiply-adds busy, and so that its rows for a block of the sum fit the first-level cache.
 class ChannelPanels {
  public:
   explicit ChannelPanels(const Conv1dPlan& plan) : vectors_(whole_vectors(plan.dims.channels / plan.options.groups)) {
@@ -358,7 +360,7 @@ class ChannelPanels {
     count_ = (vectors_ + most - 1) / most;
   }
   int64_t count() const { return count_; }
-  int64_t channels() const { return vectors_ * kLanes; }  // of all panels
+  int64_t channels() const { return vectors_ * kLanes; }  // in all panels
   Range channels_of(int64_t panel) const {
     const Range of = split(vectors_, count_, panel);
     return {of.begin * kLanes, of.end * kLanes};
@@ -369,16 +371,16 @@ class ChannelPanels {
   int64_t count_;
 };
 
-// Sums of the patches at the elements of dz that are not zero, filter by filter: of runs of one sequence, in
-// DenseWeights' order and so with its bits (but where x is not finite: there is no product of it with zero). Members
-// divide the filters.
+// Sums of the patches at the nonzero elements of dz, weighted by them, for runs of one sequence. The order of the sums,
+// and so the bits, are those of DenseWeights, except where x is not finite: products of x with a zero of dz are left
+// out. Threads divide the filters.
 template <class T>
 class SparseWeights {
  public:
-  // Of a subteam, with P channels in all panels of a group.
+  // Scratch of a subteam.
   struct SubteamScratch {
-    T* packed[2];  // x of a sequence: (G, panels, T, channels)
-    T* sums;       // (panels, F, K, channels)
+    T* packed[2];  // x of a sequence: (G, panels, T, channels of the panel)
+    T* sums;       // (panels, F, K, channels of the panel)
 
     SubteamScratch(const Conv1dPlan& plan, Scratch& scratch) {
       const int64_t channels = conv1d_weights_way(plan) == WeightsWay::kSparse ? ChannelPanels(plan).channels() : 0;
@@ -446,8 +448,8 @@ class SparseWeights {
   }
 
  private:
-  // Calls body(f, sums, columns, c) for every filter of the member and the channels c of every panel, whose sums have
-  // so many columns for each tap.
+  // Calls body(f, sums, columns, c) for every filter f of the thread and every panel, which has the channels c. The
+  // sums have `columns` columns for each tap.
   template <class Body>
   void for_sums(const Body& body) const {
     for (int64_t panel = 0; panel < panels_.count(); ++panel) {

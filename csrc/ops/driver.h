@@ -1,7 +1,7 @@
-// What the drivers of all ops share: scratch laid out for a plan, and a team that runs the driver.
+// The common part of the drivers: the layout of scratch for a plan, and the team that runs the driver.
 //
-// An op's plan type has two functions: team_shape(plan), the threads it asks for, and single_threaded(plan), the same
-// call on one thread, which is what is left when OpenMP gives fewer.
+// An op has two functions of its plan: team_shape(plan), the threads that it asks for, and single_threaded(plan), the
+// plan of the same call for one thread, which is used if OpenMP gives fewer threads.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace fastseq {
 
-// `count` pieces of scratch in places of equal size, each a Piece(plan, index, scratch).
+// Scratch for `count` objects Item(plan, index, scratch), with as much memory for each as the largest one needs.
 template <class Plan, class Item>
 class Repeated {
  public:
@@ -37,7 +37,7 @@ class Repeated {
   int64_t bytes_ = 0;
 };
 
-// Layout(plan, scratch) over the memory that a call was given.
+// Layout(plan, scratch) in the memory that the caller has provided.
 template <class Layout>
 struct Carved : Layout {
   template <class Plan>
@@ -48,7 +48,7 @@ struct Carved : Layout {
   Carved(const Plan& plan, Scratch&& scratch) : Layout(plan, scratch) {}
 };
 
-// Bytes that Layout<T>(plan, scratch) takes. Enough, too, for the same call on one thread.
+// The size of Layout<T>(plan, scratch), or of the same layout for one thread if that is larger.
 template <template <class> class Layout, class Plan>
 size_t scratch_bytes(const Plan& plan) {
   const auto bytes = [](const Plan& of) {
@@ -56,10 +56,11 @@ size_t scratch_bytes(const Plan& plan) {
     with_float_type(of.dims.dtype, [&](auto zero) { (void)Layout<decltype(zero)>(of, measure); });
     return measure.used();
   };
-  return team_shape(plan).members() == 1 ? bytes(plan) : std::max(bytes(plan), bytes(single_threaded(plan)));
+  return team_shape(plan).threads() == 1 ? bytes(plan) : std::max(bytes(plan), bytes(single_threaded(plan)));
 }
 
-// Runs Driver<T>(plan, scratch, arguments...) for every member of the team that the plan asks for, or of a team of one.
+// Runs Driver<T>(plan, scratch, arguments...) on every thread of the team that the plan asks for, or on one thread if
+// OpenMP does not give as many.
 template <template <class> class Driver, class Plan, class... Arguments>
 void run_driver(const Plan& plan, void* scratch, const Arguments&... arguments) {
   const auto run = [&](const Plan& with) {

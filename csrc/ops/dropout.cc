@@ -1,4 +1,4 @@
-// The driver of dropout: checks, the generator's key, the shape of the noise beside that of x, partition over threads.
+// The driver of dropout: checks, the generator's key, the broadcast of the noise, partition over threads.
 #include "fastseq/dropout.h"
 
 #include <algorithm>
@@ -14,13 +14,13 @@
 namespace fastseq {
 namespace {
 
-// A thread is worth waking for about 50 us of work.
+// About 50 us of work, which repay waking a thread.
 constexpr int64_t kElementsPerThread = 1 << 17;
 
 // A binary floating-point format.
 struct Format {
-  int significand;  // in bits, the first one included
-  int smallest;     // the exponent of its smallest number
+  int significand;  // number of bits, including the implicit one
+  int smallest;     // exponent of the smallest positive number
 };
 
 Format format_of(DType dtype, HalfType half) {
@@ -35,7 +35,8 @@ Format format_of(DType dtype, HalfType half) {
   return dtype == DType::kFloat64 ? Format{53, -1074} : Format{24, -149};
 }
 
-// To nearest, ties to even. What is too large stays: a scale that large goes with a threshold that drops everything.
+// Rounds to nearest, ties to even. A number that is too large for the format stays as it is: such a scale only occurs
+// with a threshold that drops everything.
 double rounded(double value, const Format& format) {
   int exponent = 0;
   std::frexp(value, &exponent);
@@ -43,7 +44,7 @@ double rounded(double value, const Format& format) {
   return std::ldexp(std::nearbyint(std::ldexp(value, -last)), last);
 }
 
-// TensorFlow's: what makes of two related seeds two unrelated keys.
+// Makes the key and the counter from the seed as TensorFlow does, so that related seeds have unrelated keys.
 void scramble(const int64_t (&seed)[2], DropoutPlan* plan) {
   constexpr uint32_t kKey[2] = {0x3EC8F720U, 0x02461E29U};
   const auto first = static_cast<uint64_t>(seed[0]);
@@ -56,7 +57,8 @@ void scramble(const int64_t (&seed)[2], DropoutPlan* plan) {
   }
 }
 
-// How x lies beside its noise. Dimensions side by side of which all share their noise, or none does, are one.
+// Finds the shape of x in the plan: neighbouring dimensions of the same kind, with the same noise along them or with
+// different noise, become one dimension.
 Status match_noise(const Array& x, const DropoutOptions& options, DropoutPlan* plan) {
   const std::vector<int64_t>& noise = options.noise_shape;
   const auto noise_rank = static_cast<int>(noise.size());
@@ -92,12 +94,14 @@ Status match_noise(const Array& x, const DropoutOptions& options, DropoutPlan* p
   return {};
 }
 
-// Whether the noise has x's own shape.
-bool own_noise(const DropoutPlan& plan) { return plan.outer_rank == 0 && plan.rows == 1 && plan.repeat == 1; }
+// Whether the noise has the shape of x.
+bool noise_has_shape_of_x(const DropoutPlan& plan) {
+  return plan.outer_rank == 0 && plan.rows == 1 && plan.repeat == 1;
+}
 
 int64_t blocks_of(int64_t count) { return (count + kDropoutBlock - 1) / kDropoutBlock; }
 
-// All blocks are whole but the last one.
+// The elements in a range of blocks; the last block may be cut.
 Range elements_of(const Range& blocks, int64_t count) {
   return {std::min(blocks.begin * kDropoutBlock, count), std::min(blocks.end * kDropoutBlock, count)};
 }
@@ -124,13 +128,13 @@ int64_t first_noise(const DropoutPlan& plan, int64_t index) {
 }
 
 template <class T>
-void run_member(const DropoutPlan& plan, const T* x, T* y, uint8_t* mask, const Team& team) {
+void run_thread(const DropoutPlan& plan, const T* x, T* y, uint8_t* mask, const Team& team) {
   Range outer{0, outer_size(plan)};
   Range rows{0, plan.rows};
   Range elements{0, plan.count};
   // Threads divide the longest of the three.
   Range& longest = outer.end >= std::max(rows.end, elements.end) ? outer : rows.end > elements.end ? rows : elements;
-  // With a mask there is nothing else, and no byte of it is shared.
+  // With a mask the elements are the only dimension, and no two threads write the same byte of the mask.
   longest = mask ? elements_of(team.share(blocks_of(plan.count)), plan.count) : team.share(longest.end);
 
   DropoutArgs<T> args;
@@ -154,13 +158,13 @@ void run_member(const DropoutPlan& plan, const T* x, T* y, uint8_t* mask, const 
   }
 }
 
-// Whether x has no elements; of rows without any there can be billions.
+// Whether x has no elements. Then it may still have billions of rows.
 bool empty(const DropoutPlan& plan) { return plan.count * plan.rows * plan.repeat == 0 || outer_size(plan) == 0; }
 
 template <class T>
 void run(const DropoutPlan& plan, const Array& x, const Array& y, const Array& mask) {
   run_threads(plan.threads, [&](const Team& team) {
-    run_member(plan, x.as<const T>(), y.as<T>(), mask.present ? mask.as<uint8_t>() : nullptr, team);
+    run_thread(plan, x.as<const T>(), y.as<T>(), mask.present ? mask.as<uint8_t>() : nullptr, team);
   });
 }
 
@@ -175,7 +179,8 @@ void run_gradient(const DropoutPlan& plan, const Array& mask, const Array& dy, c
 }
 
 Status check_mask(const DropoutPlan& plan, const Array& mask) {
-  if (!own_noise(plan)) return Status::invalid_argument("mask must be absent where noise_shape is not x's shape");
+  if (!noise_has_shape_of_x(plan))
+    return Status::invalid_argument("mask must be absent where noise_shape is not x's shape");
   return check_array("mask", mask, DType::kUInt8, {dropout_mask_bytes(plan)});
 }
 

@@ -1,9 +1,10 @@
 // Embedding: see fastseq/embedding.h.
 //
-// Both directions are bound by memory: wider vectors gain a tenth at most, so that plain loops do for every ISA and are
-// here, not among the kernels. Backward adds the rows of doutputs, read from first to last, to those of dembeddings. To
-// sort the positions by id first and to write every row once was slower where ids are spread and no faster where half
-// of them are one, with 5000 rows, which stay in a cache, and with 100000, which do not.
+// Both directions are bound by memory. Wider vectors gain a tenth at most, so plain loops serve all ISAs, and they are
+// here, not among the kernels. Backward reads the rows of doutputs from first to last and adds them to the rows of
+// dembeddings. An alternative was measured: to sort the positions by id and to write every row once. It was slower
+// where ids are spread, and no faster where half of them are equal, both with 5000 rows, which fit a cache, and with
+// 100000, which do not.
 #include "fastseq/embedding.h"
 
 #include <algorithm>
@@ -20,9 +21,9 @@
 namespace fastseq {
 namespace {
 
-// What a thread moves in about 0.3 ms. That is more than it takes to wake one: in a training step the framework has
-// other operations to run beside this one, an optimizer's second sum for one. With two threads for 8 MB and one core
-// for each, a step with Adam took 2.9 ms, with one 2.5.
+// The memory that a thread moves in about 0.3 ms. That is longer than a thread takes to wake, on purpose: in a training
+// step the framework runs other operations beside this one, such as an optimizer's second sum. On a machine with two
+// cores, a step with Adam that moves 8 MB here took 2.9 ms with two threads, and 2.5 ms with one.
 constexpr double kBytesPerThread = 6 << 20;
 constexpr int kMaxIdsRank = Array::kMaxRank - 1;
 
@@ -32,7 +33,7 @@ int threads_of(const EmbeddingPlan& plan, int64_t rows) {
   return threads_for(bytes / kBytesPerThread);
 }
 
-// Returns body(zero of the type of floats, zero of the type of ids).
+// Returns body(real, id) for a zero of the float type and a zero of the ids' type.
 template <class Body>
 auto with_types(const EmbeddingPlan& plan, const Body& body) {
   return with_id_type(plan.ids_dtype,
@@ -41,7 +42,7 @@ auto with_types(const EmbeddingPlan& plan, const Body& body) {
 
 // --- checks ---------------------------------------------------------------------------------------------------------
 
-// Every id is in [0, input_dim). The plan has everything but the ids already.
+// Completes the plan with the ids, and checks that every id is in [0, input_dim).
 Status plan_ids(const Array& ids, EmbeddingPlan* plan) {
   plan->ids_dtype = ids.dtype;
   plan->positions = 1;
@@ -56,7 +57,7 @@ Status check_ids(const Array& ids) {
                                   shape_text(ids.shape, ids.rank, ids.rank));
 }
 
-// (ids' shape..., output_dim)
+// The shape is that of ids with output_dim after it.
 Status check_rows(const char* name, const Array& array, const Array& ids, const EmbeddingPlan& plan) {
   Array rows = ids;
   rows.dtype = plan.dtype;
@@ -78,10 +79,10 @@ void add(const T* __restrict from, int64_t count, T* __restrict to) {
   for (int64_t i = 0; i < count; ++i) to[i] += kSquared ? from[i] * from[i] : from[i];
 }
 
-// Of a row, to set it to zero: as much as for one of its positions.
+// The cost of setting a row to zero, as a multiple of the cost of adding one position to it.
 constexpr int64_t kRowWork = 1;
 
-// Everything from `begin` to `end`.
+// Computes the elements of dembeddings from `begin` to `end`.
 template <bool kSquared, class T, class Id>
 void sum_rows(const Id* ids, const T* doutputs, const EmbeddingPlan& plan, TableElement begin, TableElement end,
               T* dembeddings) {

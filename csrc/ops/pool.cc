@@ -1,8 +1,8 @@
-// Max and average pooling: which rows which thread gives to the kernels.
+// The drivers of max and average pooling.
 //
-// Forward, a thread has a range of the outputs of all batch rows. Backward, one of the timesteps, and adds to them what
-// comes from every window that has some of them, in order; a window on a border between threads is visited by both,
-// each for its own timesteps.
+// In forward, a thread computes a range of the outputs of all batch rows. In backward, a thread computes a range of the
+// timesteps: it adds the gradients of all windows that have some of these timesteps, in order. A window on the border
+// between two threads is visited by both, by each for its timesteps.
 #include <algorithm>
 
 #include "common/pool_checks.h"
@@ -14,16 +14,16 @@
 namespace fastseq {
 namespace {
 
-// Rows of x or dx that a thread pools at once, counted over all batch rows: some of those of one window.
+// Some of the rows of x or dx that one window has. Rows are counted over the whole batch.
 struct Window {
-  int64_t output;  // the row of the outputs, counted likewise
-  int64_t first;
+  int64_t output;  // the row of the outputs
+  int64_t first;   // the first row
   int64_t count;
-  int64_t position;  // of the first in the window
-  int64_t inside;    // how many the window has in the sequence
+  int64_t position;  // of the first row in the window
+  int64_t inside;    // how many timesteps of the window are in the sequence
 };
 
-// body(window) for every output.
+// Calls body(window) for every output.
 template <class Body>
 void for_each_window(const PoolPlan& plan, const Body& body) {
   const PoolDims& d = plan.dims;
@@ -40,8 +40,9 @@ void for_each_window(const PoolPlan& plan, const Body& body) {
   });
 }
 
-// body(window, add) for every output and share of dx that has some of its window; writes zeros where nothing else is
-// written. With add, the rows of the window hold numbers to add to.
+// Calls body(window, add) for every output and every thread's share of dx that has some of the output's window. `add`
+// tells body to add to the rows instead of writing them. Rows without a window, and rows to add to, are set to zero
+// before.
 template <class T, class Body>
 void for_each_window_of_dx(const PoolPlan& plan, T* dx, const Body& body) {
   const PoolDims& d = plan.dims;

@@ -1,4 +1,4 @@
-// Where the windows of a pooling are, and the plan of a call.
+// The windows of a pooling, and the plan of a call.
 #include "common/pool_checks.h"
 #include "runtime/settings.h"
 
@@ -50,7 +50,7 @@ Status find_windows(const PoolOptions& options, PoolDims* dims, const std::strin
   dims->before = 0;
   if (options.padding == Padding::kValid || dims->pooled == 0) return {};
   const int64_t in_last_window =
-      dims->timesteps - (dims->pooled - 1) * options.strides;  // were there no padding before
+      dims->timesteps - (dims->pooled - 1) * options.strides;  // timesteps, if all padding were after the sequence
   if (options.pool_size > in_last_window) dims->before = (options.pool_size - in_last_window) / 2;
   return {};
 }

@@ -1,4 +1,4 @@
-// Where the windows of a pooling lie in the sequence.
+// The windows of a pooling and the timesteps that they have.
 #pragma once
 
 #include <algorithm>
@@ -13,25 +13,27 @@ class PoolWindows {
  public:
   PoolWindows(const PoolDims& dims, const PoolOptions& options) : dims_(dims), options_(options) {}
 
-  // The timesteps of window p, also of the padding.
+  // The timesteps of window p, including those in the padding.
   Range whole(int64_t p) const {
     const int64_t begin = p * options_.strides - dims_.before;
     return {begin, begin + options_.pool_size};
   }
-  // Those of the sequence: at least one.
+  // The timesteps of window p that are in the sequence; there is at least one.
   Range inside(int64_t p) const { return cut(whole(p), {0, dims_.timesteps}); }
-  // The windows that have some of the timesteps, of which there is one at least.
+  // The windows that have some of the timesteps. `timesteps` is not empty.
   Range windows_of(const Range& timesteps) const {
-    const int64_t too_early = timesteps.begin + dims_.before - options_.pool_size;  // the last begin that is
+    // The last position in the padded sequence at which a window begins that ends before the timesteps.
+    const int64_t too_early = timesteps.begin + dims_.before - options_.pool_size;
     const int64_t begin = too_early < 0 ? 0 : too_early / options_.strides + 1;
     const int64_t end = (timesteps.end - 1 + dims_.before) / options_.strides + 1;
     return {std::min(begin, dims_.pooled), std::min(end, dims_.pooled)};
   }
   bool overlap() const { return options_.strides < options_.pool_size; }
 
-  // Calls body(p, mine, position, inside) for the windows that have some of the timesteps: `mine` are those, the first
-  // of which is at `position` in the window, which has `inside` timesteps in the sequence. Before that, zero(range) for
-  // the timesteps that no window has yet and that body is to add to or leave out.
+  // Calls body(p, mine, position, inside) for every window p that has some of the timesteps. `mine` are the timesteps
+  // of both, `position` is the position of the first of them in the window, and `inside` is how many timesteps of the
+  // window are in the sequence. Calls zero(range) for the timesteps that no window has and, if windows overlap, for all
+  // timesteps, before the first body that has them.
   template <class Zero, class Body>
   void for_each_of(const Range& timesteps, const Zero& zero, const Body& body) const {
     int64_t written = timesteps.begin;

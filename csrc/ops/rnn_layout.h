@@ -1,8 +1,9 @@
-// What the plan of a recurrent op and its two drivers share.
+// The division of work in a recurrent op, for its plan and its two drivers.
 //
-// The threads of a call form a grid: row_groups x unit_groups. Batch rows are dealt to the row groups; within a row
-// group every thread has its own units. With one unit group no thread waits for another inside forward's time loop;
-// with more, the threads of a row group meet once a step, which pays where a batch has few rows for its weights.
+// The threads of a call form a grid of row_groups x unit_groups. The batch rows are divided among the row groups, and
+// the units among the threads of a row group. With one unit group, no thread waits for another inside the time loop of
+// forward. With more, the threads of a row group wait for each other once a step, which pays where a batch has few rows
+// for its weights.
 #pragma once
 
 #include <algorithm>
@@ -24,10 +25,10 @@ inline int64_t rnn_rows_per_group(const RnnPlan& plan) {
   return (plan.dims.batch + plan.row_groups - 1) / plan.row_groups;
 }
 
-// Of a backward pass (batch_shards.h): every shards-th row of the batch is one.
+// The number of shards in a backward pass (batch_shards.h). A shard has every n-th row of the batch, for n shards.
 inline int rnn_batch_shards(const RnnPlan& plan) {
   constexpr int64_t kMostWeights = 256 * 1024;  // a shard's sums must stay in a thread's cache
-  constexpr int64_t kLeastCells = 256;          // fewer (row, step) do not repay adding up
+  constexpr int64_t kLeastCells = 256;          // fewer (row, step) pairs are not worth adding up the sums
   const RnnDims& d = plan.dims;
   const bool near = (d.inputs + d.units) * d.gates * d.units <= kMostWeights;
   return batch_shards(d.batch, near && d.batch * d.timesteps >= kLeastCells);
@@ -47,7 +48,7 @@ inline RnnPlan single_threaded(const RnnPlan& plan) {
   return one;
 }
 
-// A thread's position in the grid: row group, unit group, its units.
+// A thread's position in the grid, and its units.
 struct GridPosition {
   int row_group;
   int unit_group;
@@ -60,7 +61,7 @@ struct GridPosition {
         units(split(plan.dims.units, plan.unit_groups, unit_group)) {}
 };
 
-// Every stride-th batch row, from the `first` one on, in the order of falling step counts.
+// Every stride-th batch row from `first` on, in the order of falling step counts.
 class DealtRows {
  public:
   DealtRows(const Steps& steps, int64_t batch, int64_t first, int64_t stride)
@@ -71,7 +72,7 @@ class DealtRows {
   int64_t count() const { return count_; }
   int64_t operator[](int64_t r) const { return steps_.ordered_row(first_ + r * stride_); }
   int64_t most_steps() const { return count_ > 0 ? steps_.count((*this)[0]) : 0; }
-  // How many rows have this step: the first ones. At most `before`, the answer for an earlier step.
+  // The number of rows that have this step; they are the first ones. `before` is the number for an earlier step.
   int64_t active(int64_t step, int64_t before) const {
     while (before > 0 && steps_.count((*this)[before - 1]) <= step) --before;
     return before;
@@ -84,7 +85,7 @@ class DealtRows {
   int64_t count_;
 };
 
-// A call's dimensions and inputs as both drivers read them; absent arrays are null.
+// The dimensions and inputs of a call, for both drivers. Absent arrays are null.
 template <class T>
 struct RnnOperands {
   const RnnPlan& plan;
@@ -113,7 +114,7 @@ struct RnnOperands {
         dropout{in.dropout_mask.as<T>(), plan.input_factors, batch, inputs},
         recurrent_dropout{in.recurrent_dropout_mask.as<T>(), plan.recurrent_factors, batch, units} {}
 
-  // GRU with reset_after has a second row of biases, of the recurrent product.
+  // GRU with reset_after has a second row of biases, for the recurrent product.
   bool has_two_biases() const { return plan.options.cell == Cell::kGru && plan.options.reset_after; }
 
   CellStep cell_step(int64_t rows, const GridPosition& position) const {

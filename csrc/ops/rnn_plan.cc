@@ -1,4 +1,4 @@
-// The plan of a recurrent op's call.
+// The plan of a recurrent op.
 #include <algorithm>
 
 #include "common/rnn_checks.h"
@@ -8,17 +8,17 @@
 namespace fastseq {
 namespace {
 
-// Of what a chunk of steps computes (z and x, or dz and dx): about a quarter of a typical second-level cache.
+// The size of a chunk of steps in memory (z and x, or dz and dx): about a quarter of a typical second-level cache.
 constexpr int64_t kChunkBytes = 512 * 1024;
 
-// How to divide the time loop: by rows, without any waiting, or by units as well, so that a thread has fewer weights to
-// read in every step. Counted in multiply-adds of a thread's step, of which there may be more than an int64 holds.
+// The cost of a step of the time loop for one thread, in multiply-adds. Threads divide the rows, without any waiting,
+// or the units as well, so that a thread reads fewer weights in every step. The cost may be larger than an int64 holds.
 double step_cost(const RnnDims& dims, int64_t row_groups, int64_t unit_groups) {
-  constexpr int64_t kNearWeights = 256 * 1024;  // that stay in a core's cache
-  constexpr int64_t kNear = 5;                  // multiply-adds in the time it takes to read a weight from there
+  constexpr int64_t kNearWeights = 256 * 1024;  // weights that fit a core's cache
+  constexpr int64_t kNear = 5;                  // multiply-adds in the time of reading a weight from that cache
   constexpr int64_t kFar = 20;                  // or from further away
-  constexpr int64_t kElementwise = 3000;        // of 16 units of one row
-  constexpr int64_t kMeeting = 50000;           // for each thread that takes part in it
+  constexpr int64_t kElementwise = 3000;        // for 16 units of one row
+  constexpr int64_t kMeeting = 50000;           // for each thread at a barrier
   const int64_t rows = (dims.batch + row_groups - 1) / row_groups;
   const int64_t vectors = ((dims.units + unit_groups - 1) / unit_groups + 15) / 16;
   const int64_t columns = (dims.gates * dims.units / unit_groups + 15) / 16 * 16;
@@ -40,7 +40,7 @@ void choose_grid(const RnnDims& dims, int64_t threads, RnnPlan* plan) {
   };
   const int64_t most_rows = std::min(threads, dims.batch);
   for (int64_t rows = 2; rows <= most_rows; ++rows) consider(rows, 1, step_cost(dims, rows, 1));
-  // Meetings must be worth their while: the threads may not all have a CPU to themselves.
+  // Barriers must gain a fifth at least: the threads may have to share CPUs with others.
   best -= best / 5;
   for (int64_t rows = 1; rows <= std::max<int64_t>(1, most_rows); ++rows)
     for (int64_t units = 2; units <= std::min(threads / rows, dims.units); ++units)
@@ -63,7 +63,7 @@ Status make_plan(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* pl
   return {};
 }
 
-// How many steps of `rows` rows, each with `elements` elements a step, are worth doing at once.
+// The number of steps in a chunk, for `rows` rows with `elements` elements each in a step.
 int64_t chunk_of(const RnnDims& dims, int64_t rows, int64_t elements) {
   const int64_t bytes = std::max<int64_t>(1, rows * elements * (dims.dtype == DType::kFloat64 ? 8 : 4));
   return std::clamp<int64_t>(kChunkBytes / bytes, 1, std::max<int64_t>(1, dims.timesteps));
@@ -84,7 +84,7 @@ Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, RnnP
 Status rnn_plan_backward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan) {
   FASTSEQ_RETURN_IF_ERROR(make_plan(inputs, options, plan));
   const RnnDims& d = plan->dims;
-  // The same for any number of threads: the sums of the weight gradients go chunk by chunk.
+  // The same for any number of threads, since the weight gradients are summed chunk by chunk.
   plan->chunk = chunk_of(d, rnn_rows_per_shard(*plan), CellShape(options).dz * d.units + d.inputs);
   plan->scratch_bytes = rnn_backward_scratch_bytes(*plan);
   return {};

@@ -1,18 +1,18 @@
-// What backward reads of the states of a recurrent op.
+// The states of a recurrent op, as forward has saved them for backward.
 #pragma once
 
 #include "rnn_layout.h"
 
 namespace fastseq {
 
-// Steps are those of a row's unmasked ones; the state before the first is the initial one, or zeros.
+// Steps count a row's unmasked timesteps. Before the first step, the state is the initial state, or zero without one.
 template <class T>
 class SavedStates {
  public:
   SavedStates(const RnnOperands<T>& operands, const Steps& steps, const T* workspace, const T* zeros)
       : o_(operands), steps_(steps), workspace_(workspace), zeros_(zeros) {}
 
-  // All that forward saved of a step.
+  // The values that forward saved for a step.
   const T* row(int64_t b, int64_t step) const {
     return workspace_ + (b * o_.timesteps + steps_.time(b, step)) * o_.cell.saved * o_.units;
   }
@@ -20,7 +20,7 @@ class SavedStates {
   const T* hidden_before(int64_t b, int64_t step) const {
     return step == 0 ? initial(o_.h0, b) : row(b, step - 1) + o_.cell.hidden_at * o_.units;
   }
-  // What the elementwise part needs of the step before: c of LSTM, else h.
+  // The state before the step that the elementwise part needs: c_{t-1} for LSTM, else h_{t-1}.
   const T* previous(int64_t b, int64_t step) const {
     if (!o_.cell.has_c()) return hidden_before(b, step);
     return step == 0 ? initial(o_.c0, b) : row(b, step - 1) + o_.cell.c_at * o_.units;

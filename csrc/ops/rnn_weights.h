@@ -1,6 +1,6 @@
-// The weight gradients of a recurrent op: products over the cells of a chunk, a cell being one step of one row,
-//   dkernel += x^T dz,  drecurrent_kernel += h_prev^T dz,  dbias += 1^T dz.
-// The threads of a subteam divide the rows of these matrices.
+// The weight gradients of a recurrent op. For every chunk of steps they are products over the chunk's cells,
+//   dkernel += x^T dz,  drecurrent_kernel += h_prev^T dz,  dbias += 1^T dz,
+// where a cell is one step of one row. The threads of a subteam divide the rows of these matrices.
 #pragma once
 
 #include "rnn_layout.h"
@@ -8,8 +8,8 @@
 
 namespace fastseq {
 
-// From one row of dz to the next: whole vectors of any ISA, and an odd number of cache lines, so that the rows that a
-// product reads at the same column do not all fall into the same sets of the first-level cache.
+// The distance between rows of dz. It is a whole number of vectors for any ISA, and an odd number of cache lines, so
+// that the elements of a column, which a product reads together, are spread over the sets of the first-level cache.
 template <class T>
 int64_t dz_stride(const RnnPlan& plan) {
   constexpr int64_t kLine = 64 / sizeof(T);
@@ -17,15 +17,15 @@ int64_t dz_stride(const RnnPlan& plan) {
   return (lines | 1) * kLine;
 }
 
-// The cells of a chunk of steps of a shard, numbered row after row.
+// The cells of a shard in a chunk of steps, numbered row by row.
 template <class T>
 struct ChunkCells {
   const DealtRows& shard;
   int64_t begin;               // the chunk's first step
-  const int64_t* first_cells;  // (rows of the shard + 1): the number of cells before each row's
+  const int64_t* first_cells;  // (rows of the shard + 1): the number of each row's first cell
   T* dz;                       // (cells, stride)
   int64_t stride;
-  T* reset_h;  // (cells, U), of GRU without reset_after; else null
+  T* reset_h;  // (cells, U) for GRU without reset_after; else null
 
   int64_t count() const { return first_cells[shard.count()]; }
   int64_t cell(int64_t row, int64_t step) const { return first_cells[row] + step - begin; }
@@ -43,7 +43,7 @@ struct WeightSums {
 template <class T>
 class WeightGradients {
  public:
-  // With M = D + 1 + U + 1 rows at most.
+  // Scratch of one thread, for at most M = D + 1 + U + 1 rows.
   struct ThreadScratch {
     T* dropped;             // (max(D, U)): an operand times its dropout factors
     T* columns;             // (M, kDepthBlock), packed by tiles
@@ -75,7 +75,7 @@ class WeightGradients {
     for_share([&](const Job& job, Range range) { add(cells, job, range); });
   }
 
-  // Adds the sums of the second shard, which a thread of the whole team does its share of.
+  // Adds the thread's share of the second shard's sums; the whole team divides them.
   void add_second_shard(const WeightSums<T>& second) const {
     const int64_t columns = o_.cell.gates * o_.units;
     add_sums(team_, o_.inputs * columns, second.kernel, sums_.kernel);
@@ -84,12 +84,12 @@ class WeightGradients {
   }
 
  private:
-  // Where the weight gradients of one group of gates come from and go to: rows of operands, one more for the bias.
+  // The weight gradients of one group of gates: a row for each element of the operand, and one more for the bias.
   struct Job {
     const GateGroup& gates;
     bool recurrent;
     bool with_bias;
-    int64_t rows;  // the bias's too
+    int64_t rows;  // including the bias's
     int64_t cost() const { return rows * gates.count; }
     int64_t operands() const { return rows - (with_bias ? 1 : 0); }
   };
@@ -121,7 +121,7 @@ class WeightGradients {
     });
   }
 
-  // Row `row` of the job's matrix, or of its bias behind that.
+  // The gradients of row `row` of the job's matrix; the bias is the row after the matrix.
   T* result(const Job& job, int64_t row) const {
     const int64_t ld = o_.cell.gates * o_.units;
     T* matrix = job.recurrent ? sums_.recurrent_kernel : sums_.kernel;
@@ -138,7 +138,7 @@ class WeightGradients {
       local_.results[i] = result(job, range.begin + i);
       const int64_t at = i / tile * column_tile_stride<T>(tile) + i % tile;
       local_.column_rows[i] = local_.columns + at;
-      // The bias's operand is 1 everywhere, and nothing else is written there.
+      // The operand of the bias is 1 in every cell. pack_column does not write this row.
       if (range.begin + i == job.operands())
         for (int64_t k = 0; k < kDepthBlock; ++k) local_.columns[at + k * tile] = T(1);
     }

@@ -1,5 +1,5 @@
-// How threads share the rows of a table where every row has some positions of its own, in any number. One row may have
-// half of all, as padding does; so two threads' shares may meet within a row, where they divide its columns.
+// The division of a table's rows among threads, where every row has any number of positions. One row may have half of
+// all positions, such as the padding's. So the work on one row may be divided between threads, by columns.
 #pragma once
 
 #include <algorithm>
@@ -7,14 +7,14 @@
 
 namespace fastseq {
 
-// An element of the table, where one thread's share ends and the next one's begins.
+// An element of the table at which one thread's share ends and the next thread's begins.
 struct TableElement {
   int64_t row;
   int64_t column;
 };
 
-// The work of a row is `row_work`, and 1 for each of its positions; begins[v], of `rows` + 1, is the work of all rows
-// before row v.
+// The work of a row is `row_work`, plus 1 for each of its positions. Sets begins[v] to the work of all rows before row
+// v, for v <= rows.
 template <class Id>
 void count_work(const Id* ids, int64_t positions, int64_t rows, int64_t row_work, int64_t* begins) {
   begins[0] = 0;
@@ -23,9 +23,9 @@ void count_work(const Id* ids, int64_t positions, int64_t rows, int64_t row_work
   for (int64_t v = 0; v < rows; ++v) begins[v + 1] += begins[v];
 }
 
-// Before which this much work is done.
+// The element before which there is this much work.
 inline TableElement element_after(int64_t work, int64_t rows, int64_t columns, const int64_t* begins) {
-  constexpr int64_t kColumns = 16;  // that are not divided: a cache line of floats
+  constexpr int64_t kColumns = 16;  // columns that are not divided: a cache line of floats
   const int64_t* next = std::upper_bound(begins, begins + rows + 1, work);
   const int64_t row = next - begins - 1;
   if (row == rows) return {row, 0};

@@ -1,9 +1,9 @@
-// The unmasked steps of every batch row, in the order they are taken.
+// The unmasked steps of every batch row, in the order in which they are taken.
 //
-// Rows are independent of each other, so each is treated as the shorter sequence of its own unmasked steps: masks of
-// any pattern cost nothing past this file, and masked steps no work at all. Step j of row b happens at time
-// time(b, j), j < count(b). `order` lists rows by falling count, so that the rows that still have a step j are the
-// first ones of any thread's list.
+// Rows are independent of each other. So each row is treated as a shorter sequence of its unmasked steps: outside of
+// this file a mask of any pattern costs nothing, and masked steps are no work. Step j of row b has the timestep
+// time(b, j), j < count(b). The rows are ordered by falling count, so that the rows that have a step j come first in
+// every thread's list.
 #pragma once
 
 #include <algorithm>
@@ -23,14 +23,14 @@ class Steps {
     order_ = scratch.take<int64_t>(batch);
   }
 
-  // Fills the lists, on one thread, before anything else is asked.
+  // Fills the lists. One thread calls it, before any other function.
   void build(const uint8_t* mask) const {
     if (!masked_) return;
     for (int64_t b = 0; b < batch_; ++b) {
       int64_t count = 0;
       for (int64_t s = 0; s < timesteps_; ++s) {
         const int64_t t = flip(s);
-        // Written before it is known to count: no branch on the mask.
+        // Written also where masked, and overwritten then: no branch on the mask.
         times_[b * timesteps_ + count] = t;
         count += mask[b * timesteps_ + t] ? 1 : 0;
       }
@@ -43,10 +43,11 @@ class Steps {
 
   int64_t count(int64_t row) const { return masked_ ? counts_[row] : timesteps_; }
   int64_t time(int64_t row, int64_t step) const { return masked_ ? times_[row * timesteps_ + step] : flip(step); }
-  // Where the output of that step goes: its place in the order of all steps, masked ones too.
+  // The position of the step's output: its position among all steps, including masked ones, in the order in which they
+  // are taken.
   int64_t place(int64_t row, int64_t step) const { return flip(time(row, step)); }
   int64_t ordered_row(int64_t index) const { return masked_ ? order_[index] : index; }
-  // From a place in the order of all steps to its time, and back.
+  // From a position in the order of all steps to the timestep, and back.
   int64_t flip(int64_t place) const { return go_backwards_ ? timesteps_ - 1 - place : place; }
 
  private:

@@ -1,4 +1,4 @@
-// A weight matrix packed for the product kernel, and dropout factors.
+// Weight matrices packed for the product kernel, and dropout factors.
 #pragma once
 
 #include <algorithm>
@@ -12,9 +12,9 @@
 
 namespace fastseq {
 
-// A matrix (rows, G * units), each group of gates packed on its own. Forward takes it as it is, depth `rows`, and needs
-// of every gate only the columns of `part` (the units of one thread). Backward takes it transposed, depth the group's
-// columns, and needs only the rows of `part`.
+// A matrix (rows, G * units), of which every group of gates is packed separately. Forward multiplies by the matrix: the
+// depth is `rows`, and of every gate the columns in `part` are packed (the units of one thread). Backward multiplies by
+// the transpose: the depth is the number of the group's columns, and the rows in `part` are packed.
 template <class T>
 class PackedWeights {
  public:
@@ -38,7 +38,7 @@ class PackedWeights {
   PackedShape shape(const GateGroup& group) const {
     const int64_t gate_columns = group.count * units_;
     const int64_t depth = transposed_ ? gate_columns : rows_;
-    // Of the whole matrix: the last columns, in forward those of the last gate.
+    // The tail follows from the whole matrix, not from this part; in forward it is in the last gate.
     const int64_t last = transposed_ ? rows_ : units_;
     const int64_t tail = tail_columns(depth, transposed_ ? rows_ : gate_columns, last);
     const int64_t ours = part_.end - std::clamp(last - tail, part_.begin, part_.end);
@@ -47,7 +47,7 @@ class PackedWeights {
   int64_t width() const { return part_.end - part_.begin; }
   const T* data(const GateGroup& group) const { return data_ + offset(group); }
 
-  // Sharer `index` of those that use this part does its share.
+  // Packs share `index` of the part; the threads that use the part divide the packing.
   void pack(const T* matrix, int index) const {
     const int64_t ld = gates_ * units_;
     for (const GateGroup& group : groups_) {
@@ -55,7 +55,7 @@ class PackedWeights {
       const int64_t first = group.first * units_;
       if (transposed_) {
         const Range share = fastseq::split(width(), sharers_, index);
-        if (share.begin == share.end) continue;  // a matrix without rows may have no memory
+        if (share.begin == share.end) continue;  // a matrix without rows may have a null pointer
         kernels_.pack_transposed(share.begin, share.end, 0, shape(group).depth, shape(group),
                                  matrix + part_.begin * ld + first, ld, to);
         continue;
@@ -73,7 +73,7 @@ class PackedWeights {
     }
   }
 
-  // Of each of `count` gates side by side, the part's units.
+  // Copies the part's units of each of `count` gates.
   void gather_units(const T* gates, int64_t count, T* to) const {
     for (int64_t g = 0; g < count; ++g) to = std::copy_n(gates + g * units_ + part_.begin, width(), to);
   }
@@ -100,7 +100,7 @@ class PackedWeights {
   T* rows_of_part_;
 };
 
-// Dropout factors of shape (1 or G, B, width); none when data is null.
+// Dropout factors of shape (1 or G, B, width); there are none if data is null.
 template <class T>
 struct DropoutFactors {
   const T* data;
@@ -108,7 +108,7 @@ struct DropoutFactors {
   int64_t batch;
   int64_t width;
 
-  // One set of factors serves all gates.
+  // The factors of row b for a group of gates; null without. A single set of factors is used for all gates.
   const T* row(const GateGroup& group, int64_t b) const {
     return data ? data + ((count == 1 ? 0 : group.first) * batch + b) * width : nullptr;
   }

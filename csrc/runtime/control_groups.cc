@@ -14,7 +14,7 @@ std::string text_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-// Of "quota period", in microseconds; no number, or none above 0, is no limit.
+// The number of CPUs from "quota period", both in microseconds. There is no limit unless both are numbers above 0.
 int cpus_of(const std::string& text) {
   std::istringstream stream(text);
   int64_t quota = 0;
@@ -23,7 +23,7 @@ int cpus_of(const std::string& text) {
   return static_cast<int>(std::min<int64_t>((quota - 1) / period + 1, INT_MAX));
 }
 
-// "max" is no number.
+// The number in the text; without one, such as in "max", there is no limit.
 uint64_t bytes_of(const std::string& text) {
   std::istringstream stream(text);
   uint64_t bytes = 0;
@@ -43,7 +43,7 @@ Number ControlGroups::least(const std::string& controller, Number unlimited, con
   Number least = unlimited;
   std::istringstream lines(groups_);
   std::string line;
-  while (std::getline(lines, line)) {  // number:controllers:/path, of version 2 without controllers
+  while (std::getline(lines, line)) {  // "number:controllers:/path"; version 2 has no controllers there
     const size_t first = line.find(':');
     const size_t second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
@@ -51,10 +51,10 @@ Number ControlGroups::least(const std::string& controller, Number unlimited, con
     std::string path = line.substr(second + 1);
     const bool unified = controllers.empty();
     if (!unified && !contains(controllers, controller)) continue;
-    // Of a group outside of the container we know nothing.
+    // A group outside of the container cannot be read.
     if (path.find('/') != 0 || path.find("..") != std::string::npos) continue;
     const std::string top = unified ? root_ : root_ + "/" + controller;
-    // In a container the path may be the host's, of which only the last group is to be seen, as the top.
+    // In a container the path may be the host's. Then only its last group can be read, at the top.
     for (;; path.erase(path.rfind('/'))) {
       least = std::min(least, read(top + path, unified));
       if (path.empty()) break;

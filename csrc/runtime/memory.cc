@@ -1,7 +1,7 @@
 // Recycled memory: see fastseq/memory.h.
 //
-// Blocks come in few sizes, eight to a doubling, so that calls of nearly equal size share them and at most an eighth of
-// one is not used (nor touched). Idle blocks stand in one list, the longest idle first.
+// There are few block sizes, eight for each power of two. So calls of nearly equal size can use the same blocks, and at
+// most an eighth of a block is unused (and never touched). Idle blocks are in one list, the longest idle first.
 #include "fastseq/memory.h"
 
 #include <unistd.h>
@@ -37,7 +37,7 @@ class OutOfMemory : public std::bad_alloc {
   char text_[64];
 };
 
-// The size of the blocks that serve `bytes`.
+// The size of the block for a request of `bytes`.
 size_t block_size(size_t bytes) {
   if (bytes < kSmallestRecycledBlock) return bytes;
   size_t step = kSmallestRecycledBlock / 8;
@@ -51,7 +51,7 @@ size_t block_alignment(size_t size) { return size < 2 * kHugePage ? kMemoryAlign
 void* new_block(size_t size) {
   void* block = ::operator new(std::max<size_t>(size, 1), std::align_val_t(block_alignment(size)), std::nothrow);
 #ifdef MADV_HUGEPAGE
-  // Fewer and larger pages to clear and to look up. Advice: nothing depends on whether the system takes it.
+  // Huge pages are fewer pages to clear and to look up. This is advice; nothing depends on it.
   if (block && size >= 2 * kHugePage) madvise(block, size / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   return block;
@@ -59,7 +59,7 @@ void* new_block(size_t size) {
 
 void delete_block(void* block, size_t size) { ::operator delete(block, std::align_val_t(block_alignment(size))); }
 
-// An eighth of the memory that the machine or, in a container, the control group has, and no more than 1 GiB.
+// An eighth of the memory of the machine or of the control group, whichever is less, and at most 1 GiB.
 size_t idle_limit() {
   size_t most = size_t{1} << 33;
   const long pages = sysconf(_SC_PHYS_PAGES);
@@ -75,7 +75,7 @@ class IdleBlocks {
   void* take(size_t size) {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (!lock) return nullptr;
-    // The last to come is the likeliest to be in a cache still.
+    // The block that became idle last is the likeliest to be still in a cache.
     for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
       if (block->size != size) continue;
       void* data = block->data;
@@ -113,7 +113,8 @@ class IdleBlocks {
     size_t size;
   };
 
-  // Nobody holds it for long but, in a forked child, somebody who is not there.
+  // No thread holds the lock for long. But in a forked child, a thread of the parent may seem to hold it for ever, so
+  // this gives up after a while.
   std::unique_lock<std::mutex> lock_patiently() {
     std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     for (int attempt = 0; attempt < 1000 && !lock; ++attempt) {
@@ -129,8 +130,8 @@ class IdleBlocks {
     blocks_.erase(blocks_.begin());
   }
 
-  // Only ever tried by take() and keep(): whoever does not get it does without, and so does for ever a forked child
-  // whose parent held it at that moment.
+  // take() and keep() only try to lock it, and do without the list where that fails. In a forked child it always fails
+  // if a thread of the parent held the lock at the time of the fork.
   std::mutex mutex_;
   std::vector<Block> blocks_;
   size_t bytes_ = 0;
@@ -142,7 +143,7 @@ IdleBlocks& idle_blocks() {
   return *blocks;
 }
 
-// What is idle must not be what is missing.
+// Releases the idle blocks if the system has no memory left.
 void* new_block_at_any_cost(size_t size) {
   void* block = new_block(size);
   if (!block) {
@@ -179,7 +180,7 @@ void give_memory_back(void* memory, size_t bytes) noexcept {
   try {
     if (size >= kSmallestRecycledBlock && idle_blocks().keep(memory, size)) return;
   } catch (...) {
-    // No memory for the list's own growth.
+    // The list could not grow.
   }
   delete_block(memory, size);
 }

@@ -1,5 +1,4 @@
-// Measures the peak of multiply-adds: a loop around the ISA's chains in every thread, with a look at the clock now and
-// then.
+// Measures the peak of multiply-adds: every thread runs the ISA's chains in a loop, and reads the clock now and then.
 #include "fastseq/peak.h"
 
 #include <chrono>
@@ -14,8 +13,8 @@ namespace {
 
 double measure(const KernelTable<float>& kernels, double seconds) {
   using Clock = std::chrono::steady_clock;
-  constexpr int64_t kSteps = 2000;  // some microseconds between two looks at the clock
-  // The chains tend to 2: no overflow, no denormals. Volatile, so that nothing is computed ahead or left out.
+  constexpr int64_t kSteps = 2000;  // some microseconds between two readings of the clock
+  // The chains converge to 2: no overflow, no denormals. Volatile, so that the compiler precomputes or omits nothing.
   volatile float factor = 0.5F, term = 1.0F, sink = 0;
   const auto began = Clock::now();
   double elapsed = 0;

@@ -1,4 +1,4 @@
-// Ranges of whole numbers, and how they are divided.
+// Ranges of integers, and their division into parts.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ struct Range {
   int64_t end;
 };
 
-// Part `index` of [0, count) in `parts` parts that differ by one at most.
+// Part `index` of [0, count), divided into `parts` parts whose sizes differ by at most one.
 inline Range split(int64_t count, int64_t parts, int64_t index) {
   const int64_t base = count / parts;
   const int64_t extra = count % parts;

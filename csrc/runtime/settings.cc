@@ -19,8 +19,8 @@ std::atomic<int> g_requested_threads{0};
 std::atomic<bool> g_oversubscription{false};
 std::atomic<const Isa*> g_isa{nullptr};
 
-// OpenMP runtimes do not survive fork: a child whose parent had started threads, through us or through anybody else who
-// shares the runtime, waits for ever for threads that were not copied. So a child computes on one thread.
+// OpenMP runtimes do not survive a fork. If the parent has started threads, whether for fastseq or for another library
+// with the same runtime, the child waits for ever for threads that were not copied. So a child uses one thread.
 std::atomic<bool> g_forked{false};
 [[maybe_unused]] const int g_at_fork =
     pthread_atfork(nullptr, nullptr, [] { g_forked.store(true, std::memory_order_relaxed); });
@@ -44,7 +44,7 @@ Status find_isa(const std::string& name, const char* where, const Isa** isa) {
                                   "'");
 }
 
-// Of the process's control groups, read once.
+// The CPU limit of the process's control groups; it is read once.
 int cpu_quota() {
   static const int quota = ControlGroups::of_this_process().cpus();
   return quota;
@@ -68,11 +68,11 @@ Status set_num_threads(int threads) {
 
 void allow_oversubscription(bool on) { g_oversubscription.store(on, std::memory_order_relaxed); }
 
-int threads_for(double pieces) {
+int threads_for(double parts) {
   int most = num_threads();
-  // Not counted by us: OpenMP knows what a thread may use where it has bound this one to a CPU.
+  // OpenMP counts the CPUs, since it knows which ones this thread may use if it has bound the thread to some.
   if (!g_oversubscription.load(std::memory_order_relaxed)) most = std::min({most, omp_get_num_procs(), cpu_quota()});
-  return static_cast<int>(std::max(1.0, std::min<double>(most, pieces)));
+  return static_cast<int>(std::max(1.0, std::min<double>(most, parts)));
 }
 
 int threads_for_operations(double operations) {
@@ -95,7 +95,7 @@ std::vector<std::string> available_isas() {
 Status current_isa(const Isa** isa) {
   *isa = g_isa.load(std::memory_order_acquire);
   if (*isa) return {};
-  // Several threads may come here at once: all find the same answer.
+  // Several threads may come here at once. All find the same ISA.
   const char* forced = std::getenv("FASTSEQ_ISA");
   if (forced && *forced) {
     FASTSEQ_RETURN_IF_ERROR(find_isa(forced, "FASTSEQ_ISA", isa));

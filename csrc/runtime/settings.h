@@ -1,4 +1,4 @@
-// What op drivers read of the process's settings (fastseq/runtime.h writes them).
+// The process's settings, as the drivers of ops read them. fastseq/runtime.h has the functions that change them.
 #pragma once
 
 #include "fastseq/status.h"
@@ -8,10 +8,11 @@ namespace fastseq {
 
 Status current_isa(const Isa** isa);
 
-// How many of num_threads() a call should use that has so many pieces of work, takes so many floating-point operations
-// or, where it computes next to nothing, moves so many bytes. Waking a thread takes about 50 us. No more than there are
-// CPUs: threads that share one divide the work into smaller products, and wait for each other.
-int threads_for(double pieces);
+// The number of threads for a call, at most num_threads(): for so many parts of work that each repay waking a thread,
+// which takes about 50 us; for so many floating-point operations; or, for a call that hardly computes, for so many
+// bytes of memory traffic. There are never more threads than CPUs: threads that share a CPU would only divide the work
+// into smaller products and wait for each other.
+int threads_for(double parts);
 int threads_for_operations(double operations);
 int threads_for_bytes(double bytes);
 

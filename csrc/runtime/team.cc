@@ -1,4 +1,4 @@
-// The team over OpenMP and its barriers.
+// Teams of OpenMP threads, and their barriers.
 #include "team.h"
 
 #include <omp.h>
@@ -33,7 +33,7 @@ void pause() {
 
 void Barrier::wait() {
   const unsigned round = passed_.load(std::memory_order_relaxed);
-  if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == members_) {
+  if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     waiting_.store(0, std::memory_order_relaxed);
     passed_.store(round + 1);
     if (sleeping_.load() > 0) {
@@ -43,8 +43,8 @@ void Barrier::wait() {
     return;
   }
   const auto met = [&] { return passed_.load() != round; };
-  // About twice what a sleeping thread takes to wake, so that a member that comes late to the first meeting does not
-  // find the others asleep.
+  // About twice the time that a sleeping thread takes to wake, so that the others are still awake if a thread comes
+  // late to the first meeting.
   constexpr std::chrono::microseconds kSpin(100);
   const auto began = std::chrono::steady_clock::now();
   do {
@@ -53,7 +53,7 @@ void Barrier::wait() {
       pause();
     }
   } while (std::chrono::steady_clock::now() - began < kSpin);
-  // Either the last member sees that somebody sleeps, or that somebody sees that all have met.
+  // Either the last thread sees that this one sleeps, or this one sees that all have met.
   std::unique_lock<std::mutex> lock(mutex_);
   sleeping_.fetch_add(1);
   all_met_.wait(lock, met);
@@ -72,32 +72,32 @@ Team Team::by_cpu() const {
 }
 
 bool run_team(const TeamShape& shape, void (*body)(const Team&, void*), void* context) {
-  const int members = shape.members();
+  const int threads = shape.threads();
   const std::unique_ptr<Barrier[]> barriers(new Barrier[static_cast<size_t>(1 + shape.groups + shape.subteams)]);
   Barrier* next = barriers.get();
-  (next++)->reset(members);
+  (next++)->reset(threads);
   for (int group = 0; group < shape.groups; ++group) (next++)->reset(shape.group_size);
-  for (int subteam = 0; subteam < shape.subteams; ++subteam) (next++)->reset(members / shape.subteams);
-  const std::unique_ptr<std::atomic<int>[]> cpus(new std::atomic<int>[static_cast<size_t>(members)]);
+  for (int subteam = 0; subteam < shape.subteams; ++subteam) (next++)->reset(threads / shape.subteams);
+  const std::unique_ptr<std::atomic<int>[]> cpus(new std::atomic<int>[static_cast<size_t>(threads)]);
   cpus[0] = 0;
-  const auto member = [&](int rank) { return Team{rank, members, shape, barriers.get(), cpus.get()}; };
-  if (members == 1) {
+  const auto team_of = [&](int rank) { return Team{rank, threads, shape, barriers.get(), cpus.get()}; };
+  if (threads == 1) {
     const FlushDenormals flush;
-    body(member(0), context);
+    body(team_of(0), context);
     return true;
   }
   bool complete = true;
-#pragma omp parallel num_threads(members)
+#pragma omp parallel num_threads(threads)
   {
-    if (omp_get_num_threads() != members) {
-      // All come to the same conclusion.
+    if (omp_get_num_threads() != threads) {
+      // All threads come to this conclusion.
 #pragma omp single nowait
       complete = false;
     } else {
       const FlushDenormals flush;
       const int rank = omp_get_thread_num();
       cpus[static_cast<size_t>(rank)].store(current_cpu(), std::memory_order_relaxed);
-      body(member(rank), context);
+      body(team_of(rank), context);
     }
   }
   return complete;

@@ -1,7 +1,8 @@
 // The TensorFlow op FastseqAdam: shapes, allocation, call.
 //
-// It takes what the variables hold and gives what they are to hold: their memory is out of the C API's reach in older
-// TensorFlows. To assign an output to a variable copies nothing; the variable's former block serves the next update.
+// It takes the values of the variables and returns their new values, since the C API of older TensorFlows has no access
+// to variables. Assigning an output to a variable copies nothing, and the variable's old memory is used by the next
+// update.
 #include "fastseq/adam.h"
 
 #include <initializer_list>
@@ -23,7 +24,7 @@ class AdamKernel {
   }
 
   static void infer_shapes(Shapes& shapes) {
-    // Three outputs, or four.
+    // There are three outputs or, for AMSGrad, four.
     for (int i = 0; i < 3; ++i) shapes.set_output_like(i, shapes.input(i));
   }
 
@@ -65,7 +66,7 @@ class AdamKernel {
 
 const bool kRegistered = register_op<AdamKernel>({
     "FastseqAdam",
-    // variable, momentum, velocity and, for AMSGrad, velocity_hat; no indices where the gradient is dense.
+    // variable, momentum, velocity and, for AMSGrad, velocity_hat; no indices if the gradient is dense.
     {"state: states * T", "gradient: T", "indices: index_arrays * Tids", "alpha: double", "beta_1: double",
      "beta_2: double", "epsilon: double"},
     {"updated: states * T"},

@@ -1,7 +1,7 @@
-// The part of TensorFlow's C API for ops and kernels that fastseq uses, declared here so that no TensorFlow is needed
-// to build and one binary serves every version from 2.16 on. Signatures as TensorFlow documents them in its public
-// headers tensorflow/c/{ops,kernels,tf_tensor,tf_status}.h, stable since 2.5. c_api_stub.cc defines the same names for
-// the linker.
+// The part of TensorFlow's C API for ops and kernels that fastseq uses. It is declared here so that the build does not
+// need TensorFlow, and one binary works with every version from 2.16 on. The signatures are those of TensorFlow's
+// public headers tensorflow/c/{ops,kernels,tf_tensor,tf_status}.h, stable since 2.5. c_api_stub.cc defines these
+// functions for the linker.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,7 @@ void TF_SetStatus(TF_Status*, TF_Code, const char* message);
 TF_Code TF_GetCode(const TF_Status*);
 const char* TF_Message(const TF_Status*);
 
-// Takes over `data`, which it gives back through `deallocate`.
+// Takes ownership of `data`, which it frees by `deallocate`.
 TF_Tensor* TF_NewTensor(TF_DataType, const int64_t* dims, int rank, void* data, size_t bytes,
                         void (*deallocate)(void* data, size_t bytes, void* argument), void* argument);
 TF_DataType TF_TensorType(const TF_Tensor*);

@@ -1,6 +1,6 @@
-// What the linker sees in place of TensorFlow: a library with TensorFlow's soname and the names of c_api.h. It makes
-// the op library carry a dependency on libtensorflow_framework.so.2, which every TensorFlow process has loaded already;
-// it is never installed nor run.
+// A stub with TensorFlow's soname and the functions of c_api.h, which the op library is linked with in place of
+// TensorFlow. So the op library depends on libtensorflow_framework.so.2, which every process with TensorFlow has
+// already loaded. The stub is never installed and never run.
 #define FASTSEQ_STUB(name) \
   void name();             \
   void name() {}

@@ -1,8 +1,9 @@
-// The TensorFlow ops FastseqDropout and FastseqDropoutGradient: shapes, allocation, calls. The first is its own
-// gradient where it saves no mask, the second always.
+// The TensorFlow ops FastseqDropout and FastseqDropoutGradient: shapes, allocation, calls. The gradient of
+// FastseqDropout is FastseqDropoutGradient where it has saved a mask, else FastseqDropout with the same seed. The
+// gradient of FastseqDropoutGradient is FastseqDropoutGradient.
 //
-// They work in the memory of their first input where nobody else needs it: at (40, 500, 100), between two products,
-// forward and backward then took 2.0 ms instead of 2.5 (both drew).
+// They write their result to the memory of their first input if nothing else uses it. At (40, 500, 100), between two
+// products, forward and backward took 2.0 ms instead of 2.5 ms (both without a mask).
 #include "fastseq/dropout.h"
 
 #include <algorithm>
@@ -18,7 +19,7 @@ HalfType half_type(Attributes& attributes) {
   return type;
 }
 
-// For x; rate and seed come with every call. False where that failed.
+// Makes the plan for x. Returns whether it succeeded.
 bool make_plan(Context& context, const Array& x, const Array& rate, DropoutOptions options, DropoutPlan* plan) {
   options.rate = *rate.as<const double>();
   context.check(dropout_plan(x, options, plan));

@@ -9,8 +9,8 @@
 namespace fastseq::tensorflow {
 namespace {
 
-// The ids as the core takes them, which is the context's next output: in Keras on TensorFlow, negative ids count from
-// the table's end. Where there are none, they are the input itself.
+// The ids for the core, as the next output. In Keras on TensorFlow, negative ids count from the table's end; the core
+// takes no negative ids. If there are none, the output is the input.
 template <class Id>
 Array next_rows(Context& context, const Array& ids, int64_t input_dim) {
   const Id* begin = ids.as<Id>();
@@ -25,7 +25,7 @@ Array next_rows(Context& context, const Array& ids, int64_t input_dim) {
   const Array rows = context.next_output(ids.dtype, ids.shape, ids.rank);
   if (context.ok())
     std::transform(begin, begin + count, rows.as<Id>(), [&](Id id) {
-      // One that is below that, too, stays as it is, and the plan refuses it.
+      // An id below -input_dim is not changed, and the plan refuses it.
       return id < 0 && id >= -input_dim ? static_cast<Id>(id + input_dim) : id;
     });
   return rows;
@@ -46,7 +46,7 @@ struct EmbeddingForwardOp {
     const Array embeddings = context.next_input();
     if (!context.ok()) return;
     Array rows = ids;
-    // Of other shapes the plan says what is wrong with them.
+    // If a shape is wrong, the plan has the error.
     if (embeddings.rank == 2 && ids.rank < Array::kMaxRank)
       rows = ids.dtype == DType::kInt32 ? next_rows<int32_t>(context, ids, embeddings.shape[0])
                                         : next_rows<int64_t>(context, ids, embeddings.shape[0]);
@@ -60,14 +60,15 @@ struct EmbeddingForwardOp {
   }
 };
 
-const bool kRegistered = register_op<EmbeddingForwardOp>({
-                             "FastseqEmbeddingForward",
-                             {"ids: Tids", "embeddings: T"},
-                             {"rows: Tids", "outputs: T"},
-                             // What the gradient is to be: for the function that is registered for it in Python.
-                             {"Tids: {int32, int64}", "dense_gradient: bool"},
-                         }) &&
-                         register_stated<EmbeddingBackward>();
+const bool kRegistered =
+    register_op<EmbeddingForwardOp>({
+        "FastseqEmbeddingForward",
+        {"ids: Tids", "embeddings: T"},
+        {"rows: Tids", "outputs: T"},
+        // The kind of the gradient, which the gradient function that is registered in Python reads.
+        {"Tids: {int32, int64}", "dense_gradient: bool"},
+    }) &&
+    register_stated<EmbeddingBackward>();
 
 }  // namespace
 }  // namespace fastseq::tensorflow

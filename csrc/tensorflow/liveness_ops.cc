@@ -1,21 +1,22 @@
-// The TensorFlow ops FastseqTokens and FastseqLive, by which an op learns which of its outputs somebody needs.
+// The TensorFlow ops FastseqTokens and FastseqLive. By them an op learns which of its outputs are needed.
 //
-// TensorFlow prunes a node that nobody needs, but it does not tell a node that one of its outputs is not needed, and
-// our backward ops have dx and the weight gradients as outputs of one node, since both are made of dz while that is in
-// the cache. Where a layer is frozen, or what is before it, one of the two is computed for nobody.
+// TensorFlow prunes a node if none of its outputs is needed. But it does not tell a node that one of its outputs is not
+// needed. A backward op of fastseq has dx and the weight gradients as outputs of one node, since both are computed from
+// dz while it is in the cache. If the layer is frozen, or all layers before it are, one of the two is not needed.
 //
-// So such outputs have a node behind them, FastseqLive, which hands them on, and which is pruned where nobody needs
-// them. It takes a token, and so does the backward op, which comes before it. When the backward op runs, the token is
-// held by itself alone if the other node was pruned, and else also by that node, which has yet to run. TensorFlow tells
-// the two apart by what it does with memory: it gives an input's to an output only where nobody else holds the input
-// (Context::next_live). A token that is held by anybody else besides, such as a debugger, costs time, and no result.
+// So a node FastseqLive follows on these outputs. It passes them on, and TensorFlow prunes it if they are not needed.
+// The backward op and FastseqLive have a common input, the token. If FastseqLive has been pruned, only the backward op
+// holds the token when it runs. Otherwise FastseqLive holds it, too, since it has yet to run. The backward op finds out
+// by a rule of TensorFlow: it reuses an input's memory for an output only if no other node holds the input
+// (Context::next_live). If something else holds the token, such as a debugger, the gradients are computed although they
+// are not needed, which costs time but changes no result.
 #include "op_support.h"
 
 namespace fastseq::tensorflow {
 namespace {
 
-// after -> tokens: one for each group of outputs. `after` is any tensor that is no constant: tokens must not become
-// constants, which nobody but TensorFlow holds.
+// Inputs: after. Outputs: tokens, one for each group of outputs. `after` may be any tensor that is not a constant:
+// otherwise TensorFlow would fold the tokens into constants, and hold them itself.
 struct Tokens {
   explicit Tokens(Attributes& attributes) : count(attributes.integer("count")) {}
 
@@ -28,7 +29,8 @@ struct Tokens {
   int64_t count;
 };
 
-// token, computed, values -> the values: `computed` is what the op with these outputs says of the token.
+// Inputs: token, computed, values. Outputs: the values. `computed` is the output of the backward op that tells whether
+// the values were computed.
 struct Live {
   explicit Live(Attributes& attributes) : count(attributes.integer("count")) {}
 

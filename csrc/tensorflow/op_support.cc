@@ -39,7 +39,7 @@ Array view(const TF_Tensor* tensor) {
 
 // --- Context --------------------------------------------------------------------------------------------------------
 
-// Takes the tensor over.
+// Takes ownership of the tensor.
 Array Context::keep(TF_Tensor* tensor) {
   OwnedTensor owned(tensor);
   tensors_.push_back(std::move(owned));
@@ -80,10 +80,11 @@ Array Context::next_output(DType dtype, const int64_t* shape, int rank) {
 
 Array Context::next_output_over(int index, Array* input) {
   if (!ok()) return {};
-  // TensorFlow gives away only memory of its own.
+  // TensorFlow only forwards memory that it has allocated itself.
   if (is_large_block(input->data)) return next_output(input->dtype, input->shape, input->rank);
   const int output = outputs_++;
-  // Inputs are the first tensors. TensorFlow gives away the memory of those that nobody holds.
+  // Inputs are the first tensors. TensorFlow forwards an input's memory only if nothing holds the input, not even this
+  // object.
   tensors_[static_cast<size_t>(index)].reset();
   int forwarded = -1;
   const Array array = keep(
@@ -163,7 +164,7 @@ TF_ShapeHandle* Shapes::dim(TF_ShapeHandle* shape, int64_t i) {
 }
 
 TF_ShapeHandle* Shapes::unknown_dim() {
-  // -1 is TensorFlow's unknown dimension; the parameter is unsigned and cast back.
+  // -1 is TensorFlow's unknown dimension. The parameter is unsigned; TensorFlow casts it back.
   return own(TF_ShapeInferenceContextVectorFromSize(context_, static_cast<size_t>(-1)));
 }
 

@@ -1,5 +1,5 @@
-// What every TensorFlow op of fastseq needs: owners for the C API's handles, tensors as the core's arrays, shape
-// inference in a readable form, registration.
+// The common part of fastseq's TensorFlow ops: owners of the C API's handles, access to tensors as the core's arrays,
+// shape inference, and registration.
 #pragma once
 
 #include <array>
@@ -29,7 +29,7 @@ using OwnedStatus = Owner<TF_Status, TF_DeleteStatus>;
 using OwnedTensor = Owner<TF_Tensor, TF_DeleteTensor>;
 using OwnedShape = Owner<TF_ShapeHandle, TF_DeleteShapeHandle>;
 
-// How something that TensorFlow asked for went. After the first failure nothing is done any more.
+// The status of a callback from TensorFlow. After the first failure the functions of the derived classes do nothing.
 class Outcome {
  public:
   bool ok() const { return TF_GetCode(status_) == TF_OK; }
@@ -39,7 +39,7 @@ class Outcome {
   void check(const Status& status) {
     if (!status.ok()) fail(TF_INVALID_ARGUMENT, status.message().c_str());
   }
-  // Turns what the body throws into a failure: nothing may cross the C boundary.
+  // Turns the body's exceptions into failures, since no exception may cross the C boundary.
   template <class Body>
   void guard(const Body& body) {
     try {
@@ -64,7 +64,7 @@ class Outcome {
   TF_Status* status_;
 };
 
-// One run of a kernel; every call does nothing after a failure, which finish() hands to TensorFlow.
+// One run of a kernel. After a failure all functions do nothing, and finish() reports the failure to TensorFlow.
 class Context : public Outcome {
  public:
   explicit Context(TF_OpKernelContext* context) : context_(context) {}
@@ -80,21 +80,21 @@ class Context : public Outcome {
     for (Array& input : inputs) input = next_input();
     return inputs;
   }
-  // Ops have no optional inputs: one that is absent has 0 along every dimension.
+  // TensorFlow's ops have no optional inputs. An absent input has size 0 in every dimension.
   Array next_optional_input();
   Array next_output(DType dtype, std::initializer_list<int64_t> shape);
   Array next_output(DType dtype, const int64_t* shape, int rank);
-  // Like input `index`, and in its memory where nobody else needs what is there. *input, which is that input's array,
-  // is where it is from then on. No input may be taken after it.
+  // An output like input `index`, in the input's memory if nothing else uses that. `input` is that input's array; it is
+  // updated if its memory has moved. No input may be read after this call.
   Array next_output_over(int index, Array* input);
   // A scalar.
   int64_t next_number(const char* name);
-  // Absent, and of size 0 along every dimension, unless it is `wanted`.
+  // Unless it is `wanted`, the output has size 0 in every dimension, and the result is an absent array.
   Array next_optional_output(bool wanted, DType dtype, std::initializer_list<int64_t> shape);
-  // The next input is a token, and the next output says what is returned: whether the token is held by another node
-  // that has yet to run (liveness_ops.cc).
+  // Whether the next input, a token, is also held by another node that has yet to run (liveness_ops.cc). The next
+  // output has the same value.
   bool next_live();
-  // The next output is input `index`, which has been taken before any output, in its memory.
+  // The next output is input `index`, without a copy. All inputs must have been read before any output.
   void pass_on(int index);
   void* scratch(size_t bytes);
 
@@ -102,31 +102,31 @@ class Context : public Outcome {
   Array keep(TF_Tensor* tensor);
 
   TF_OpKernelContext* context_;
-  int inputs_ = 0;                    // taken so far
-  int outputs_ = 0;                   // likewise
-  std::vector<OwnedTensor> tensors_;  // alive as long as the arrays that view them
+  int inputs_ = 0;                    // inputs read so far
+  int outputs_ = 0;                   // outputs made so far
+  std::vector<OwnedTensor> tensors_;  // the tensors of all arrays that were returned
   Memory scratch_;
 };
 
-// One inference of shapes. Attributes are not to be read here. What TensorFlow is told must hold for every value of
-// them: it replaces a size that it does not know by one that is said to be the same.
+// One inference of shapes. The C API has no access to attributes here, so the result must hold for all their values.
+// TensorFlow takes two dimensions with the same handle for equal, even if their size is unknown.
 class Shapes : public Outcome {
  public:
   Shapes(TF_ShapeInferenceContext* context, TF_Status* status) : Outcome(status), context_(context) {}
-  // Input `index`, which must have `rank` dimensions as far as is known.
+  // The shape of input `index`. It is an error if its rank is known and is not `rank`.
   TF_ShapeHandle* input(int index, int64_t rank);
-  // Of any rank.
+  // The shape of input `index`, of any rank.
   TF_ShapeHandle* input(int index);
-  // Dimension i of a shape, as a vector of one dimension.
+  // Dimension i of a shape, as a shape with one dimension.
   TF_ShapeHandle* dim(TF_ShapeHandle* shape, int64_t i);
-  // One that is not known to be the same as any other: a handle of its own at every call.
+  // An unknown dimension. Every call makes another handle, so that TensorFlow takes no two of them for equal.
   TF_ShapeHandle* unknown_dim();
   void set_outputs_unknown();
-  // An array whose sizes stand for those of input `index`: numbers below 0. It has one for all of them together where
-  // `rank` says that it may be any.
+  // An array with a negative number in place of each size of input `index`, which set_output_of translates back. If
+  // `rank` is kAnyRank, there is one number for the whole shape.
   Array sizes_of_input(int index, int rank);
-  // Of an array with such sizes, or 0 for one that is not known. One that may be left out has none along a dimension,
-  // the second if there are several; of one that holds raw bytes nobody knows how many there are.
+  // Sets the shape of an output to that of `like`, which has sizes from sizes_of_input, or 0 for an unknown size. The
+  // dimension that is 0 if an optional output is left out is unknown, and so is the last one of raw bytes.
   void set_output_of(int index, const Array& like, bool optional, bool bytes);
   int inputs() const;
   void set_output(int index, const std::vector<TF_ShapeHandle*>& dims);
@@ -137,10 +137,10 @@ class Shapes : public Outcome {
 
   TF_ShapeInferenceContext* context_;
   std::vector<OwnedShape> handles_;
-  std::vector<TF_ShapeHandle*> sizes_;  // that sizes_of_input stands for
+  std::vector<TF_ShapeHandle*> sizes_;  // the dimension for each number of sizes_of_input
 };
 
-// The attributes of an op, while a kernel of it is made.
+// The attributes of an op, when a kernel is constructed.
 class Attributes : public Outcome {
  public:
   explicit Attributes(TF_OpKernelConstruction* construction) : construction_(construction) {}
@@ -165,15 +165,15 @@ class Attributes : public Outcome {
 
 using Names = std::vector<std::string>;
 
-// An op as TensorFlow is told of it.
+// The definition of an op in TensorFlow's notation.
 struct OpDefinition {
   std::string name;
   Names inputs;
   Names outputs;
-  Names attrs;  // beside T: {float, double}
+  Names attrs;  // besides T: {float, double}
 };
 
-// The functions that TensorFlow calls for it.
+// The functions that TensorFlow calls for an op.
 struct OpFunctions {
   void (*infer_shapes)(TF_ShapeInferenceContext*, TF_Status*);
   void* (*create)(TF_OpKernelConstruction*);
@@ -183,7 +183,7 @@ struct OpFunctions {
 
 bool register_op(const OpDefinition& definition, const OpFunctions& functions);
 
-// Registers the op and its CPU kernels for float and double; call it from a static initialiser. `Kernel` is
+// Registers the op and its CPU kernels for float and double. It is called from a static initialiser. `Kernel` is
 //   struct Kernel {
 //     static void infer_shapes(Shapes& shapes);
 //     explicit Kernel(Attributes& attributes);

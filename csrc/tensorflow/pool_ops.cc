@@ -1,6 +1,6 @@
 // The TensorFlow ops Fastseq{Max,Average}Pool{Forward,Backward}.
 //
-// Backward does not take x but its number of timesteps, so that x need not be kept.
+// Backward takes the number of timesteps of x instead of x, so that x need not be kept.
 #include "fastseq/pool.h"
 
 #include "stated_op.h"

@@ -1,16 +1,17 @@
-// A TensorFlow op made from what a contract states of its operation (statement.h).
+// A TensorFlow op, generated from the statement of its operation (statement.h).
 //
-// Options are attributes; arrays are inputs, in the order of the statement, and so are numbers, as scalars. An optional
-// input that is absent has 0 along every dimension, an output that is not wanted 0 along the second or, of one
-// dimension, the first.
+// Options are attributes. Arrays are inputs, in the order of the statement, and so are numbers, as scalars. An absent
+// optional input has size 0 in every dimension. An output that is not wanted has size 0 in the second dimension or, if
+// it has only one, in the first.
 //
-// What forward saves for backward is a tensor of raw bytes: its dtype is the core's own affair, what it has at masked
-// steps is undefined, and whoever checks the numbers of all float tensors must not meet that.
+// An array that forward saves for backward is a tensor of raw bytes. Its dtype is chosen by the core, and its values at
+// masked steps are undefined, so tools that check all float tensors for NaN must not see it as floats.
 //
-// Which gradients a backward op is to compute is known in part when the graph is made: the options with_dx and
-// with_weights. What is known when it runs is in tokens (liveness_ops.cc), the last inputs: none, or one for dx and one
-// for the weight gradients. Outputs say of each whether it was computed; they stand before all optional outputs, and
-// after those that are always there.
+// The gradients that a backward op computes are chosen at two times. When the graph is made, they are the options
+// with_dx and with_weights. When the op runs, tokens tell which ones are needed (liveness_ops.cc). Tokens are the last
+// inputs: none, or one for dx and one for the weight gradients. For each token there is an output that tells whether
+// the gradients were computed. These outputs come after the outputs that are always there, and before the optional
+// ones.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +31,7 @@ struct HasTokens : std::false_type {};
 template <class Operation>
 struct HasTokens<Operation, std::void_t<decltype(Operation::with_dx)>> : std::true_type {};
 
-// The bytes as an array of a dtype, where they are a whole number of its elements, and the other way.
+// An array of bytes as an array of another dtype, if the bytes are a whole number of its elements; and the inverse.
 inline Array as_dtype(Array bytes, DType dtype) {
   const auto size = static_cast<int64_t>(dtype_bytes(dtype));
   if (bytes.rank < 1 || bytes.shape[bytes.rank - 1] % size != 0) return bytes;
@@ -44,7 +45,8 @@ inline Array as_bytes(Array array) {
   return array;
 }
 
-// Outputs in the order of the op. Where it has tokens, `between` is called in the place of what is said of them.
+// Visits the outputs in the order of the TensorFlow op. If the op has tokens, it calls between() at the position of the
+// outputs that tell whether gradients were computed.
 template <class Operation, class Between, class Visit>
 void for_each_output_in_order(Operation& operation, const Between& between, const Visit& visit) {
   if constexpr (!HasTokens<Operation>::value) return operation.for_each_output(visit);
@@ -68,7 +70,7 @@ std::string attr_spec(Option option) {
   return allowed + "} = '" + names.front() + "'";
 }
 
-// By what the tensor holds.
+// The type of a tensor in TensorFlow's notation.
 inline std::string type_of(Holds holds) {
   static constexpr const char* kTypes[] = {"T", "bool", "Tids", "uint8"};
   return kTypes[static_cast<size_t>(holds)];
@@ -121,8 +123,8 @@ class StatedOp {
     tokens_ = tokens == 2;
   }
 
-  // What follows from the inputs' sizes alone. How many tokens there are is an attribute, and so is where outputs are
-  // that come after what is said of them.
+  // Sets the shapes of outputs as far as they follow from the shapes of inputs. Shapes of outputs that come after the
+  // tokens' outputs are not set: their positions depend on the number of tokens, which is an attribute.
   static void infer_shapes(Shapes& shapes) {
     Operation operation;
     int index = 0;
@@ -179,7 +181,7 @@ class StatedOp {
     return {};
   }
 
-  Operation prototype_;  // with its options
+  Operation prototype_;  // has the options; its arrays are unused
   bool tokens_ = false;
 };
 

@@ -84,7 +84,7 @@ def read_record(path: Path) -> Record:
 
 
 def _from_json(told: dict[str, Any]) -> Measurement:
-    sides: dict[str, dict[str, Any]] = told["sides"]
+    implementations: dict[str, dict[str, Any]] = told["implementations"]
 
     def not_again(*_: Any) -> Any:
         raise RuntimeError(f"{told['name']} was read from a file: it can be shown, and not be measured again")
@@ -93,18 +93,18 @@ def _from_json(told: dict[str, Any]) -> Measurement:
         name=told["name"],
         title=told["title"],
         kind=told["kind"],
-        sides=list(sides),
+        implementations=list(implementations),
         make=not_again,
         reference=told["verified_against"],
         verify=not_again,
-        flops={side: of["flops"] for side, of in sides.items() if of["flops"] is not None},
-        threads={side: of["threads"] for side, of in sides.items()},
-        labels={side: of["label"] for side, of in sides.items()},
+        flops={name: of["flops"] for name, of in implementations.items() if of["flops"] is not None},
+        threads={name: of["threads"] for name, of in implementations.items()},
+        labels={name: of["label"] for name, of in implementations.items()},
     )
     return Measurement(
         comparison,
         told["rounds"],
-        samples={side: Samples(of["seconds"]) for side, of in sides.items()},
+        samples={name: Samples(of["seconds"]) for name, of in implementations.items()},
         peaks={int(threads): Samples(turns) for threads, turns in told["fma_peak"].items()},
         absent=told["absent"],
         refused=told["refused"],

@@ -1,8 +1,8 @@
-"""What `fastseq bench` and the scripts of the source tree's `bench/` measure with.
+"""The measurements of `fastseq bench` and of the scripts in the source tree's `bench/`.
 
-A `measuring.Comparison` is something to compute and those who can compute it, the sides; a `measuring.Measurement`
-verifies them against each other and times them in turns.
+A `measuring.Comparison` is a problem and the implementations that can compute it. A `measuring.Measurement` verifies
+them against each other and times them in turns.
 
-No module here imports a framework when it is itself imported, except those of `sides`: settings must be made before
-(`machine.prepare`), and a worker process may need one without fastseq's core.
+Only the modules of `implementations` import a framework when they are imported. The others must not: `machine.prepare`
+makes settings before that, and a worker process may need a framework without fastseq's core.
 """

@@ -1,6 +1,6 @@
 """The charts of a report: times as fast, shares of the peak, scaling curves.
 
-Narrow, so that they can be read on a phone: what a row is stands above it.
+They are narrow, so that they can be read on a phone; the label of a row is above it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from fastseq.bench.drawing import Anchor, Drawing
+from fastseq.bench.implementations import FASTSEQ
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.shapes import TITLES, Shape
-from fastseq.bench.sides import FASTSEQ
 from fastseq.bench.verdicts import LABELS, TOO_FEW, UNCLEAR, label_of, name_of, peers_of, ratio_text, verdict
 
 _SERIES = {
@@ -27,19 +27,19 @@ _SERIES = {
 _CELL_SERIES = {"lstm": "series-1", "gru": "series-2", "simple_rnn": "series-3"}
 
 _WIDTH = 480.0
-_LEFT, _RIGHT = 150.0, 414.0  # of the plot, where rows have a name on the left and a figure on the right
+_LEFT, _RIGHT = 150.0, 414.0  # ends of the plot; rows have a name on its left and a figure on its right
 _ROW, _GAP = 19.0, 12.0
-_FAR = 16.0  # where bars end: by their lengths, the others could not be told apart
+_FAR = 16.0  # bars are cut at this ratio: with longer ones, the lengths of the others could not be told apart
 
 
 def ratio_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | None:
-    """How many times fastseq's time the peers take: a bar each, from 1 on, to the left where fastseq is the slower one.
+    """The peers' times as multiples of fastseq's: a bar for each, from 1, to the left where fastseq is slower.
 
-    The thin line across the end of a bar goes from the first quartile over the rounds to the third. Bars are pale where
-    the verdict is unclear or there were too few rounds; of these, figures are in parentheses.
+    The thin line across the end of a bar goes from the first quartile over the rounds to the third. Bars are pale if
+    the verdict is unclear or there were too few rounds. With too few rounds, the figure is in parentheses.
 
     Returns:
-        None where nothing was compared.
+        The drawing; None if nothing was compared.
     """
     rows = [(one, peers) for one in measurements if (peers := peers_of(one))]
     if not rows:
@@ -83,7 +83,7 @@ def _add_ratio(drawing: Drawing, y: float, one: Measurement, peer: str, place: C
     middle = y + _ROW / 2
     drawing.text(_LEFT - 8, middle + 4.5, label_of(one, peer), anchor="end", size=12)
     drawing.rectangle(start, y + 3, max(end - start, 1.0), _ROW - 6, colour, opacity=0.4 if unclear else 1.0)
-    if not 1 / _FAR <= median <= _FAR:  # a break across a bar that is longer than its place
+    if not 1 / _FAR <= median <= _FAR:  # a gap marks a bar that is cut
         tip = place(median)
         drawing.line([(tip - 14, y + _ROW), (tip - 6, y)], "ground", width=4)
     drawing.line([(place(first), middle), (place(third), middle)], "ink", width=1.5)
@@ -94,31 +94,31 @@ def _add_ratio(drawing: Drawing, y: float, one: Measurement, peer: str, place: C
 
 
 def share_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | None:
-    """Which part of the FMA peak is reached: a bar for fastseq's layer or model, a dot for everybody else.
+    """Shares of the FMA peak: a bar for fastseq's layer or model, a dot for every other implementation.
 
     Returns:
-        None where no operations were counted.
+        The drawing; None if no operations were counted.
     """
     rows = [one for one in measurements if one.samples and one.comparison.flops]
     if not rows:
         return None
     left, right = 4.0, _WIDTH - 14
-    shares = {(one.comparison.name, side): one.share(side) for one in rows for side in one.samples}
+    shares = {(one.comparison.name, name): one.share(name) for one in rows for name in one.samples}
     found = {key: share.median for key, share in shares.items() if share is not None}
     most = max(1.0, *found.values())
 
     def place(share: float) -> float:
         return left + (right - left) * share / most
 
-    sides = [side for side in _SERIES if any(side in one.samples for one in rows)]
-    legend_rows = math.ceil(len(sides) / 3)
+    implementations = [name for name in _SERIES if any(name in one.samples for one in rows)]
+    legend_rows = math.ceil(len(implementations) / 3)
     top, height = 22.0 + 20 * legend_rows, 42.0
     bottom = top + height * len(rows)
     drawing = Drawing(title, _WIDTH, bottom + 22)
-    for index, side in enumerate(sides):
+    for index, name in enumerate(implementations):
         x, y = 10.0 + 160 * (index % 3), 14.0 + 20 * (index // 3)
-        _add_dot(drawing, side, x, y - 4)
-        drawing.text(x + 12, y, LABELS[side], size=12)
+        _add_dot(drawing, name, x, y - 4)
+        drawing.text(x + 12, y, LABELS[name], size=12)
     for tenth in range(0, math.floor(most * 10) + 1, 2):
         x = place(tenth / 10)
         drawing.line([(x, top - 6), (x, bottom)], "grid")
@@ -126,36 +126,36 @@ def share_drawing(title: str, measurements: Sequence[Measurement]) -> Drawing | 
         drawing.text(x, bottom + 15, f"{tenth * 10} %" if tenth else "0", "muted", size=11, anchor=anchor)
     for index, one in enumerate(rows):
         y = top + height * index
-        of = {side: found[one.comparison.name, side] for side in one.samples}
+        of = {name: found[one.comparison.name, name] for name in one.samples}
         best = f"{of[one.base]:.0%}" if one.base in FASTSEQ else "–"
         drawing.text(2, y + 13, name_of(one), bold=True, size=12)
         drawing.text(_WIDTH - 2, y + 13, best, "series-1", anchor="end", bold=True)
         drawing.line([(left, y + 28), (right, y + 28)], "grid")
         if "fast" in of:
             drawing.rectangle(left, y + 22, place(of["fast"]) - left, 12, "series-1")
-        for side, share in of.items():
-            if side != "fast":
-                _add_dot(drawing, side, place(share), y + 28)
+        for name, share in of.items():
+            if name != "fast":
+                _add_dot(drawing, name, place(share), y + 28)
     return drawing
 
 
-def _add_dot(drawing: Drawing, side: str, x: float, y: float) -> None:
-    if side == "fast":
-        drawing.rectangle(x - 6, y - 5, 12, 10, _SERIES[side])
+def _add_dot(drawing: Drawing, name: str, x: float, y: float) -> None:
+    if name == "fast":
+        drawing.rectangle(x - 6, y - 5, 12, 10, _SERIES[name])
     else:
-        drawing.dot(x, y, 5, _SERIES[side], hollow=side == "functional")
+        drawing.dot(x, y, 5, _SERIES[name], hollow=name == "functional")
 
 
 def scaling_drawing(title: str, curves: Sequence[Measurement], base: Shape) -> Drawing | None:
-    """GFLOP/s over sizes: a panel for each number that varies, a line for each cell, the peak dashed.
+    """GFLOP/s over sizes: a panel for each size that varies, a line for each cell, and a dashed line for the peak.
 
     Args:
-        title: Of the whole.
-        curves: Of `scaling.curve_comparison`.
-        base: Their shape, but for what varies.
+        title: The title of the drawing.
+        curves: Measurements of `scaling.curve_comparison`.
+        base: Their shape, except for the size that varies.
 
     Returns:
-        None where there are no curves.
+        The drawing; None if there are no curves.
     """
     panels: dict[str, list[Measurement]] = {}
     for curve in curves:
@@ -218,7 +218,7 @@ def _add_panel(
 
 
 def _fixed(base: Shape, vary: str) -> str:
-    """The numbers of the shape that do not vary."""
+    """The sizes that do not vary, in words."""
     numbers = {
         "batch": f"batch {base.batch}",
         "timesteps": f"{base.timesteps} steps",
@@ -241,7 +241,7 @@ def _fraction(power: float) -> str:
 
 
 def _step(most: float) -> int:
-    """Of an axis up to that number, with 3 to 6 ticks."""
+    """The distance of ticks on an axis up to that number, with 3 to 6 ticks."""
     power = 1
     while most > 60 * power:
         power *= 10

@@ -1,4 +1,4 @@
-"""`fastseq bench`: measures, and writes a report."""
+"""The command `fastseq bench`: measures, and writes a report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from fastseq.bench.implementations import FASTSEQ, IMPLEMENTATIONS, PEERS, not_installed, packages
 from fastseq.bench.machine import busy, load, machine, prepare, versions
 from fastseq.bench.measuring import Budget, Measurement
 from fastseq.bench.page import CHARTS, drawings_of, page_of
 from fastseq.bench.progress import Progress
 from fastseq.bench.record import Record, save_json
-from fastseq.bench.sides import FASTSEQ, PEERS, SIDES, not_installed, packages
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
 from fastseq.bench.tables import glance, row
 from fastseq.commands import make_writable, positive, replacing
@@ -24,10 +24,11 @@ from fastseq.training.command import MODEL_NAMES
 
 _OUT = Path("runs/bench")
 _MODE_ROUNDS = {True: 5, False: 10}
-# What is measured begins within these seconds. The rest of the two minutes of --quick, and of twenty, is for what was
-# begun when they ended, and for the report.
+# Comparisons begin within these seconds. The whole run takes two minutes with --quick, else twenty; the rest is for the
+# last comparison and for the report.
 _MODE_SECONDS = {True: 80.0, False: 1000.0}
-# How many equal shares of the time a comparison may take: the first ones say most, and one round says little.
+# A comparison may take this many equal shares of the time: the first comparisons are the most informative, and a single
+# round tells little.
 _GENEROUS = 3.0
 
 
@@ -39,7 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="only these, as `fastseq train` has them; or all")
     parser.add_argument("--peers", nargs="*", choices=PEERS, metavar="PEER", help=f"{', '.join(PEERS)}; default: all")
-    parser.add_argument("--threads", type=positive, metavar="N", help="for every side; default: what fastseq would use")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="for every implementation; default: what fastseq would use"
+    )
     help_ = f"at most, of each comparison; default: {_MODE_ROUNDS[False]}, with --quick {_MODE_ROUNDS[True]}"
     parser.add_argument("--rounds", type=positive, metavar="N", help=help_)
     parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help="default: %(default)s")
@@ -49,11 +52,11 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Runs the command.
 
     Args:
-        options: As `add_options` has them.
-        parser: Takes errors.
+        options: The options of `add_options`.
+        parser: Reports errors of usage.
 
     Returns:
-        0; 1 where a side computed something else, or failed; 130 after Ctrl-C.
+        0; 1 where an implementation computed something else, or failed; 130 after Ctrl-C.
     """
     began = time.monotonic()
     budget = Budget(_MODE_SECONDS[options.quick])
@@ -71,20 +74,20 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     except ValueError as error:
         parser.error(str(error))
     peers = list(PEERS) if options.peers is None else options.peers
-    sides = [side for side in SIDES if side in FASTSEQ or side in peers]
+    implementations = [name for name in IMPLEMENTATIONS if name in FASTSEQ or name in peers]
     record = Record(
         command=command_line(options),
         date=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         threads=threads,
-        machine={**machine(), "instruction set": isa, "threads of every side": str(threads)},
-        versions=versions(packages(sides)),
-        missing={side: reason for side in sides if (reason := not_installed(side))},
+        machine={**machine(), "instruction set": isa, "threads of every implementation": str(threads)},
+        versions=versions(packages(implementations)),
+        missing={name: reason for name in implementations if (reason := not_installed(name))},
         warnings=[warning] if (warning := busy()) else [],
     )
     asked = [peer for peer in options.peers or [] if peer not in record.missing]
     progress = Progress(len(tasks), budget.left(), sys.stderr)
     try:
-        left_out = {*record.missing, *(side for side in SIDES if side not in sides)}
+        left_out = {*record.missing, *(name for name in IMPLEMENTATIONS if name not in implementations)}
         measure(tasks, left_out, record, budget, progress, options.rounds or _MODE_ROUNDS[options.quick])
         record.warnings += idle(asked, record)
     except KeyboardInterrupt:
@@ -108,13 +111,13 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _start_tensorflow(threads: int) -> None:
-    """Has TensorFlow set itself up, which the first comparison would do otherwise, without its notes."""
-    if "tensorflow" in sys.modules:  # a program that calls main()
+    """Starts TensorFlow without its messages. Otherwise the first comparison would start it."""
+    if "tensorflow" in sys.modules:  # a program has called main()
         return
     with quiet_start():
         import tensorflow as tf
 
-        from fastseq.bench.sides._tensorflow import set_threads
+        from fastseq.bench.implementations._tensorflow import set_threads
 
         set_threads(threads)
         tf.constant(0)
@@ -142,7 +145,7 @@ def _selected(option: str, tasks: Sequence[Task], names: Sequence[str]) -> list[
 
 
 def command_line(options: argparse.Namespace) -> str:
-    """The command that gives these options."""
+    """The command line with these options."""
     words = ["fastseq", "bench", *(["--quick"] if options.quick else [])]
     for name in ("ops", "models", "peers"):
         values = getattr(options, name)
@@ -157,17 +160,18 @@ def command_line(options: argparse.Namespace) -> str:
 def measure(
     tasks: Sequence[Task], left_out: Collection[str], record: Record, budget: Budget, progress: Progress, rounds: int
 ) -> None:
-    """Measures one task after the other, into the record.
+    """Measures one task after the other and adds the measurements to the record.
 
-    Each has more than an equal share of the time that is left when it begins. What it does not need is for the others.
+    Each may take more than an equal share of the time that is left when it begins. Later tasks get the time that it
+    does not need.
 
     Args:
-        tasks: What to measure.
-        left_out: The sides that do not take part.
+        tasks: The comparisons to measure.
+        left_out: The implementations that do not take part.
         record: Gets the measurements.
-        budget: For all of them. Those that it does not last for are skipped.
-        progress: Is told how far this is.
-        rounds: Of each, at most.
+        budget: The time for all of them. Tasks are skipped when it is spent.
+        progress: Shows the progress.
+        rounds: The largest number of rounds of a comparison.
     """
     for done, task in enumerate(tasks):
         progress.show(done, task.name)
@@ -179,29 +183,29 @@ def measure(
         share = budget.share(min(1.0, _GENEROUS / (len(tasks) - done)))
         measurement = Measurement(comparison, rounds)
         record.measurements.append(measurement)
-        measurement.run([side for side in comparison.sides if side not in left_out], share, progress.detail)
+        measurement.run([name for name in comparison.implementations if name not in left_out], share, progress.detail)
         progress.finished(row(measurement))
     progress.show(len(tasks), "report")
 
 
 def idle(asked: Sequence[str], record: Record) -> list[str]:
-    """Which of the peers that were asked for compute nothing of what was chosen, in words."""
-    if record.skipped:  # they may compute that
+    """A note for each peer that was asked for and takes part in none of the chosen comparisons."""
+    if record.skipped:  # it may take part in those that were skipped
         return []
     return [
         f"{peer} takes part in nothing that was chosen"
         for peer in asked
-        if all(peer in one.absent or peer not in one.comparison.sides for one in record.measurements)
+        if all(peer in one.absent or peer not in one.comparison.implementations for one in record.measurements)
     ]
 
 
 def write(record: Record, out: Path) -> list[Path]:
     """Writes the report into a folder: report.html, results.json, and each chart of the page as an SVG file.
 
-    Removes the charts that an earlier run has drawn there, so that all there is belongs together.
+    Removes the charts of an earlier run, so that all files belong to one run.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: A file cannot be written.
     """
     drawings = drawings_of(record)
     for name in CHARTS:

@@ -1,7 +1,7 @@
-"""A drawing of a few kinds of marks as SVG: a part of a page, or a file of its own.
+"""Simple drawings as SVG, as an element of a page or as a separate file.
 
-Colours have names. In a page each is a CSS variable with the light colour to fall back to, so that the page may have
-others in the dark. A file does not know what it is shown on: it has the light colours, on a ground of its own.
+Colours have names. In a page each is a CSS variable with the light colour as its default, so that the page can define
+other colours for the dark. A file is shown on unknown backgrounds, so it has the light colours and a background.
 Coordinates are pixels from the upper left corner.
 """
 
@@ -16,10 +16,10 @@ from typing import Literal
 Anchor = Literal["start", "middle", "end"]
 Points = Sequence[tuple[float, float]]
 
-# Those of series can be told apart by the colour-blind (Okabe and Ito 2008).
+# The colours of series can be distinguished by colour-blind people (Okabe and Ito 2008).
 _ON_LIGHT = ["#0072b2", "#d55e00", "#009e73", "#b0508a", "#9a7d00", "#1b1f24", "#7a5230"]
 _ON_DARK = ["#56b4e9", "#ff9248", "#2fd0a4", "#e39bc6", "#f0e442", "#e6e8eb", "#d0a37a"]
-# By name, on a light and on a dark ground.
+# By name, the colours on a light and on a dark background.
 COLOURS = {
     "ink": ("#1b1f24", "#e6e8eb"),
     "muted": ("#626a73", "#9aa3ad"),
@@ -33,12 +33,12 @@ _MARGIN, _ABOVE, _CAPTION_LINE = 10.0, 40.0, 15.0
 
 
 class Drawing:
-    """Marks in their order, the first undermost.
+    """A drawing. Later marks cover earlier ones.
 
     Args:
-        title: What there is to see, also for those who do not see it.
-        width: In pixels.
-        height: In pixels.
+        title: A description, also for screen readers.
+        width: The width in pixels.
+        height: The height in pixels.
     """
 
     def __init__(self, title: str, width: float, height: float) -> None:
@@ -58,7 +58,7 @@ class Drawing:
         opacity: float = 1.0,
         rim: str | None = None,
     ) -> None:
-        """Filled, more or less opaquely, with a line around it where it has a rim."""
+        """Adds a filled rectangle, with a line around it if there is a colour for the rim."""
         around = f";stroke:{_colour(rim)}" if rim else ""
         self._elements.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
@@ -66,11 +66,11 @@ class Drawing:
         )
 
     def polygon(self, points: Points, colour: str) -> None:
-        """Filled."""
+        """Adds a filled polygon."""
         self._elements.append(f'<polygon points="{_points(points)}" style="fill:{_colour(colour)}"/>')
 
     def line(self, points: Points, colour: str, *, width: float = 1.0, dashed: bool = False) -> None:
-        """Through points."""
+        """Adds a line through points."""
         dashes = ";stroke-dasharray:5 4" if dashed else ""
         self._elements.append(
             f'<polyline points="{_points(points)}" '
@@ -78,7 +78,7 @@ class Drawing:
         )
 
     def dot(self, x: float, y: float, radius: float, colour: str, *, hollow: bool = False) -> None:
-        """A disc with a rim that parts it from what is under it, or a ring where it is hollow."""
+        """Adds a disc, with a rim that separates it from marks below it, or a ring if it is hollow."""
         fill, rim = ("ground", colour) if hollow else (colour, "ground")
         self._elements.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" '
@@ -96,7 +96,7 @@ class Drawing:
         anchor: Anchor = "start",
         bold: bool = False,
     ) -> None:
-        """On a base line."""
+        """Adds text; `y` is its base line."""
         weight = ' font-weight="700"' if bold else ""
         self._elements.append(
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}"{weight} '
@@ -104,7 +104,7 @@ class Drawing:
         )
 
     def svg(self) -> str:
-        """An element to stand in a page, in the page's colours."""
+        """The drawing as an element for a page, in the page's colours."""
         return self._svg(0, 0, self.width, self.height)
 
     def save(self, path: Path) -> None:
@@ -133,7 +133,7 @@ class Drawing:
         on_ground = Drawing(self.title, self.width, self.height)
         on_ground.rectangle(left + 0.5, top + 0.5, width - 1, height - 1, "ground", rim="grid")
         on_ground._elements += self._elements
-        # Many programs that show SVG know no variables.
+        # Many programs that show SVG do not support CSS variables.
         svg = re.sub(r"var\(--[\w-]+, (#\w+)\)", r"\1", on_ground._svg(left, top, width, height))
         path.write_text(svg + "\n", encoding="utf-8")
 

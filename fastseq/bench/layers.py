@@ -1,4 +1,4 @@
-"""Layers by themselves: what to measure of each, by fastseq and by all others."""
+"""Comparisons of single layers."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastseq.bench.implementations import IMPLEMENTATIONS
 from fastseq.bench.measuring import Comparison, beside_stock
 from fastseq.bench.problems import Layer, LayerProblem, RecurrentProblem, Results, make_problem, verify
 from fastseq.bench.shapes import ADAM_PASSES, PASSES, SHAPES, TITLES, Shape
-from fastseq.bench.sides import SIDES
 
 LAYER_PASSES = {**PASSES, **ADAM_PASSES}
 SCORES = ("luong", "bahdanau")
-ATTENTION_SHAPE = SHAPES["imdb-attention"]  # of the LSTM before it
+ATTENTION_SHAPE = SHAPES["imdb-attention"]  # the shape of the LSTM before it
 _ATTENTION_UNITS = 128
-# Those whose Adam gets an Embedding's gradient as slices, one for every position, and squares these. To all others the
-# gradient is the sum of each row's slices.
+# In these implementations, Adam gets the gradient of an Embedding as slices, one for every position, and squares the
+# slices. In all others, the gradient is the sum of each row's slices.
 _SLICES = ("fast", "stock", "stock-jit")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A layer at work, or a few in a row.
+    """A layer, or a few in a row, and its input.
 
     Attributes:
-        layers: The first takes the input.
-        shape: Of the input.
+        layers: The layers; the first one takes the input.
+        shape: The shape of the input.
         vocabulary: The input's ids are below this; None for an input of floats.
     """
 
@@ -39,16 +39,16 @@ class Case:
 
     @property
     def name(self) -> str:
-        """That of the first layer, which says what else there is to know."""
+        """The name of the first layer."""
         return self.layers[0].name
 
     @property
     def counted(self) -> bool:
-        """Whether there are matrix products."""
+        """Whether floating-point operations are counted, which are those of matrix products."""
         return self.name == "Conv1D"
 
     def flops(self, pass_: str) -> int:
-        """Floating-point operations of a Conv1D's products: one forward, two more of the same size backward."""
+        """Floating-point operations of a Conv1D's products: one in forward, two more of the same size in backward."""
         batch, timesteps, channels = self.shape
         settings = self.layers[0].settings
         width: int = settings["kernel_size"]
@@ -56,7 +56,7 @@ class Case:
         return 2 * multiply_adds * (1 if pass_ == "forward" else 3)
 
     def lacks(self, pass_: str) -> str:
-        """Why there is nothing to measure of a pass, in words; "" where there is."""
+        """Why a pass is not measured for this layer, in words; "" if it is."""
         if pass_ in ADAM_PASSES and self.name not in ("Conv1D", "Embedding"):
             return "it has no weights"
         if pass_ == "forward" and self.name == "Dropout":
@@ -94,18 +94,18 @@ def recurrent_comparison(
     *,
     threads: int,
     problem: RecurrentProblem | None = None,
-    sides: Sequence[str] = SIDES,
+    implementations: Sequence[str] = IMPLEMENTATIONS,
 ) -> Comparison:
-    """A recurrent cell at a shape.
+    """A comparison of a recurrent layer.
 
     Args:
         cell: A key of `shapes.GATES`.
-        name: Of the shape.
-        shape: What the layer works on.
+        name: The name of the shape.
+        shape: The sizes of the layer and its input.
         pass_: A key of `PASSES`.
-        threads: For every side.
-        problem: With this cell and shape; None for one without a mask.
-        sides: Of `SIDES`.
+        threads: The number of threads for every implementation.
+        problem: A problem with this cell and shape; None for one without a mask.
+        implementations: Some of `IMPLEMENTATIONS`.
     """
     training = pass_ == "training"
     return beside_stock(
@@ -113,21 +113,21 @@ def recurrent_comparison(
         f"{cell}/{name}/{pass_}",
         f"{TITLES[cell]} ({', '.join(map(str, shape))}), {PASSES[pass_]}",
         lambda: problem or make_problem(cell, shape),
-        lambda side, results, expected: verify(results, expected, f"{side}, {cell} {shape}"),
+        lambda implementation, results, expected: verify(results, expected, f"{implementation}, {cell} {shape}"),
         of=RecurrentProblem.kind,
         threads=threads,
         flops=problem.flops(training=training) if problem else shape.flops(cell, training=training),
-        sides=sides,
+        implementations=implementations,
     )
 
 
 def attention_comparison(score: str, pass_: str, *, threads: int) -> Comparison:
-    """FastAttention beside its package's formula, computed in the order it is written in: Keras has no such layer.
+    """A comparison of FastAttention with the formula of the package `attention`, since Keras has no such layer.
 
     Args:
         score: One of `SCORES`.
         pass_: A key of `PASSES`.
-        threads: For every side.
+        threads: The number of threads for every implementation.
     """
     shape = ATTENTION_SHAPE
     return beside_stock(
@@ -136,7 +136,7 @@ def attention_comparison(score: str, pass_: str, *, threads: int) -> Comparison:
         f"FastAttention({score}) of ({shape.batch}, {shape.timesteps}, {shape.units}), {PASSES[pass_]}; "
         "others compute its formula as it is written",
         lambda: attention_problem(score),
-        lambda side, results, expected: verify(results, expected, f"{side}, attention, {score}"),
+        lambda implementation, results, expected: verify(results, expected, f"{implementation}, attention, {score}"),
         of=LayerProblem.kind,
         threads=threads,
         labels={"stock": "formula in TensorFlow", "stock-jit": "formula, XLA"},
@@ -144,7 +144,9 @@ def attention_comparison(score: str, pass_: str, *, threads: int) -> Comparison:
 
 
 def attention_problem(score: str, *, masked: bool = False) -> LayerProblem:
-    """Random arrays, the same for the same arguments; weights as large as a layer's at the start of its training.
+    """A problem with random arrays, which are the same for the same arguments.
+
+    Weights are as large as a layer's at the start of its training.
 
     Args:
         score: One of `SCORES`.
@@ -168,14 +170,16 @@ def attention_problem(score: str, *, masked: bool = False) -> LayerProblem:
     )
 
 
-def layer_comparison(name: str, pass_: str, *, threads: int, sides: Sequence[str] = SIDES) -> Comparison:
-    """One of `CASES`.
+def layer_comparison(
+    name: str, pass_: str, *, threads: int, implementations: Sequence[str] = IMPLEMENTATIONS
+) -> Comparison:
+    """A comparison of one of `CASES`.
 
     Args:
         name: A key of `CASES`.
-        pass_: A key of `LAYER_PASSES`, one that the case does not lack.
-        threads: For every side.
-        sides: Of `SIDES`.
+        pass_: A key of `LAYER_PASSES` that the case does not lack.
+        threads: The number of threads for every implementation.
+        implementations: Some of `IMPLEMENTATIONS`.
     """
     case = CASES[name]
     return beside_stock(
@@ -183,32 +187,34 @@ def layer_comparison(name: str, pass_: str, *, threads: int, sides: Sequence[str
         f"{name}/{pass_}",
         f"{case}, {LAYER_PASSES[pass_]}",
         lambda: layer_problem(case),
-        lambda side, results, expected: verify_layer(case, side, results, expected),
+        lambda implementation, results, expected: verify_layer(case, implementation, results, expected),
         of=LayerProblem.kind,
         threads=threads,
         flops=case.flops(pass_) if case.counted else 0,
-        sides=sides,
+        implementations=implementations,
     )
 
 
-def verify_layer(case: Case, side: str, got: Results, expected: Results) -> None:
-    """Raises AssertionError unless both hold the same.
+def verify_layer(case: Case, implementation: str, got: Results, expected: Results) -> None:
+    """Raises AssertionError unless the results agree.
 
-    By other random numbers than stock Keras's, a dropout has to be one. To Adam, an Embedding's gradient may be dense.
+    Where an implementation's dropout has other random numbers than stock Keras, the results must be those of some
+    dropout at this rate. Where its Adam gets an Embedding's gradient as a dense array, they must be those of such a
+    step.
     """
-    if case.name == "Dropout" and side != "fast" and "dx" in got:
-        expected = _dropped_by(got["outputs"] != 0, case, side)
-    if case.name == "Embedding" and side not in _SLICES and "embeddings" in got:
+    if case.name == "Dropout" and implementation != "fast" and "dx" in got:
+        expected = _dropped_by(got["outputs"] != 0, case, implementation)
+    if case.name == "Embedding" and implementation not in _SLICES and "embeddings" in got:
         expected = {**expected, "embeddings": _after_dense_adam(case, got["embeddings"])}
-    verify(got, expected, f"{side}, {case}")
+    verify(got, expected, f"{implementation}, {case}")
 
 
-def _dropped_by(kept: NDArray[np.bool_], case: Case, side: str) -> Results:
-    """What a dropout that keeps these elements gives. Raises AssertionError where they are not as many as they may."""
+def _dropped_by(kept: NDArray[np.bool_], case: Case, implementation: str) -> Results:
+    """The results of a dropout that keeps these elements; raises AssertionError if they are too many or too few."""
     problem, rate = layer_problem(case), case.layers[0].settings["rate"]
     deviation = (rate * (1 - rate) / kept.size) ** 0.5
     if abs(kept.mean() - (1 - rate)) > 5 * deviation:
-        raise AssertionError(f"{side}, {case}: expected {1 - rate:.0%} to be kept, got {kept.mean():.2%}")
+        raise AssertionError(f"{implementation}, {case}: expected {1 - rate:.0%} to be kept, got {kept.mean():.2%}")
     scale = kept / (1 - rate)
     return {"outputs": problem.x * scale, "dx": problem.doutputs * scale}
 
@@ -216,8 +222,8 @@ def _dropped_by(kept: NDArray[np.bool_], case: Case, side: str) -> Results:
 def _after_dense_adam(case: Case, got: NDArray[Any]) -> NDArray[Any]:
     """An Embedding's weights after a first step of Adam with Keras's settings.
 
-    Such a step has the size of the learning rate and the sign of the gradient. Where terms cancel to nearly nothing,
-    rounding decides that, and what was got is right if it is not farther away.
+    Such a step has the size of the learning rate and the sign of the gradient. Where the gradient's terms nearly
+    cancel, rounding decides on the sign. Then any step of at most that size is right.
     """
     problem, rate = layer_problem(case), 1e-3
     (embeddings,) = problem.weights.values()
@@ -228,10 +234,9 @@ def _after_dense_adam(case: Case, got: NDArray[Any]) -> NDArray[Any]:
 
 
 def layer_problem(case: Case, *, seed: int = 0) -> LayerProblem:
-    """Random arrays, the same for the same arguments.
+    """A problem with random arrays, which are the same for the same arguments.
 
-    Before a pooling, sums are exact, so that it does not depend on their rounding which of two nearly equal values is
-    taken.
+    Before a pooling, sums are exact, so that rounding cannot decide which of two nearly equal values is the maximum.
     """
     rng = np.random.default_rng(seed)
 
@@ -251,7 +256,7 @@ def layer_problem(case: Case, *, seed: int = 0) -> LayerProblem:
 
 
 def _shapes(case: Case) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
-    """Those of the weights, by name, and that of the outputs."""
+    """The shapes of the weights, by name, and the shape of the outputs."""
     weights: dict[str, tuple[int, ...]] = {}
     outputs = case.shape
     for layer in case.layers:

@@ -1,4 +1,4 @@
-"""What figures depend on: the settings of a process, the machine, and the versions of what is installed."""
+"""The conditions of a measurement: settings of the process, the machine, and versions of installed packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-# What is told of the environment. All else is the user's own business: TF_VAR_password is Terraform's.
+# The environment variables that are reported. All others are private: TF_VAR_password, for example, is Terraform's.
 _TOLD = frozenset(
     {
         "ATEN_CPU_CAPABILITY",
@@ -33,20 +33,23 @@ _TOLD = frozenset(
         "XLA_FLAGS",
     }
 )
-_TOLD_PREFIXES = ("GOMP_", "KMP_", "OMP_")  # of OpenMP's runtimes
+_TOLD_PREFIXES = ("GOMP_", "KMP_", "OMP_")  # variables of OpenMP's runtimes
 _PATH = re.compile(r"[^\s=,;]*[/\\][^\s,;]*")
 _CPU0 = Path("/sys/devices/system/cpu/cpu0")
 
 
 def prepare(threads: int | None) -> int:
-    """Sets this process up, before any framework is imported; returns the number of threads for all sides.
+    """Makes settings for this process. It must be called before any framework is imported.
+
+    Returns:
+        The number of threads for all implementations.
 
     Raises:
-        ValueError: So many threads are not possible here.
+        ValueError: `threads` is not possible here.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # everybody computes on the CPU
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # all implementations compute on the CPU
     from fastseq import runtime
 
     if threads is not None:
@@ -55,7 +58,7 @@ def prepare(threads: int | None) -> int:
 
 
 def cpu_name() -> str:
-    """The CPU's own name for itself."""
+    """The CPU's name, as it reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -68,7 +71,7 @@ def cpu_name() -> str:
 
 
 def machine() -> dict[str, str]:
-    """What figures depend on, as far as the system tells: CPU, cores, caches, governor, load, memory."""
+    """Facts about the machine on which figures depend: CPU, cores, caches, frequency governor, load, system."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     governor = _read(_CPU0 / "cpufreq/scaling_governor")
     return {
@@ -84,7 +87,7 @@ def machine() -> dict[str, str]:
 
 
 def busy() -> str:
-    """A warning where others have kept more than a quarter of the CPUs busy in the last minute; else ""."""
+    """A warning if other processes have used more than a quarter of the CPUs in the last minute; else ""."""
     average, cpus = os.getloadavg()[0], os.cpu_count() or 1
     if average <= cpus / 4:
         return ""
@@ -92,18 +95,18 @@ def busy() -> str:
 
 
 def _environment() -> str:
-    """The variables that figures depend on, without the paths in them."""
+    """The environment variables on which figures depend, without paths in their values."""
     told = {name: value for name, value in os.environ.items() if name in _TOLD or name.startswith(_TOLD_PREFIXES)}
     return ", ".join(f"{name}={_PATH.sub('(a path)', value)}" for name, value in sorted(told.items()))
 
 
 def load() -> str:
-    """How many threads wanted a CPU of late."""
+    """The load averages: how many threads were running or waiting for a CPU."""
     return ", ".join(f"{average:.2f}" for average in os.getloadavg()) + " (1, 5, 15 minutes)"
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Of fastseq, Python, and those of the packages that are installed."""
+    """The versions of fastseq, of the packages as far as they are installed, and of Python."""
     from fastseq import runtime
 
     found = {"fastseq": f"{runtime.__version__} ({runtime.build_info()['compiler']})"}
@@ -121,7 +124,7 @@ def _read(path: Path) -> str:
 
 
 def _cores() -> str:
-    """Of all sockets together, from what the system says of each CPU."""
+    """The number of cores of all sockets; "" if the system does not tell."""
     places = {
         (_read(cpu / "topology/physical_package_id"), _read(cpu / "topology/core_id"))
         for cpu in _CPU0.parent.glob("cpu[0-9]*")
@@ -130,7 +133,7 @@ def _cores() -> str:
 
 
 def _caches() -> str:
-    """Those that the first CPU uses."""
+    """The caches of the first CPU."""
     caches = []
     for index in sorted((_CPU0 / "cache").glob("index[0-9]*")):
         kind = {"Data": "d", "Instruction": "i"}.get(_read(index / "type"), "")

@@ -1,4 +1,4 @@
-"""The report as one page, page.html filled in: no scripts, nothing from the network, charts inline."""
+"""The report as an HTML page, made from the template page.html. It has no scripts and loads no other files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CHARTS = (*(name for name, _ in _SECTIONS.values()), "peak", "scaling")
 
 
 def drawings_of(record: Record) -> dict[str, Drawing]:
-    """The charts of a report, by name; those that there is nothing to draw in are left out."""
+    """The charts of a report, by name; empty ones are left out."""
     drawings = {
         name: ratio_drawing(f"{title}: times as fast as others", record.of_kind(kind))
         for kind, (name, title) in _SECTIONS.items()
@@ -53,11 +53,11 @@ def drawings_of(record: Record) -> dict[str, Drawing]:
 
 
 def page_of(record: Record, drawings: Mapping[str, Drawing]) -> str:
-    """The page.
+    """The page as HTML.
 
     Args:
-        record: What to tell.
-        drawings: Of it, from `drawings_of`.
+        record: The run to report.
+        drawings: Its charts, from `drawings_of`.
     """
     sections = []
     for kind, (name, title) in _SECTIONS.items():
@@ -130,7 +130,7 @@ def _listed(slower: Iterable[tuple[Measurement, str]]) -> str:
 
 
 def _notes(record: Record) -> list[str]:
-    lines = [f"not taking part: {LABELS[side]}, {reason}" for side, reason in record.missing.items()]
+    lines = [f"not taking part: {LABELS[name]}, {reason}" for name, reason in record.missing.items()]
     lines += notes(record)
     items = "".join(f'<li class="{"loss" * line.startswith("NOT TIMED")}">{escape(line)}</li>' for line in lines)
     return [f'<div class="notes"><b>Left out or cut</b><ul>{items}</ul></div>'] if lines else []
@@ -179,10 +179,10 @@ def _details(record: Record, measurements: Iterable[Measurement]) -> list[str]:
     for one in measurements:
         lines = [f"<h3>{escape(one.comparison.title)}</h3>"]
         if one.samples:
-            lines.append(_side_table(one))
-        absent = [f"{label_of(one, side)}: {escape(why)}" for side, why in one.absent.items()]
+            lines.append(_implementation_table(one))
+        absent = [f"{label_of(one, name)}: {escape(why)}" for name, why in one.absent.items()]
         lines += [f'<p class="muted">Not here: {"; ".join(absent)}.</p>'] if absent else []
-        refused = [f"{label_of(one, side)}: {escape(why)}" for side, why in one.refused.items()]
+        refused = [f"{label_of(one, name)}: {escape(why)}" for name, why in one.refused.items()]
         lines += [f'<p class="loss">Not timed: {"; ".join(refused)}.</p>'] if refused else []
         lines += [f'<p class="muted">Cut for lack of time: {escape(one.cut)}.</p>'] if one.cut else []
         lines.append(f"<p><code>{escape(record.reproduce(one))}</code></p>")
@@ -190,7 +190,7 @@ def _details(record: Record, measurements: Iterable[Measurement]) -> list[str]:
     return blocks
 
 
-def _side_table(one: Measurement) -> str:
+def _implementation_table(one: Measurement) -> str:
     counted = bool(one.comparison.flops)
     peaks = ", ".join(
         f"{peak.median / 1e9:.0f} GFLOP/s on {threads} thread{'s' * (threads != 1)}"
@@ -199,14 +199,14 @@ def _side_table(one: Measurement) -> str:
     header = ["", "median, ms", "quartiles, ms", "n", f"time / {label_of(one, one.base)}", "quartiles"]
     header += ["GFLOP/s", "of peak"] if counted else []
     rows = []
-    for side, samples in one.samples.items():
-        ratio, share = one.ratio(side), one.share(side)
-        cells = [escape(label_of(one, side)), milliseconds(samples.median), _span(samples, milliseconds)]
+    for name, samples in one.samples.items():
+        ratio, share = one.ratio(name), one.share(name)
+        cells = [escape(label_of(one, name)), milliseconds(samples.median), _span(samples, milliseconds)]
         cells.append(str(len(samples.values)))
-        cells.append(_ratio_cell(ratio) if side in peers_of(one) else f"{times(ratio.median)}×")
-        cells.append("" if side == one.base else _span(ratio, times))
+        cells.append(_ratio_cell(ratio) if name in peers_of(one) else f"{times(ratio.median)}×")
+        cells.append("" if name == one.base else _span(ratio, times))
         if counted:
-            flops = one.comparison.flops.get(side)
+            flops = one.comparison.flops.get(name)
             cells.append(rate(flops, samples.median) if flops else "–")
             cells.append(f"{share.median:.0%}" if share else "–")
         rows.append(cells)
@@ -219,7 +219,7 @@ def _span(samples: Samples, words: Callable[[float], str]) -> str:
 
 
 def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Cells are HTML already, but for the header."""
+    """A table. The header is text, the cells are HTML."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

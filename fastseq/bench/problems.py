@@ -1,4 +1,4 @@
-"""What a side is given to compute, and how its results are compared."""
+"""The problems that implementations compute, and the comparison of their results."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 
 from fastseq.bench.shapes import GATES, TITLES, Shape
 
-# "outputs" and, in training, the gradients: "dx", "dkernel", "drecurrent_kernel", "dbias" and so on. Keras's order of
-# gates, batch first.
+# By name: "outputs" and, in training, the gradients "dx", "dkernel", "drecurrent_kernel", "dbias" and so on. Gates are
+# in Keras's order, and the batch is the first dimension.
 Results = dict[str, NDArray[Any]]
 
 # Samples and targets.
 Batch = tuple[NDArray[Any], NDArray[Any]]
 
-# Of the largest difference relative to the largest magnitude. What is right differs by rounding, 1e-5 at most over
-# hundreds of steps; what is wrong, gates in another order or a term left out, by far more than 1e-2.
+# For the largest difference relative to the largest magnitude. Correct results differ by rounding, at most 1e-5 over
+# hundreds of steps. Wrong ones, with gates in another order or without a term, differ by far more than 1e-2.
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer in words, for sides of any framework.
+    """The description of a layer, for implementations in any framework.
 
     Attributes:
-        name: In `keras.layers`; or "Attention", the one that `fastseq.keras.FastAttention` is.
-        settings: Keras's arguments of it; those that are not there have Keras's defaults. That of a Bidirectional's
-            layer is a `Layer`.
+        name: Its name in `keras.layers`; or "Attention", for the layer of `fastseq.keras.FastAttention`.
+        settings: Its arguments in Keras. Missing ones have Keras's defaults. The argument `layer` of a Bidirectional is
+            a `Layer`.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerProblem:
-    """A layer, or a few in a row, with weights, inputs, and the gradient that comes in at the outputs.
+    """A layer, or a few in a row, with weights, an input, and the gradient by the outputs.
 
     Attributes:
-        layers: The first takes x.
-        x: (batch, timesteps, inputs) float32, or (batch, timesteps) int32 where the first is an Embedding.
-        weights: By Keras's names of them, in Keras's order; float32.
-        doutputs: As the outputs.
+        layers: The layers; the first one takes x.
+        x: (batch, timesteps, inputs) float32, or (batch, timesteps) int32 if the first layer is an Embedding.
+        weights: The weights by Keras's names, in Keras's order; float32.
+        doutputs: The gradient by the outputs, in their shape; float32.
         mask: (batch, timesteps) bool, or None.
     """
 
@@ -70,11 +70,11 @@ class LayerProblem:
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentProblem(LayerProblem):
-    """A recurrent layer by itself, which returns sequences.
+    """A single recurrent layer that returns sequences.
 
     Attributes:
         cell: A key of `GATES`.
-        shape: What the arrays' shapes follow from.
+        shape: The sizes of the layer and its input.
     """
 
     cell: str
@@ -91,12 +91,12 @@ class ModelProblem:
     """A training step of a model of `fastseq.training.models`.
 
     Attributes:
-        name: There.
-        layers: All of them.
-        weights: In Keras's order, each by a name that says which it is.
-        batches: What it trains on.
-        loss: Keras's name of it.
-        optimizer: Its name in `keras.optimizers`, and its settings.
+        name: The name of the model there.
+        layers: All layers of the model.
+        weights: Its weights by descriptive names, in Keras's order.
+        batches: The batches that it trains on.
+        loss: Keras's name of the loss.
+        optimizer: The optimizer's name in `keras.optimizers`, and its settings.
         masked: Whether the Embedding masks the padding.
     """
 
@@ -115,10 +115,10 @@ Problem = LayerProblem | ModelProblem
 
 
 def make_problem(cell: str, shape: Shape, *, seed: int = 0) -> RecurrentProblem:
-    """Random arrays, the same for the same arguments; weights as large as a layer's at the start of its training.
+    """A problem with random arrays, which are the same for the same arguments.
 
-    The kernel is (inputs, gates * units), the recurrent kernel (units, gates * units), and the bias (gates * units,),
-    of a GRU (2, gates * units).
+    Weights are as large as a layer's at the start of its training. The kernel is (inputs, gates * units), the recurrent
+    kernel (units, gates * units), and the bias (gates * units,); for a GRU it is (2, gates * units).
     """
     batch, timesteps, inputs, units = shape
     columns = GATES[cell] * units
@@ -142,7 +142,7 @@ def make_problem(cell: str, shape: Shape, *, seed: int = 0) -> RecurrentProblem:
 
 
 def error(got: NDArray[Any], expected: NDArray[Any]) -> float:
-    """The largest difference, relative to the largest magnitude of what is expected."""
+    """The largest difference, relative to the largest magnitude in `expected`."""
     if got.shape != expected.shape:
         raise AssertionError(f"expected shape {expected.shape}, got {got.shape}")
     largest = float(np.abs(expected).max(initial=0.0))
@@ -150,7 +150,7 @@ def error(got: NDArray[Any], expected: NDArray[Any]) -> float:
 
 
 def verify(got: Results, expected: Results, what: str) -> None:
-    """Raises AssertionError, naming the result, unless both hold the same within `TOLERANCE`."""
+    """Raises AssertionError, which names the result, unless all results agree within `TOLERANCE`."""
     if got.keys() != expected.keys():
         raise AssertionError(f"{what}: expected results {sorted(expected)}, got {sorted(got)}")
     for name, array in expected.items():

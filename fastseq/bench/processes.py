@@ -1,7 +1,8 @@
-"""Sides in a process of their own: with another fastseq, another Keras backend, or another OpenMP runtime.
+"""Implementations in a process of their own: with another fastseq, another Keras backend, or another OpenMP runtime.
 
-A worker times its own runs: what goes between the processes is not in the figures. It is spawned, not forked, so that
-no library is loaded before a side asks for it: what fastseq loads, an OpenMP runtime, would be shared by others.
+A worker times its own runs, so the figures are free of the communication between the processes. It is spawned, not
+forked, so that it has loaded no library before an implementation asks for it. A forked one would share the OpenMP
+runtime that fastseq has loaded.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ from typing import TYPE_CHECKING, Any
 from fastseq.bench.problems import Problem, Results
 
 if TYPE_CHECKING:
-    from fastseq.bench.sides import Side
+    from fastseq.bench.implementations import Implementation
 
 
 def begin(environment: Mapping[str, str]) -> None:
-    """The first that a worker does: it takes these environment variables, and leaves Ctrl-C to whoever asks."""
+    """Begins a worker: sets these environment variables, and ignores Ctrl-C, which the parent process handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(2, 1)  # what libraries print is no result
+    os.dup2(2, 1)  # messages of libraries go to stderr, away from the results on stdout
     os.environ.update(environment)
 
 
 class Worker:
-    """A process that makes and runs sides. It ends with this one, however that ends.
+    """A process that makes and runs implementations. It ends when this process ends, in whatever way.
 
     Args:
-        environment: What differs from this process's environment variables.
-        begin: Called there with the environment, before all else.
+        environment: Environment variables that differ from this process's.
+        begin: Called in the worker with the environment, before anything else.
     """
 
     def __init__(self, environment: Mapping[str, str], begin: Callable[[Mapping[str, str]], None] = begin) -> None:
@@ -46,7 +47,7 @@ class Worker:
         self._numbers = itertools.count()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function of some module returns there; its errors are raised here."""
+        """Calls a function of a module in the worker, and returns its result or raises its error here."""
         try:
             self._channel.send((function, arguments))
             answer = self._channel.recv()
@@ -57,11 +58,14 @@ class Worker:
             raise answer
         return answer
 
-    def make_side(self, name: str, problem: Problem, pass_: str, *, threads: int) -> RemoteSide:
-        """`sides.make_side` there: the only one from now on. Whoever makes another is done with the last."""
-        side = RemoteSide(self, next(self._numbers))
-        self.call(_make, side.number, name, problem, pass_, threads)
-        return side
+    def make_implementation(self, name: str, problem: Problem, pass_: str, *, threads: int) -> RemoteImplementation:
+        """Makes an implementation in the worker, with `make_local_implementation`.
+
+        A worker has one implementation at a time: this one replaces the last.
+        """
+        implementation = RemoteImplementation(self, next(self._numbers))
+        self.call(_make, implementation.number, name, problem, pass_, threads)
+        return implementation
 
     def __enter__(self) -> Worker:
         return self
@@ -69,35 +73,35 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._channel.close()  # where it ends
+        self._channel.close()  # which ends the worker
         self._process.join()
 
 
 @dataclass(frozen=True)
-class RemoteSide:
-    """A side in a worker process; see `sides.Side`."""
+class RemoteImplementation:
+    """An implementation in a worker process; see `implementations.Implementation`."""
 
     worker: Worker
     number: int
 
     def results(self) -> Results:
-        """Computes once, there."""
+        """Computes once in the worker."""
         results: Results = self.worker.call(_results, self.number)
         return results
 
     def turn(self, runs: int) -> list[float]:
-        """See `timing.time_runs`; the seconds are those that the worker measured."""
+        """See `timing.time_runs`; the worker measures the seconds."""
         seconds: list[float] = self.worker.call(_turn, self.number, runs)
         return seconds
 
 
-# In a worker: its side, by number.
-_sides: dict[int, Side] = {}
+# In a worker process: its one implementation, by number.
+_implementations: dict[int, Implementation] = {}
 
 
 def _serve(channel: Connection, environment: Mapping[str, str], begin: Callable[[Mapping[str, str]], None]) -> None:
     begin(environment)
-    from fastseq.bench.sides import UnavailableError
+    from fastseq.bench.implementations import UnavailableError
 
     while True:
         try:
@@ -108,21 +112,21 @@ def _serve(channel: Connection, environment: Mapping[str, str], begin: Callable[
             answer = function(*arguments)
         except (UnavailableError, ValueError) as reason:
             answer = reason
-        except Exception as error:  # of a class that the other end may not have
+        except Exception as error:  # its class may not exist in the other process
             answer = RuntimeError(f"{type(error).__name__}: {error}")
         channel.send(answer)
 
 
 def _make(number: int, name: str, problem: Problem, pass_: str, threads: int) -> None:
-    from fastseq.bench.sides import make_local_side
+    from fastseq.bench.implementations import make_local_implementation
 
-    _sides.clear()
-    _sides[number] = make_local_side(name, problem, pass_, threads=threads)
+    _implementations.clear()
+    _implementations[number] = make_local_implementation(name, problem, pass_, threads=threads)
 
 
 def _results(number: int) -> Results:
-    return _sides[number].results()
+    return _implementations[number].results()
 
 
 def _turn(number: int, runs: int) -> list[float]:
-    return _sides[number].turn(runs)
+    return _implementations[number].turn(runs)

@@ -1,4 +1,4 @@
-"""How far a run is: a line that changes on a terminal, elsewhere a line for each step that is done."""
+"""The progress of a run: on a terminal a line that changes, elsewhere a line for each finished step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _WIDTH = 78
 
 
 class Progress:
-    """Tells it on a stream.
+    """Shows the progress on a stream.
 
     Args:
-        total: How many steps there are.
-        limit: Seconds that the run may take.
-        stream: To write to.
-        clock: Shows the time in seconds.
+        total: The number of steps.
+        limit: The seconds that the run may take.
+        stream: The stream to write to.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, total: int, limit: float, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,22 +30,22 @@ class Progress:
         self._done, self._name = 0, ""
 
     def show(self, done: int, name: str) -> None:
-        """Tells how many steps are done and which is next, over what was told before."""
+        """Shows how many steps are done and which is next, in place of the last line."""
         self._done, self._name = done, name
         self._show(done, name)
 
     def detail(self, doing: str) -> None:
-        """Tells what is done of the step."""
+        """Shows the current part of the step."""
         self._show(self._done, f"{self._name}, {doing}")
 
     def finished(self, result: str) -> None:
-        """Tells what came of the step, where the stream is no terminal."""
+        """Shows the result of the step, if the stream is not a terminal."""
         if not self._watched:
             self._stream.write(f"{self._done + 1}/{self._total} {result}\n")
             self._stream.flush()
 
     def close(self) -> None:
-        """Makes the line empty again."""
+        """Clears the line."""
         self._write("")
 
     def _show(self, done: int, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What a run has found: the measurements, and all that they depend on."""
+"""The record of a run: its measurements, and the conditions under which they were made."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from fastseq.bench.verdicts import VERDICTS, label_of, peers_of, verdict
 
 @dataclass
 class Record:
-    """A run of `fastseq bench`, at any time of it.
+    """A run of `fastseq bench`, finished or not.
 
     Attributes:
-        command: That gives such a run again.
+        command: The command that repeats the run.
         date: When it began, ISO 8601.
-        threads: Of every side.
-        machine: What the system tells of it, by what it is.
-        versions: By package.
-        missing: By side, what is not installed for it.
-        measurements: Those that have been begun.
-        skipped: By name, why a comparison was not begun.
-        warnings: What makes the figures less sure.
-        interrupted: Whether Ctrl-C ended it.
-        seconds: That it took.
+        threads: The number of threads of every implementation.
+        machine: Facts about the machine, by name.
+        versions: The version of each package.
+        missing: By implementation, the package that is not installed.
+        measurements: The measurements that have been begun.
+        skipped: By comparison, why it was not begun.
+        warnings: Reasons to trust the figures less.
+        interrupted: Whether Ctrl-C ended the run.
+        seconds: The time that it took.
     """
 
     command: str
@@ -43,16 +43,16 @@ class Record:
     seconds: float = 0.0
 
     def of_kind(self, *kinds: str) -> list[Measurement]:
-        """The measurements of some kinds."""
+        """The measurements of these kinds."""
         return [one for one in self.measurements if one.comparison.kind in kinds]
 
     def reproduce(self, measurement: Measurement) -> str:
-        """The command for this measurement alone."""
+        """The command that repeats only this measurement."""
         option = "--models" if measurement.comparison.kind == "model" else "--ops"
         return f"fastseq bench {option} {measurement.comparison.name} --threads {self.threads}"
 
     def verdicts(self) -> dict[str, list[tuple[Measurement, str]]]:
-        """The measurements and their peers by `verdicts.verdict`."""
+        """By verdict, the measurements with their peers."""
         found: dict[str, list[tuple[Measurement, str]]] = {one: [] for one in VERDICTS}
         for one in self.measurements:
             for peer in peers_of(one):
@@ -60,13 +60,13 @@ class Record:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, with every single sample."""
+        """The whole record, with every sample."""
         measurements = [{**_as_json(one), "command": self.reproduce(one)} for one in self.measurements]
         return {**vars(self), "measurements": measurements}
 
 
 def save_json(record: Record, path: Path) -> None:
-    """Writes what `Record.as_json` gives.
+    """Writes the result of `Record.as_json` to a file.
 
     Raises:
         OSError: The file cannot be written.
@@ -76,7 +76,7 @@ def save_json(record: Record, path: Path) -> None:
 
 def _as_json(one: Measurement) -> dict[str, Any]:
     comparison = one.comparison
-    sides: Sequence[str] = list(one.samples)
+    implementations: Sequence[str] = list(one.samples)
     return {
         "name": comparison.name,
         "title": comparison.title,
@@ -87,17 +87,17 @@ def _as_json(one: Measurement) -> dict[str, Any]:
         "cut": one.cut,
         "absent": one.absent,
         "refused": one.refused,
-        "sides": {
-            side: {
-                "label": label_of(one, side),
-                "median_seconds": one.samples[side].median,
-                "quartiles_seconds": one.samples[side].quartiles,
-                "threads": comparison.threads[side],
-                "flops": comparison.flops.get(side),
-                f"times_{one.base}": one.ratio(side).turns,
-                "seconds": one.samples[side].turns,
+        "implementations": {
+            name: {
+                "label": label_of(one, name),
+                "median_seconds": one.samples[name].median,
+                "quartiles_seconds": one.samples[name].quartiles,
+                "threads": comparison.threads[name],
+                "flops": comparison.flops.get(name),
+                f"times_{one.base}": one.ratio(name).turns,
+                "seconds": one.samples[name].turns,
             }
-            for side in sides
+            for name in implementations
         },
         "fma_peak": {str(threads): peak.turns for threads, peak in one.peaks.items()},
     }

@@ -1,4 +1,4 @@
-"""How fastseq.functional scales with the batch, the timesteps, the units and the threads of a layer."""
+"""Scaling of fastseq.functional with the batch, the timesteps, the units and the threads of a layer."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from fastseq.bench.implementations import Implementation, make_implementation
 from fastseq.bench.measuring import Comparison
 from fastseq.bench.problems import Results, make_problem, verify
 from fastseq.bench.shapes import PASSES, TITLES, Shape
-from fastseq.bench.sides import Side, make_side
 
 BASE = Shape(32, 100, 64, 64)
 SIZES = {
@@ -21,24 +21,24 @@ VARY = (*SIZES, "threads")
 
 
 def sizes_of(vary: str, threads: int) -> Sequence[int]:
-    """The sizes of a curve where nobody says otherwise."""
+    """The default sizes of a curve."""
     return range(1, threads + 1) if vary == "threads" else SIZES[vary]
 
 
 @dataclass(frozen=True)
 class _WithThreads:
-    """A side of fastseq.functional, which follows the process's setting of threads."""
+    """An implementation that sets the process's number of threads for each call, as fastseq.functional needs it."""
 
-    side: Side
+    timed: Implementation
     threads: int
 
     def results(self) -> Results:
         with self._threads():
-            return self.side.results()
+            return self.timed.results()
 
     def turn(self, runs: int) -> list[float]:
         with self._threads():
-            return self.side.turn(runs)
+            return self.timed.turn(runs)
 
     @contextlib.contextmanager
     def _threads(self) -> Iterator[None]:
@@ -55,36 +55,38 @@ class _WithThreads:
 def curve_comparison(
     cell: str, vary: str, sizes: Sequence[int], base: Shape, pass_: str, *, threads: int
 ) -> Comparison:
-    """A curve, whose sides are the sizes. Only numbers of threads compute the same, and are verified to.
+    """A curve: a comparison of fastseq.functional with itself at several sizes, by which its implementations are named.
+
+    If the number of threads varies, all compute the same problem, and their results are verified against each other.
 
     Args:
         cell: A key of `shapes.GATES`.
         vary: One of `VARY`.
-        sizes: Of what varies.
-        base: The shape of all else.
+        sizes: The values of the size that varies.
+        base: The other sizes.
         pass_: A key of `PASSES`.
-        threads: For every size, unless they are what varies.
+        threads: The number of threads, unless it varies.
     """
     training = pass_ == "training"
-    sides = [str(size) for size in sizes]
-    threads_of = {side: int(side) if vary == "threads" else threads for side in sides}
+    implementations = [str(size) for size in sizes]
+    threads_of = {name: int(name) if vary == "threads" else threads for name in implementations}
 
-    def shape_of(side: str) -> Shape:
-        return base if vary == "threads" else base._replace(**{vary: int(side)})
+    def shape_of(name: str) -> Shape:
+        return base if vary == "threads" else base._replace(**{vary: int(name)})
 
-    def make(side: str) -> Side:
-        made = make_side("functional", make_problem(cell, shape_of(side)), pass_, threads=threads_of[side])
-        return _WithThreads(made, threads_of[side])
+    def make(name: str) -> Implementation:
+        made = make_implementation("functional", make_problem(cell, shape_of(name)), pass_, threads=threads_of[name])
+        return _WithThreads(made, threads_of[name])
 
     return Comparison(
         name=f"scaling/{cell}/{vary}",
         title=f"{TITLES[cell]}, {vary} of ({', '.join(map(str, base))}), {PASSES[pass_]}",
         kind="scaling",
-        sides=sides,
+        implementations=implementations,
         make=make,
-        reference=sides[0] if vary == "threads" else None,
-        verify=lambda side, results, expected: verify(results, expected, f"{side} threads, {cell}"),
-        labels={side: f"{vary} {side}" for side in sides},
-        flops={side: shape_of(side).flops(cell, training=training) for side in sides},
+        reference=implementations[0] if vary == "threads" else None,
+        verify=lambda name, results, expected: verify(results, expected, f"{name} threads, {cell}"),
+        labels={name: f"{vary} {name}" for name in implementations},
+        flops={name: shape_of(name).flops(cell, training=training) for name in implementations},
         threads=threads_of,
     )

@@ -1,15 +1,15 @@
-"""The cells, the passes, and the named shapes that every benchmark uses."""
+"""The cells, passes and named shapes of all benchmarks."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-# How many column blocks a cell's weights have.
+# The number of gates of each cell.
 GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
-# Also their names in keras.layers.
+# The title of each cell, which is also its name in keras.layers.
 TITLES = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
 PASSES = {"forward": "forward", "training": "forward and backward"}
-# What a training step does with a layer: its optimizer meets the gradients in the form that they come in.
+# Passes of a training step with an optimizer, which takes the gradients in the form in which the layer returns them.
 ADAM_PASSES = {
     "adam": "forward, backward and Adam (FastAdam with the fast layer)",
     "keras-adam": "forward, backward and Keras's Adam",
@@ -17,7 +17,7 @@ ADAM_PASSES = {
 
 
 class Shape(NamedTuple):
-    """What a recurrent layer works on."""
+    """The sizes of a recurrent layer and its input."""
 
     batch: int
     timesteps: int
@@ -25,12 +25,12 @@ class Shape(NamedTuple):
     units: int
 
     def flops(self, cell: str, *, training: bool, steps: int | None = None) -> int:
-        """Floating-point operations of the matrix products: one forward, two more of the same size backward.
+        """Floating-point operations of the matrix products: one in forward, two more of the same size in backward.
 
         Args:
             cell: A key of `GATES`.
             training: Whether to count backward.
-            steps: How many steps all rows take together; None for `batch * timesteps`.
+            steps: The number of steps of all rows together; None for `batch * timesteps`.
         """
         steps = self.batch * self.timesteps if steps is None else steps
         return 2 * steps * GATES[cell] * self.units * (self.inputs + self.units) * (3 if training else 1)
@@ -46,7 +46,7 @@ SHAPES = {
     "imdb-simple": Shape(64, 100, 300, 8),
     "one-row": Shape(1, 100, 100, 100),
 }
-# What is measured of each cell where nobody says otherwise.
+# The shapes that are measured for each cell by default.
 DEFAULT_SHAPES = {
     "lstm": ("reuters", "imdb-cnn-lstm", "imdb-attention", "one-row"),
     "gru": ("reuters",),

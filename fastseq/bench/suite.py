@@ -1,4 +1,4 @@
-"""What `fastseq bench` measures: all of it, or a part by name."""
+"""The comparisons of `fastseq bench`, and the selection of some by name."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fastseq.bench.shapes import DEFAULT_SHAPES, GATES, PASSES, SHAPES
 from fastseq.bench.whole_models import MODEL_PASSES, model_comparison
 
 _LAYER_PASSES = ["training", "adam", "forward"]
-# Where nobody chooses: for those who have two minutes.
+# The comparisons of --quick, the most informative first.
 _QUICK = (
-    "reuters-lstm/training",  # a model first: it imports all that there is, outside of its share of the time
+    "reuters-lstm/training",  # a model is first, since it imports all packages, before its share of the time begins
     "lstm/reuters/training",
     "conv1d-max-pooling/training",
     "embedding/adam",
@@ -36,11 +36,11 @@ _QUICK = (
 
 @dataclass(frozen=True)
 class Task:
-    """A comparison that can be made, by its name.
+    """A comparison that can be made.
 
     Attributes:
-        name: The comparison's.
-        prepare: Takes the number of threads and makes it.
+        name: The name of the comparison.
+        prepare: Takes the number of threads and returns the comparison.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Task:
 
     @property
     def parts(self) -> set[str]:
-        """Of the name."""
+        """The parts of the name."""
         return set(self.name.split("/"))
 
 
 def layer_tasks() -> list[Task]:
-    """All but models: layers by themselves, and the scaling curves."""
+    """The comparisons of single layers, and the scaling curves."""
     made: dict[str, Callable[[int], Comparison]] = {}
     for cell, names in DEFAULT_SHAPES.items():
         for name, pass_ in itertools.product(names, reversed(PASSES)):
@@ -78,7 +78,7 @@ def _curve(cell: str, vary: str, threads: int) -> Comparison:
 
 
 def model_tasks(models: Sequence[str]) -> list[Task]:
-    """Training steps of models, then predictions.
+    """The comparisons of models: training steps, then predictions.
 
     Args:
         models: Names in `fastseq.training.models.MODELS`.
@@ -91,18 +91,18 @@ def model_tasks(models: Sequence[str]) -> list[Task]:
 
 
 def quick(tasks: Sequence[Task]) -> list[Task]:
-    """Those that say most, in the order of it."""
+    """The tasks of --quick, in their order."""
     by_name = {task.name: task for task in tasks}
     return [by_name[name] for name in _QUICK]
 
 
 def select(tasks: Sequence[Task], chosen: Sequence[str]) -> list[Task]:
-    """The tasks that any of the choices means: those whose name has all parts of it, in any order.
+    """The tasks that match any of the choices. A choice matches the tasks whose name has all its parts, in any order.
 
-    "lstm" means all of LSTM, "lstm/training" the training passes of it, "adam" all steps with Adam.
+    "lstm" matches all comparisons of LSTM, "lstm/training" its training passes, "adam" all steps with Adam.
 
     Raises:
-        ValueError: A choice means none.
+        ValueError: A choice matches no task.
     """
     found = []
     for choice in chosen:

@@ -1,4 +1,4 @@
-"""Figures as text: times, rates, shares of the peak, and tables of them."""
+"""Measurements as text: times, rates, shares of the peak, and tables of them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from fastseq.commands import table
 
 
 def row(one: Measurement) -> str:
-    """A measurement in one line: the time of its first side, and how many times as long the others take."""
+    """A measurement in one line: the time of its first implementation, and those of the others as multiples of it."""
     name = one.comparison.name
     if not one.samples:
         return f"{name}: nothing was timed"
     if one.comparison.kind == "scaling":
         return _curve(one)
     base, *others = one.samples
-    ratios = [f"{label_of(one, side)} {times(one.ratio(side).median)} times as long" for side in others]
+    ratios = [f"{label_of(one, other)} {times(one.ratio(other).median)} times as long" for other in others]
     return f"{name}: {', '.join([f'{label_of(one, base)} {milliseconds(one.samples[base].median)} ms', *ratios])}"
 
 
 def glance(record: Record) -> str:
-    """All measurements: fastseq's time, its share of the peak, and how many times as long others take.
+    """All measurements in a table: fastseq's time, its share of the peak, and the others' times as multiples of it.
 
-    Under the table are the ends of the curves, those that fastseq was slower than, and what was not measured.
+    Below the table are the ends of the scaling curves, the peers that were faster, and notes on what was not measured.
     """
     compared = [one for one in record.measurements if one.comparison.kind != "scaling" and "fast" in one.samples]
     peers = list(dict.fromkeys(peer for one in compared for peer in peers_of(one)))
@@ -49,7 +49,7 @@ def glance(record: Record) -> str:
         lines.append(
             f"slower: {one.comparison.name} than {label_of(one, peer)}, which takes {one.ratio(peer).median:.2f} times"
         )
-    lines += [f"{side}: left out, {reason}" for side, reason in record.missing.items()]
+    lines += [f"{implementation}: left out, {reason}" for implementation, reason in record.missing.items()]
     lines += notes(record)
     return "\n".join(lines)
 
@@ -65,26 +65,26 @@ def _curve(one: Measurement) -> str:
 
 
 def notes(record: Record) -> list[str]:
-    """What makes figures less sure, wrong results, and what there was no time for."""
+    """Warnings, implementations with wrong results, and comparisons for which there was no time."""
     lines = [*record.warnings]
     for one in record.measurements:
         name = one.comparison.name
-        lines += [f"NOT TIMED: {name}, {side}: {reason}" for side, reason in one.refused.items()]
+        lines += [f"NOT TIMED: {name}, {implementation}: {reason}" for implementation, reason in one.refused.items()]
         lines += [f"cut for lack of time: {name}: {one.cut}"] if one.cut else []
     lines += [f"not measured: {name}: {reason}" for name, reason in record.skipped.items()]
     return lines
 
 
 def milliseconds(seconds: float) -> str:
-    """Three digits."""
+    """A time in milliseconds, with three digits."""
     return f"{1e3 * seconds:.3g}" if seconds < 0.1 else f"{1e3 * seconds:.0f}"
 
 
 def rate(flops: int, seconds: float) -> str:
-    """GFLOP/s."""
+    """A rate in GFLOP/s, with three digits."""
     return f"{flops / seconds / 1e9:.3g}"
 
 
 def share(of_peak: Samples | None) -> str:
-    """Of the peak measured in the same rounds, or - where operations are not counted."""
+    """A share of the peak that was measured in the same rounds; "-" if operations are not counted."""
     return "-" if of_peak is None else f"{of_peak.median:.0%}"

@@ -1,4 +1,4 @@
-"""How sides are timed beside each other."""
+"""Timing of implementations in turns."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Samples:
-    """What one side's turns have given, a list for each round."""
+    """The samples of one implementation: a list for its turn in each round."""
 
     turns: list[list[float]]
 
     @property
     def values(self) -> list[float]:
-        """Of all rounds."""
+        """The samples of all rounds."""
         return [value for turn in self.turns for value in turn]
 
     @property
     def median(self) -> float:
-        """Of all values."""
+        """The median of all samples."""
         return statistics.median(self.values)
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """The first and the third."""
+        """The first and the third quartile of all samples."""
         values = self.values
         if len(values) < 2:
             return values[0], values[0]
@@ -50,16 +50,19 @@ class Samples:
 
 
 def ratios(of: Samples, to: Samples) -> Samples:
-    """The medians of one side over those of another, round by round: both have met the same machine in each."""
+    """The medians of one implementation over those of another, by round.
+
+    Within a round both have met the same state of the machine.
+    """
     pairs = zip(of.turns, to.turns, strict=True)
     return Samples([[statistics.median(one) / statistics.median(other)] for one, other in pairs])
 
 
 def time_runs(run: Callable[[], Any], runs: int, clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """A turn: seconds of each of `runs` runs in a row, by a clock.
+    """A turn: the seconds of each of `runs` runs in a row, by a clock.
 
-    Before them come runs that do not count, at least one and 10 ms of them: they still meet the threads of whoever had
-    the turn before, which spin for a while when they have nothing to do.
+    Before them come runs that do not count, at least one and at least 10 ms of them. During these, idle threads of the
+    implementation that had the turn before may still spin.
     """
     began = time.perf_counter()
     run()
@@ -74,10 +77,10 @@ def time_runs(run: Callable[[], Any], runs: int, clock: Callable[[], float] = ti
 
 
 def take_turns(turns: Mapping[Name, Turn], rounds: int) -> Iterator[dict[Name, Samples]]:
-    """Gives every side a turn in each round, so that all meet the same machine, whatever else it does meanwhile.
+    """Gives every implementation a turn in each round, so that all suffer alike from other load of the machine.
 
     Yields:
-        After every round, what all sides have given so far.
+        After every round, the samples of all implementations so far.
     """
     taken: dict[Name, list[list[float]]] = {name: [] for name in turns}
     for _ in range(rounds):
@@ -88,15 +91,15 @@ def take_turns(turns: Mapping[Name, Turn], rounds: int) -> Iterator[dict[Name, S
 
 
 def fma_peak(threads: int) -> float:
-    """The machine's peak of single-precision multiply-adds, on fastseq's instruction set: operations a second."""
+    """The machine's peak of float32 multiply-adds with fastseq's instruction set, in operations a second."""
     from fastseq._libraries import core
 
     return core.fma_peak(threads, _PEAK_SECONDS)
 
 
 def peak_turn(threads: int) -> Turn:
-    """The probe of the peak in a comparison: one sample a turn, the best of as many as the sides have runs.
+    """The probe of the peak in a comparison: one sample a turn, the best of as many probes as a turn has runs.
 
-    The best, since it stands for what the machine can do at most in these moments, whatever else keeps it busy.
+    It is the best since the peak is the most that the machine can do at that moment, free of other load.
     """
     return lambda runs: [max(fma_peak(threads) for _ in range(runs))]

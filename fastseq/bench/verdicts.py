@@ -1,16 +1,16 @@
-"""What is said of a measurement: how its sides are called, and whether fastseq is the faster one."""
+"""Verdicts on a measurement, whether fastseq is the faster one, and labels of implementations."""
 
 from __future__ import annotations
 
+from fastseq.bench.implementations import FASTSEQ
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.shapes import TITLES
-from fastseq.bench.sides import FASTSEQ
 from fastseq.bench.timing import Samples
 
 FASTER, UNCLEAR, TOO_FEW, SLOWER = VERDICTS = ("faster", "unclear", "too few rounds", "slower")
 LEAST_ROUNDS = 3  # for quartiles to mean anything
 
-# What a reader is told that a side is.
+# The labels of implementations in reports.
 LABELS = {
     "fast": "fastseq",
     "functional": "fastseq without Keras",
@@ -24,26 +24,26 @@ LABELS = {
 
 
 def peers_of(measurement: Measurement) -> list[str]:
-    """Those that fastseq was timed beside; none where fastseq was not."""
+    """The implementations that were timed beside fastseq; none if fastseq was not timed."""
     if "fast" not in measurement.samples:
         return []
-    return [side for side in measurement.samples if side not in FASTSEQ]
+    return [implementation for implementation in measurement.samples if implementation not in FASTSEQ]
 
 
 def name_of(measurement: Measurement) -> str:
-    """What was measured, to be read."""
+    """The name of the comparison, for readers."""
     return " · ".join(TITLES.get(part, part) for part in measurement.comparison.name.split("/"))
 
 
-def label_of(measurement: Measurement, side: str) -> str:
-    """What a side is called."""
-    return measurement.comparison.labels.get(side) or LABELS.get(side, side)
+def label_of(measurement: Measurement, implementation: str) -> str:
+    """The label of an implementation."""
+    return measurement.comparison.labels.get(implementation) or LABELS.get(implementation, implementation)
 
 
 def verdict(ratio: Samples) -> str:
-    """One of `VERDICTS`: what fastseq is beside a peer that takes so many times as long.
+    """One of `VERDICTS`, for fastseq beside a peer whose time is `ratio` times fastseq's.
 
-    It is unclear where 1 lies within the quartiles.
+    It is unclear if 1 is within the quartiles.
     """
     first, third = ratio.quartiles
     if len(ratio.turns) < LEAST_ROUNDS:
@@ -54,7 +54,7 @@ def verdict(ratio: Samples) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio in as many digits as it has a meaning to."""
+    """A ratio with as many digits as are meaningful."""
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 

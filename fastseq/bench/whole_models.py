@@ -1,7 +1,7 @@
-"""Training steps and predictions of the classic models: with fast layers, with stock ones, and by others.
+"""Training steps and predictions of the classic models: with fast layers, with stock ones, and by other libraries.
 
-All sides have the same weights and take the same batches in turns. The loss and its gradients by all weights, without
-dropout, are to be the same, or the predictions.
+All implementations have the same weights and take the same batches in turns. Their results must agree: the predictions
+or, in training, the loss and its gradients by all weights, without dropout.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from fastseq.bench.implementations import IMPLEMENTATIONS
 from fastseq.bench.layers import make_texts
 from fastseq.bench.measuring import Comparison, beside_stock
 from fastseq.bench.problems import Batch, Layer, ModelProblem, Results, verify
-from fastseq.bench.sides import SIDES
 
 BATCHES = 8
-# Of a gradient's norm. What is right differs by 1e-6, or, where rounding lets a relu or a maximum fall to the other
-# side, by the share of one of thousands of values; what is wrong, a term left out, by far more.
+# Relative to a gradient's norm. Correct gradients differ by 1e-6, or by the share of one of thousands of values where
+# rounding decides on which side of its kink a relu or a maximum is. Wrong ones, which lack a term, differ by far more.
 _TOLERANCE = 0.03
 MODEL_PASSES = {"training": "a training step", "forward": "a prediction"}
 
@@ -31,21 +31,21 @@ def model_comparison(
     threads: int,
     mask_zero: bool = False,
     batches: Sequence[Batch] | None = None,
-    sides: Sequence[str] = SIDES,
+    implementations: Sequence[str] = IMPLEMENTATIONS,
 ) -> Comparison:
-    """A training step as `fit` does it, or the prediction of a batch; the results are to be those of the stock model.
+    """A comparison of a training step as in `fit`, or of a prediction. The results must be those of the stock model.
 
     Args:
         name: A key of `fastseq.training.models.MODELS`.
         pass_: A key of `MODEL_PASSES`.
-        threads: For every side.
+        threads: The number of threads for every implementation.
         mask_zero: Whether the Embedding masks the padding.
-        batches: What to train on; None for `made_up_batches`.
-        sides: Of `SIDES`.
+        batches: The batches to train on; None for `made_up_batches`.
+        implementations: Some of `IMPLEMENTATIONS`.
     """
     import keras
 
-    from fastseq.bench.sides._tensorflow import set_threads
+    from fastseq.bench.implementations._tensorflow import set_threads
     from fastseq.training.models import MODELS
 
     set_threads(threads)
@@ -62,13 +62,13 @@ def model_comparison(
         masked=mask_zero,
     )
 
-    def check(side: str, results: Results, expected: Results) -> None:
+    def check(implementation: str, results: Results, expected: Results) -> None:
         if pass_ == "forward":
-            return verify(results, expected, f"{side}, {name}")
+            return verify(results, expected, f"{implementation}, {name}")
         for result, array in expected.items():
             difference = float(np.linalg.norm(results[result] - array) / (np.linalg.norm(array) or 1.0))
             if not difference <= _TOLERANCE:  # also where it is NaN
-                raise AssertionError(f"{side}, {name}: {result} differs by {difference:.2g} of its norm")
+                raise AssertionError(f"{implementation}, {name}: {result} differs by {difference:.2g} of its norm")
 
     return beside_stock(
         "model",
@@ -78,9 +78,9 @@ def model_comparison(
         check,
         of=ModelProblem.kind,
         threads=threads,
-        # What is masked needs no operations, and how many that is depends on the texts.
+        # Masked steps need no operations, and their number depends on the texts.
         flops=0 if mask_zero else flops_of(stock, spec.batch_size, pass_),
-        sides=sides,
+        implementations=implementations,
     )
 
 
@@ -92,7 +92,7 @@ def _in_words(layer: Any) -> Layer:
 
 
 def made_up_batches(spec: Any, model: Any) -> list[Batch]:
-    """Texts of `layers.make_texts` with labels at random, or series with targets; the same for the same model."""
+    """Texts of `layers.make_texts` with random labels, or random series with targets; the same for the same model."""
     rng = np.random.default_rng(0)
     if not takes_texts(spec):
         shapes = [(spec.batch_size, *shape[1:]) for shape in (model.input_shape, model.output_shape)]
@@ -109,21 +109,21 @@ def made_up_batches(spec: Any, model: Any) -> list[Batch]:
 
 
 def takes_texts(spec: Any) -> bool:
-    """Whether a classic model is one of texts, of a corpus in a folder, and not of series, of a file."""
+    """Whether a classic model takes texts, from a corpus in a folder, and not series, from a file."""
     return spec.has_embedding or spec.encode is not None
 
 
 def as_batch(spec: Any, samples: Any, targets: Any) -> Batch:
-    """What the model trains on."""
+    """The samples and targets in the form that the model takes."""
     return np.asarray(spec.encode(samples) if spec.encode else samples), np.asarray(targets)
 
 
 def flops_of(model: Any, batch_size: int, pass_: str) -> int:
-    """Floating-point operations of the products: 2 for each weight that meets an input, backward twice as many.
+    """Floating-point operations of the products: 2 for each product of a weight and an input, 4 more in backward.
 
     Args:
-        model: Of stock layers.
-        batch_size: Samples in a step.
+        model: A model of stock layers.
+        batch_size: The number of samples in a step.
         pass_: A key of `MODEL_PASSES`.
     """
     import keras
@@ -132,7 +132,8 @@ def flops_of(model: Any, batch_size: int, pass_: str) -> int:
     for layer in model.layers:
         if type(layer).__name__ == "Embedding":  # looks up
             continue
-        # Recurrent layers meet every step of their inputs, others make one of their outputs after the other.
+        # Recurrent layers use their weights once for every step of their inputs, other layers for every step of their
+        # outputs.
         recurrent = isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional))
         met = layer.input.shape if recurrent else layer.output.shape
         matrices = sum(math.prod(weight.shape) for weight in layer.trainable_weights if len(weight.shape) > 1)

@@ -1,13 +1,14 @@
-"""The operations over arrays, with no framework in between.
+"""The operations as functions of arrays, without a framework.
 
-NumPy arrays are computed on the CPU: float32 or float64, all of one call alike, C-contiguous; they are neither copied
-nor cast. They are read where they are, some more than once and by several threads, and with Python's lock released: do
-not change them during a call.
+With NumPy arrays the functions compute on the CPU. The float arrays of a call must have one dtype, float32 or float64,
+and be C-contiguous. They are neither copied nor cast. Several threads read them, some more than once, while the GIL is
+released: do not change them during a call.
 
-Arrays of any other library with DLPack, such as PyTorch's and JAX's, are taken likewise in the CPU's memory, and the
-results are arrays of the first array's library. Those of PyTorch, CuPy or JAX in the memory of an NVIDIA GPU are
-computed there, by the functions that have kernels for GPUs: float32, float16 or bfloat16, all of one call alike,
-C-contiguous, on one device. docs/cuda.md says which, and how calls are ordered with the framework's own.
+Arrays of other libraries that support DLPack, such as PyTorch and JAX, may be in the CPU's memory as well. The results
+are arrays of the first array's library. With arrays of PyTorch, CuPy or JAX in the memory of an NVIDIA GPU, the
+functions that have kernels for GPUs compute there. Then the float arrays must have one dtype, float32, float16 or
+bfloat16, be C-contiguous and be on one device. docs/cuda.md has the list of these functions, and explains how calls
+are ordered with other work on the GPU.
 """
 
 from __future__ import annotations

@@ -14,12 +14,12 @@ __all__ = ["AdamState", "adam"]
 
 
 class AdamState(NamedTuple):
-    """A variable and what Adam keeps of its gradients: arrays of one shape and dtype.
+    """A variable and the state of Adam for it: arrays of one shape and dtype.
 
     Attributes:
-        variable: What is trained.
+        variable: The variable to train.
         momentum: The running mean of its gradients.
-        velocity: The running mean of their squares.
+        velocity: The running mean of the squares of its gradients.
         velocity_hat: The greatest velocity so far, for AMSGrad; None for Adam.
     """
 
@@ -41,28 +41,27 @@ def adam(
 ) -> AdamState:
     """One update of Adam, or of AMSGrad, as `keras.optimizers.Adam` computes it.
 
-    Every operation is rounded by itself to the arrays' dtype, in stock Keras's order.
+    Every operation is rounded to the arrays' dtype, in the same order as in stock Keras.
 
     Args:
-        state: Of any shape of up to 8 dimensions.
+        state: The variable and its state, of any shape with at most 8 dimensions.
         gradient: The loss's gradient by the variable. With `indices`, slices of it: (positions, ...), with the
             variable's dimensions from the second on.
-        indices: (positions,), int32 or int64: the row of the variable that each slice belongs to. A row's slices are
-            added up, and so are their squares: the square of the gradient is the sum of squares, not the square of the
-            sum.
+        indices: (positions,), int32 or int64: the row of the variable that each slice belongs to. The slices of a row
+            are added up. Their squares are added up, too, and take the place of the gradient's square.
         alpha: The learning rate, corrected for the bias of both means: at update t, counted from 1, the rate times
             `sqrt(1 - beta_2**t) / (1 - beta_1**t)`.
-        beta_1: What the running mean of gradients keeps of itself.
-        beta_2: Likewise of their squares.
-        epsilon: What is added to the divisor.
+        beta_1: The decay of the running mean of the gradients.
+        beta_2: The decay of the running mean of their squares.
+        epsilon: A small number that is added to the divisor.
 
     Returns:
         The state after the update, in new arrays.
 
     Raises:
-        ValueError: An index is out of range (which, and where, is said), a shape does not fit, or an array is not
-            C-contiguous.
-        TypeError: An argument is no array, or its dtype is none of the above.
+        ValueError: An index is out of range (the error names it and its position), a shape does not fit, or an array
+            is not C-contiguous.
+        TypeError: An argument is not an array, or its dtype is not one of the above.
 
     References:
         Kingma and Ba 2015, "Adam: a method for stochastic optimization"; Reddi, Kale and Kumar 2018, "On the

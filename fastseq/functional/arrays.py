@@ -1,4 +1,4 @@
-"""What the functions take and give."""
+"""The types of arrays that the functions take and return."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Any is a framework's array on a GPU.
+# Any stands for the arrays of other libraries.
 FloatArray = NDArray[np.float32] | NDArray[np.float64] | Any
 IndexArray = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32] | Any
 MaskArray = NDArray[np.bool_] | Any
 
 
 def integer(name: str, value: object) -> int:
-    """The argument as an int; `TypeError` where it is none."""
+    """The argument as an int; raises `TypeError` if it is not an integer."""
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:

@@ -1,4 +1,4 @@
-"""One-dimensional convolution, alone and with max pooling."""
+"""One-dimensional convolution, with and without max pooling."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Conv1DGradients:
-    """What `conv1d_backward` returns: the loss's gradient by each input."""
+    """The result of `conv1d_backward`: the loss's gradient by each input."""
 
     dx: FloatArray
     dkernel: FloatArray
@@ -45,23 +45,24 @@ def conv1d_forward(
         kernel: (kernel_size, channels / groups, filters).
         bias: (filters,), or None for zero.
         activation: "linear", "relu", "tanh", "sigmoid" or "hard_sigmoid".
-        strides: Steps of x from one output to the next.
-        padding: "valid": within x; "same": as many outputs as x has steps, divided by `strides` and rounded up;
-            "causal": as many, none of which sees a later step.
-        dilation_rate: Steps of x from one tap of the kernel to the next. Unlike Keras, with `strides` too.
-        groups: How many parts the channels and filters fall into, each convolved on its own.
+        strides: The distance between outputs, in timesteps of x.
+        padding: "valid": no padding. "same": timesteps / strides outputs, rounded up. "causal": as many outputs as
+            "same", but no output depends on a later timestep.
+        dilation_rate: The distance between taps of the kernel, in timesteps of x. Unlike in Keras, it may be combined
+            with `strides`.
+        groups: The number of groups into which channels and filters are divided; each group is convolved separately.
 
     Returns:
         (batch, output timesteps, filters).
 
     Raises:
-        ValueError: A shape or option does not fit, or an array is not C-contiguous; with padding "valid" also where x
-            has fewer timesteps than the kernel reaches over.
-        TypeError: An argument is no array, or its dtype is none of float32 and float64 or differs from x's.
+        ValueError: A shape or option does not fit, an array is not C-contiguous, or, with padding "valid", x has fewer
+            timesteps than the kernel spans.
+        TypeError: An argument is not an array, or its dtype is not float32 or float64, or differs from x's.
 
     References:
-        The exact definition is `fastseq.reference.conv1d_forward`. As a product with packed operands: Goto and van de
-        Geijn 2008; without a matrix of patches: Chaudhary et al. 2021 (arXiv 2104.08002).
+        The exact definition is `fastseq.reference.conv1d_forward`. The product with packed operands is after Goto and
+        van de Geijn 2008; without a matrix of patches: Chaudhary et al. 2021 (arXiv 2104.08002).
 
     >>> import numpy as np
     >>> from fastseq.functional import conv1d_forward
@@ -87,23 +88,23 @@ def conv1d_backward(
     """The gradients of a scalar loss by the inputs of `conv1d_forward`.
 
     Args:
-        outputs: What `conv1d_forward` returned for the other arguments.
+        outputs: The result of `conv1d_forward` with the other arguments.
         doutputs: (batch, output timesteps, filters), the loss's gradient by the outputs.
-        x: As given to `conv1d_forward`; so are all that follow.
-        kernel: See there.
-        bias: See there. Only whether it is given matters.
-        activation: See there.
-        strides: See there.
-        padding: See there.
-        dilation_rate: See there.
-        groups: See there.
+        x: As given to `conv1d_forward`, like all arguments that follow.
+        kernel: As given to `conv1d_forward`.
+        bias: As given to `conv1d_forward`; its values are not used.
+        activation: As given to `conv1d_forward`.
+        strides: As given to `conv1d_forward`.
+        padding: As given to `conv1d_forward`.
+        dilation_rate: As given to `conv1d_forward`.
+        groups: As given to `conv1d_forward`.
 
     Returns:
         A `Conv1DGradients`.
 
     Raises:
-        ValueError: As `conv1d_forward`.
-        TypeError: As `conv1d_forward`.
+        ValueError: As in `conv1d_forward`.
+        TypeError: As in `conv1d_forward`.
 
     >>> import numpy as np
     >>> from fastseq.functional import conv1d_backward, conv1d_forward
@@ -130,28 +131,30 @@ def conv1d_max_pool_forward(
     groups: int = 1,
     save_argmax: bool = True,
 ) -> MaxPoolResult:
-    """`max_pool_forward` of `conv1d_forward`, without the convolution in memory between the two: the same bits.
+    """`conv1d_forward` and then `max_pool_forward`, without the convolution in memory in between.
+
+    The result has the same bits as the two functions.
 
     Args:
-        x: As `conv1d_forward`; so are the two that follow.
-        kernel: See there.
-        bias: See there.
-        pool_size: Of a pooling window, in timesteps of the convolution.
-        pool_strides: From one window to the next; None for `pool_size`.
+        x: As in `conv1d_forward`.
+        kernel: As in `conv1d_forward`.
+        bias: As in `conv1d_forward`.
+        pool_size: The size of a pooling window, in timesteps of the convolution.
+        pool_strides: The distance between windows; None for `pool_size`.
         pool_padding: "valid" or "same", as in `max_pool_forward`.
-        activation: As `conv1d_forward`; so are the four that follow.
-        strides: See there.
-        padding: See there.
-        dilation_rate: See there.
-        groups: See there.
-        save_argmax: Save what `conv1d_max_pool_backward` needs.
+        activation: As in `conv1d_forward`.
+        strides: As in `conv1d_forward`.
+        padding: As in `conv1d_forward`.
+        dilation_rate: As in `conv1d_forward`.
+        groups: As in `conv1d_forward`.
+        save_argmax: Whether to save the positions of the maxima, which `conv1d_max_pool_backward` needs.
 
     Returns:
         A `MaxPoolResult`.
 
     Raises:
-        ValueError: As `conv1d_forward` and `max_pool_forward`.
-        TypeError: As `conv1d_forward` and `max_pool_forward`.
+        ValueError: As in `conv1d_forward` and `max_pool_forward`.
+        TypeError: As in `conv1d_forward` and `max_pool_forward`.
 
     >>> import numpy as np
     >>> from fastseq.functional import conv1d_max_pool_forward
@@ -181,26 +184,26 @@ def conv1d_max_pool_backward(
     """The gradients of a scalar loss by the inputs of `conv1d_max_pool_forward`.
 
     Args:
-        result: What `conv1d_max_pool_forward` returned for the other arguments, with `save_argmax`.
+        result: The result of `conv1d_max_pool_forward` with the other arguments and with `save_argmax`.
         doutputs: (batch, pooled timesteps, filters), the loss's gradient by the outputs.
-        x: As given to `conv1d_max_pool_forward`; so are all that follow.
-        kernel: See there.
-        bias: See there. Only whether it is given matters.
-        pool_size: See there.
-        pool_strides: See there.
-        pool_padding: See there.
-        activation: See there.
-        strides: See there.
-        padding: See there.
-        dilation_rate: See there.
-        groups: See there.
+        x: As given to `conv1d_max_pool_forward`, like all arguments that follow.
+        kernel: As given to `conv1d_max_pool_forward`.
+        bias: As given to `conv1d_max_pool_forward`; its values are not used.
+        pool_size: As given to `conv1d_max_pool_forward`.
+        pool_strides: As given to `conv1d_max_pool_forward`.
+        pool_padding: As given to `conv1d_max_pool_forward`.
+        activation: As given to `conv1d_max_pool_forward`.
+        strides: As given to `conv1d_max_pool_forward`.
+        padding: As given to `conv1d_max_pool_forward`.
+        dilation_rate: As given to `conv1d_max_pool_forward`.
+        groups: As given to `conv1d_max_pool_forward`.
 
     Returns:
         A `Conv1DGradients`.
 
     Raises:
-        ValueError: As `conv1d_max_pool_forward`.
-        TypeError: As `conv1d_max_pool_forward`, or `result` is no `MaxPoolResult`.
+        ValueError: As in `conv1d_max_pool_forward`.
+        TypeError: As in `conv1d_max_pool_forward`, or `result` is not a `MaxPoolResult`.
 
     >>> import numpy as np
     >>> from fastseq.functional import conv1d_max_pool_backward, conv1d_max_pool_forward
@@ -219,7 +222,7 @@ def conv1d_max_pool_backward(
 
 
 def _pooled(arguments: dict[str, Any], **others: Any) -> dict[str, Any]:
-    """The arguments as the core takes them, to which a `pool_size` of 0 is no pooling."""
+    """The arguments for the core. There a `pool_size` of 0 means no pooling, so it is an error here."""
     pool_size, strides = arguments["pool_size"], arguments["pool_strides"]
     if pool_size == 0:
         raise ValueError("pool_size must be at least 1, got 0")

@@ -1,7 +1,7 @@
-"""Where a call computes, and whose arrays it takes and gives: the CPU's, or those of an NVIDIA GPU.
+"""The choice of the device for a call, and the exchange of arrays with other libraries.
 
-All arrays of a call are exported first, one crossing into the extension module computes, and the library of the first
-array adopts the results. Nothing is copied. In the CPU's memory every library's arrays become NumPy's on the way.
+A call exports all its arrays, calls the extension module once, and converts the results to arrays of the first array's
+library. Nothing is copied. Arrays in the CPU's memory are passed to the extension module as NumPy arrays.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from fastseq._libraries import core
 
 __all__ = ["compute"]
 
-# What a call's arrays nearly always are: such a call goes straight to the core.
+# Mostly all arrays of a call are of these types. Then the call goes straight to the core.
 _OF_NUMPY = (np.ndarray, type(None))
-# Of DLPack.
+# DLPack's numbers of device types.
 _CPU, _CUDA, _CUDA_MANAGED = 1, 2, 13
 _LEGACY_DEFAULT_STREAM = 1
 _REFUSALS = (BufferError, RuntimeError, TypeError, ValueError)
 
 
 class Device(Protocol):
-    """What computes: the extension module of the CPU, or one call's object of a GPU's."""
+    """A device that computes: the CPU's extension module, or a `Gpu` object of the GPU's."""
 
     def compute(self, operation: str, arguments: dict[str, Any], /) -> dict[str, Any]:
-        """The results by their names; None for one that is not wanted."""
+        """Returns the results by name; None for a result that is not wanted."""
 
 
 class _Library(NamedTuple):
-    """How one library's arrays come to a call, and its results to them.
+    """The exchange of arrays with one library.
 
     Attributes:
-        device: What computes.
-        export: An argument's array, by the argument's name, as the device takes it.
-        adopt: The library's own array of a result.
+        device: The device on which the arrays are.
+        export: Takes an argument's name and its array; returns the array in the form that the device takes.
+        adopt: Takes a result; returns it as an array of the library.
     """
 
     device: Device
@@ -48,25 +48,25 @@ class _Library(NamedTuple):
 
 @functools.cache
 def _arrays_of(operation: str) -> tuple[str, tuple[str, ...]]:
-    """The argument that says where a call computes, which is the first one of floats, and all that are arrays."""
+    """The argument whose array decides on the device, which is the first one of floats, and all arrays, by name."""
     arrays = core.statement(operation)[0]
     return next(name for name, (holds, _) in arrays.items() if holds == "floats"), tuple(arrays)
 
 
 def compute(operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Computes an operation where its arrays are.
+    """Computes an operation on the device of its arrays.
 
     Args:
-        operation: By the name that its contract states.
-        arguments: Arrays, None for one that is absent, and options, by the names that the contract states.
+        operation: The name in the operation's statement.
+        arguments: Arrays and options by their names in the statement; None for an absent array.
 
     Returns:
-        The results by their names, as arrays of the first array's library; None for one that is not wanted.
+        The results by name, as arrays of the first array's library; None for a result that is not wanted.
 
     Raises:
-        ValueError: A shape or option does not fit, an array cannot be taken as it is, or is not where the others are.
-        TypeError: An argument is of a wrong type, or an array is in no memory that the kernels know.
-        RuntimeError: The arrays are on a GPU, and the kernels cannot run on one here.
+        ValueError: A shape or option does not fit, an array cannot be exported, or is on another device than the first.
+        TypeError: An argument has a wrong type, or an array is neither in the CPU's memory nor on an NVIDIA GPU.
+        RuntimeError: The arrays are on a GPU, but the kernels cannot run on a GPU here.
     """
     first, names = _arrays_of(operation)
     for name in names:
@@ -87,7 +87,7 @@ def compute(operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _library_of(operation: str, name: str, array: Any) -> _Library:
     if isinstance(array, np.ndarray) or not _is_of_a_library(array):
-        return _of_numpy(name)  # The core says what is wrong with what is no array at all.
+        return _of_numpy(name)  # The core has the error for an argument that is not an array.
     kind, index = _device_of(name, array)
     if kind == _CPU:
         return _Library(core, functools.partial(_as_numpy, name), _adopter_of(array))
@@ -105,7 +105,7 @@ def _type_of(array: object) -> str:
 
 
 def _device_of(name: str, array: Any) -> tuple[int, int]:
-    """As DLPack has it; of GPUs, NVIDIA's alone."""
+    """DLPack's type and number of an array's device: the CPU or an NVIDIA GPU."""
     if not hasattr(array, "__dlpack_device__"):
         from fastseq import cuda
 
@@ -133,8 +133,8 @@ def _itself(array: Any) -> Any:
 
 
 def _adopter_of(array: Any) -> Callable[[Any], Any]:
-    """What makes the array's library take a result over; a result is left as it is where none is known."""
-    # Whoever has such an array has imported its library.
+    """A function that converts results to arrays of this array's library; without one, results stay as they are."""
+    # The library of an array has been imported already.
     for module, kind in (("torch", "Tensor"), ("cupy", "ndarray"), ("jax", "Array")):
         library = sys.modules.get(module)
         if library is not None and isinstance(array, getattr(library, kind)):
@@ -149,7 +149,7 @@ def _adopter_of(array: Any) -> Callable[[Any], Any]:
 
 def _as_numpy(first: str, name: str, array: Any) -> Any:
     if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack_device__"):
-        return array  # The core says what is wrong with what is no array.
+        return array  # The core has the error for an argument that is not an array.
     kind, index = _device_of(name, array)
     if kind != _CPU:
         raise ValueError(f"{name} must be in the CPU's memory as {first} is, got an array on cuda:{index}")
@@ -165,13 +165,14 @@ def _of_numpy(first: str) -> _Library:
 
 
 class _Queue(NamedTuple):
-    """Where a library's calls are queued.
+    """The stream on which a library's calls are queued.
 
     Attributes:
-        stream: By DLPack's numbers, which are CUDA's handles.
-        owner: What keeps the stream alive, where somebody has to.
-        wait: Whether results must be complete when the call returns, because the library knows of no such stream.
-        export: An array as a DLPack capsule or the dict of a `__cuda_array_interface__`, ready for use on the stream.
+        stream: Its number in DLPack, which is CUDA's handle.
+        owner: An object that keeps the stream alive, or None.
+        wait: Whether results must be complete when the call returns, because the library does not know the stream.
+        export: Returns an array as a DLPack capsule or the dict of a `__cuda_array_interface__`, ready for use on the
+            stream.
     """
 
     stream: int
@@ -218,7 +219,8 @@ def _queue_of(array: Any, device: int) -> _Queue:
             current = cupy.cuda.get_current_stream()
         stream = current.ptr or _LEGACY_DEFAULT_STREAM
         return _Queue(stream, current, False, functools.partial(_export_to, stream))
-    # JAX has no stream that others may queue on, and of others we know of none: the default stream, until it is done.
+    # JAX's stream is not accessible, and those of other libraries are unknown. So such a call uses the default stream,
+    # and waits until it is done.
     return _Queue(_LEGACY_DEFAULT_STREAM, None, True, functools.partial(_export_to, _LEGACY_DEFAULT_STREAM))
 
 
@@ -229,10 +231,10 @@ def _export_tensor(torch: Any, tensor: Any) -> Any:
 
 
 def _export_to(stream: int, array: Any) -> Any:
-    """By the array's own methods; the producer makes `stream` wait until the array is complete."""
+    """Exports an array by its own methods. Its library makes `stream` wait until the array is complete."""
     if not hasattr(array, "__dlpack__"):
         return array.__cuda_array_interface__
     try:
         return array.__dlpack__(stream=stream, max_version=(1, 0))
-    except TypeError:  # from before DLPack had versions
+    except TypeError:  # the library is older than DLPack's versions
         return array.__dlpack__(stream=stream)

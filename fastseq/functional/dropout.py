@@ -31,26 +31,25 @@ def _size(value: object) -> int:
 def dropout(
     x: FloatArray, rate: float, seed: Sequence[int], *, noise_shape: Sequence[int | None] | None = None
 ) -> FloatArray:
-    """Sets elements to zero at random and divides the others by `1 - rate`, as `keras.layers.Dropout` in training.
+    """Sets elements to zero at random and divides the others by `1 - rate`, as `keras.layers.Dropout` does in training.
 
-    Which ones follows from the seed alone: they are those that `tf.nn.experimental.stateless_dropout` drops for the
-    same seed on a CPU, and the result is the same to the bit. So nothing has to be kept for the gradient, which is
-    the dropout of the output's gradient with the same rate, seed and noise shape.
+    The seed alone decides which elements are dropped: the same ones as by `tf.nn.experimental.stateless_dropout` with
+    this seed on a CPU. The result is the same to the bit. So nothing has to be saved for the gradient, which is the
+    dropout of the output's gradient with the same rate, seed and noise shape.
 
     Args:
-        x: Of any shape of up to 8 dimensions.
-        rate: The probability of an element to be dropped, in [0, 1].
+        x: An array of any shape with at most 8 dimensions.
+        rate: The probability that an element is dropped, in [0, 1].
         seed: Two integers of 64 bits, such as the pair that TensorFlow's stateless operations take.
-        noise_shape: What x's elements share their fate with: a shape that broadcasts to x's, such as
-            `(None, 1, None)` to drop whole channels of (batch, timesteps, channels). None, whole or as a size, for
-            x's own.
+        noise_shape: The shape of the noise, which is broadcast to x. For example, `(None, 1, None)` drops whole
+            channels of (batch, timesteps, channels). A size of None stands for that of x; None for the shape of x.
 
     Returns:
-        As x. What is dropped is 0 even where x is NaN.
+        An array like x. Dropped elements are 0, even where x is NaN.
 
     Raises:
         ValueError: An argument is out of its range, a shape does not fit, or x is not C-contiguous.
-        TypeError: x is no array of float32 or float64, or a seed or size is no integer.
+        TypeError: x is not an array of float32 or float64, or a seed or size is not an integer.
 
     References:
         Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting"; Salmon et al. 2011,
@@ -66,7 +65,7 @@ def dropout(
     pair = [_integer("seed", number) for number in seed]
     if len(pair) != 2 or not all(-(2**63) <= number < 2**63 for number in pair):
         raise ValueError(f"seed must be two integers of 64 bits, got {pair}")
-    sizes: list[int] = []  # to the core, that is x's shape
+    sizes: list[int] = []  # for the core, that means the shape of x
     if noise_shape is not None:
         sizes = [-1 if size is None else _size(size) for size in noise_shape] or [1] * min(np.ndim(x), 1)
     return compute("dropout", {"x": x, "rate": float(rate), "seed": pair, "noise_shape": sizes})["y"]

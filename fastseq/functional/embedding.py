@@ -14,19 +14,19 @@ _IdArray = NDArray[np.int32] | NDArray[np.int64]
 
 
 def embedding_forward(ids: _IdArray, embeddings: FloatArray) -> FloatArray:
-    """The rows of a table by their numbers, as `keras.layers.Embedding` computes it.
+    """Looks up rows of a table, as `keras.layers.Embedding` does.
 
     Args:
-        ids: Of any shape with at most 7 dimensions, int32 or int64, each in [0, input_dim).
+        ids: The numbers of the rows, int32 or int64, each in [0, input_dim), of any shape with at most 7 dimensions.
         embeddings: (input_dim, output_dim).
 
     Returns:
         `(*ids.shape, output_dim)`, of the dtype of `embeddings`.
 
     Raises:
-        ValueError: An id is out of range (which, and where, is said), a shape does not fit, or an array is not
-            C-contiguous.
-        TypeError: An argument is no array, or its dtype is none of the above.
+        ValueError: An id is out of range (the error names it and its position), a shape does not fit, or an array is
+            not C-contiguous.
+        TypeError: An argument is not an array, or its dtype is not one of the above.
 
     >>> import numpy as np
     >>> from fastseq.functional import embedding_forward
@@ -42,21 +42,22 @@ def embedding_forward(ids: _IdArray, embeddings: FloatArray) -> FloatArray:
 def embedding_backward(ids: _IdArray, doutputs: FloatArray, input_dim: int, *, squared: bool = False) -> FloatArray:
     """The gradient of a scalar loss by the table of `embedding_forward`.
 
-    A row's sum is in the order of positions, so that it has the same bits for any number of threads.
+    The gradients of a row are summed in the order of positions, so that the sum has the same bits for any number of
+    threads.
 
     Args:
-        ids: As `embedding_forward`.
+        ids: As in `embedding_forward`.
         doutputs: `(*ids.shape, output_dim)`, the loss's gradient by the outputs.
-        input_dim: How many rows the table has.
-        squared: Sum the squares of `doutputs` instead. That is no gradient, but what Keras's optimizers, which
-            square the gradient of an embedding before they sum it by rows, take for the gradient's square.
+        input_dim: The number of rows of the table.
+        squared: Whether to sum the squares of `doutputs` instead. Keras's optimizers use this sum in place of the
+            gradient's square, since they square the gradient of an embedding before they sum it by rows.
 
     Returns:
         (input_dim, output_dim), zero in rows whose number is not among `ids`.
 
     Raises:
-        ValueError: As `embedding_forward`, or `input_dim` is negative.
-        TypeError: As `embedding_forward`.
+        ValueError: As in `embedding_forward`, or `input_dim` is negative.
+        TypeError: As in `embedding_forward`.
 
     >>> import numpy as np
     >>> from fastseq.functional import embedding_backward

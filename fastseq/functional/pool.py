@@ -21,12 +21,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class MaxPoolResult:
-    """What `max_pool_forward` returns.
+    """The result of `max_pool_forward`.
 
     Attributes:
         outputs: (batch, pooled timesteps, channels).
-        argmax: The same shape, uint8, uint16 or int32, whichever is the smallest to hold `pool_size - 1`: the position
-            of each maximum in its window, padding included. None without `save_argmax`.
+        argmax: The position of each maximum in its window, including the padding, in the same shape as `outputs`. The
+            dtype is the smallest of uint8, uint16 and int32 that holds `pool_size - 1`. None without `save_argmax`.
     """
 
     outputs: FloatArray
@@ -34,20 +34,19 @@ class MaxPoolResult:
 
 
 def pooled_timesteps(timesteps: int, pool_size: int, strides: int | None = None, padding: str = "valid") -> int:
-    """The number of timesteps that pooling leaves.
+    """The number of timesteps after pooling.
 
     Args:
-        timesteps: Of the sequence.
-        pool_size: Of a window, in timesteps.
-        strides: From one window to the next; None for `pool_size`.
-        padding: "valid" for the windows that lie in the sequence as a whole, "same" for one at every `strides`
-            timesteps.
+        timesteps: The number of timesteps of the sequence.
+        pool_size: The size of a window, in timesteps.
+        strides: The distance between windows, in timesteps; None for `pool_size`.
+        padding: "valid" for the windows that lie within the sequence, "same" for a window at every `strides` timesteps.
 
     Returns:
         (timesteps - pool_size) // strides + 1 for "valid", timesteps / strides rounded up for "same".
 
     Raises:
-        ValueError: `padding` is neither, a number is too small, or the result would be negative.
+        ValueError: `padding` is not one of these, a number is too small, or the result would be negative.
         TypeError: A number is not an int.
 
     >>> from fastseq.functional import pooled_timesteps
@@ -66,20 +65,20 @@ def max_pool_forward(
 
     Args:
         x: (batch, timesteps, channels).
-        pool_size: Of a window, in timesteps.
-        strides: From one window to the next; None for `pool_size`. Windows overlap where it is smaller.
-        padding: "valid" for the windows that lie in the sequence as a whole. "same" for a window at every `strides`
-            timesteps: those that reach beyond the sequence, at either end, have what is inside of it.
-        save_argmax: Save what `max_pool_backward` needs.
+        pool_size: The size of a window, in timesteps.
+        strides: The distance between windows, in timesteps; None for `pool_size`. Windows overlap if it is smaller.
+        padding: "valid" for the windows that lie within the sequence. "same" for a window at every `strides`
+            timesteps; windows that reach beyond either end of the sequence have its timesteps only.
+        save_argmax: Whether to save the positions of the maxima, which `max_pool_backward` needs.
 
     Returns:
-        A `MaxPoolResult`. Of equal values the first one is the maximum. NaN never is, and where nothing in a window
-        is greater than the lowest finite number, that is its maximum, at the window's first timestep: both as in
-        TensorFlow on a CPU.
+        A `MaxPoolResult`. Among equal values the first one is the maximum. NaN is never the maximum. If no value of a
+        window is greater than the lowest finite number, that number is the maximum, at the window's first timestep.
+        All this is as in TensorFlow on a CPU.
 
     Raises:
-        ValueError: A size does not fit, x is not C-contiguous, or `padding` is none of the above.
-        TypeError: x is no array of float32 or float64, or a number is not an int.
+        ValueError: A size does not fit, x is not C-contiguous, or `padding` is not one of the above.
+        TypeError: x is not an array of float32 or float64, or a number is not an int.
 
     References:
         The exact definition is `fastseq.reference.max_pool_forward`.
@@ -105,20 +104,20 @@ def max_pool_backward(
     """The gradient of a scalar loss by the x of `max_pool_forward`.
 
     Args:
-        argmax: From `max_pool_forward`, called with the same arguments as are given here.
+        argmax: The result of `max_pool_forward` with the same options.
         doutputs: (batch, pooled timesteps, channels), the loss's gradient by `outputs`.
-        timesteps: Of x.
-        pool_size: As `max_pool_forward`, and so for the next two.
-        strides: As `max_pool_forward`.
-        padding: As `max_pool_forward`.
+        timesteps: The number of timesteps of x.
+        pool_size: As in `max_pool_forward`.
+        strides: As in `max_pool_forward`.
+        padding: As in `max_pool_forward`.
 
     Returns:
-        dx, (batch, timesteps, channels): each gradient at the place its maximum was taken from, added up where several
-        windows have taken the same.
+        dx, (batch, timesteps, channels): the gradient of every output at the position of its maximum. Gradients of
+        several windows with the same maximum are added up.
 
     Raises:
-        ValueError: As `max_pool_forward`.
-        TypeError: As `max_pool_forward`, or the dtype of `argmax` is not that of `max_pool_forward`.
+        ValueError: As in `max_pool_forward`.
+        TypeError: As in `max_pool_forward`, or the dtype of `argmax` is not that of `max_pool_forward`.
 
     References:
         The exact definition is `fastseq.reference.max_pool_backward`.
@@ -140,16 +139,17 @@ def average_pool_forward(
 
     Args:
         x: (batch, timesteps, channels).
-        pool_size: As `max_pool_forward`, and so for the next two.
-        strides: As `max_pool_forward`.
-        padding: As `max_pool_forward`. A window that reaches beyond the sequence is the mean of what is inside of it.
+        pool_size: As in `max_pool_forward`.
+        strides: As in `max_pool_forward`.
+        padding: As in `max_pool_forward`. For a window that reaches beyond the sequence, the result is the mean of the
+            window's timesteps in the sequence.
 
     Returns:
         outputs, (batch, pooled timesteps, channels).
 
     Raises:
-        ValueError: As `max_pool_forward`.
-        TypeError: As `max_pool_forward`.
+        ValueError: As in `max_pool_forward`.
+        TypeError: As in `max_pool_forward`.
 
     References:
         The exact definition is `fastseq.reference.average_pool_forward`.
@@ -170,17 +170,17 @@ def average_pool_backward(
 
     Args:
         doutputs: (batch, pooled timesteps, channels), the loss's gradient by the outputs.
-        timesteps: Of x.
-        pool_size: As `max_pool_forward`, and so for the next two.
-        strides: As `max_pool_forward`.
-        padding: As `average_pool_forward`.
+        timesteps: The number of timesteps of x.
+        pool_size: As in `max_pool_forward`.
+        strides: As in `max_pool_forward`.
+        padding: As in `average_pool_forward`.
 
     Returns:
         dx, (batch, timesteps, channels).
 
     Raises:
-        ValueError: As `max_pool_forward`.
-        TypeError: As `max_pool_forward`.
+        ValueError: As in `max_pool_forward`.
+        TypeError: As in `max_pool_forward`.
 
     References:
         The exact definition is `fastseq.reference.average_pool_backward`.

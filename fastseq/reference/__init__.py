@@ -1,7 +1,7 @@
 """The definition of every operation, forward and backward, in plain float64 NumPy.
 
-Written to be read and to be right, not to be fast: everything else in fastseq is tested against this package, and this
-package against finite differences and stock Keras. Nothing here is used by the layers.
+The code is written to be readable and correct, not to be fast. All other implementations in fastseq are tested against
+this package, and this package is tested against finite differences and stock Keras. The layers do not use it.
 """
 
 from __future__ import annotations

@@ -24,16 +24,16 @@ def adam(
     """One update of Adam, or of AMSGrad.
 
     Args:
-        variable: What is trained, of any shape.
-        momentum: The running mean of its gradients, of the same shape; so are the next two.
-        velocity: The running mean of their squares.
-        velocity_hat: The greatest velocity so far, for AMSGrad; None for Adam.
-        gradient: As the variable; with `indices`, (positions, ...), a slice for each.
+        variable: The variable to train, of any shape.
+        momentum: The running mean of its gradients, of the same shape.
+        velocity: The running mean of their squares, of the same shape.
+        velocity_hat: The greatest velocity so far, of the same shape, for AMSGrad; None for Adam.
+        gradient: The gradient, of the same shape; with `indices`, slices of it (positions, ...).
         indices: (positions,), the row of the variable that each slice belongs to.
         alpha: The learning rate, corrected for the bias of both means.
-        beta_1: What the running mean of gradients keeps of itself.
-        beta_2: Likewise of their squares.
-        epsilon: What is added to the divisor.
+        beta_1: The decay of the running mean of the gradients.
+        beta_2: The decay of the running mean of their squares.
+        epsilon: A small number that is added to the divisor.
 
     Returns:
         The first four arguments, updated.

@@ -1,4 +1,4 @@
-"""The definition of the attention of a sequence's last step over all of its steps."""
+"""The definition of attention, with the last step of a sequence as the query and all its steps as keys and values."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fastseq.reference.activations import Float64
 
 @dataclass(frozen=True)
 class _Run:
-    """What backward needs of forward: its arguments as they were used, and what it computed on the way."""
+    """The values of forward that backward needs."""
 
     x: Float64  # zero where masked
-    on: NDArray[np.bool_]  # (batch, timesteps)
-    last: NDArray[np.intp]  # (batch,), which step h is
-    c: Float64  # (batch, features), as h
-    h: Float64
+    on: NDArray[np.bool_]  # (batch, timesteps), whether a step is not masked
+    last: NDArray[np.intp]  # (batch,), the step of h
+    c: Float64  # (batch, features)
+    h: Float64  # (batch, features)
     hidden: Float64 | None  # (batch, timesteps, features), the additive score before v
     score_weights: tuple[Float64, ...]
     output_weights: Float64
@@ -27,12 +27,12 @@ class _Run:
 
 @dataclass(frozen=True)
 class AttentionForward:
-    """What `attention_forward` returns.
+    """The result of `attention_forward`.
 
     Attributes:
         outputs: (batch, units).
-        attention: (batch, timesteps), what each step counts for: sums to 1 over the steps that are not masked.
-        run: What backward needs.
+        attention: (batch, timesteps), the weight of each step; the weights of unmasked steps sum to 1.
+        run: The values that backward needs.
     """
 
     outputs: Float64
@@ -42,7 +42,7 @@ class AttentionForward:
 
 @dataclass(frozen=True)
 class AttentionGradients:
-    """What `attention_backward` returns: the loss's gradient by each input, in its shape."""
+    """The result of `attention_backward`: the loss's gradient by each input, in the input's shape."""
 
     dx: Float64
     dweights: tuple[Float64, ...]
@@ -53,16 +53,16 @@ def attention_forward(
 ) -> AttentionForward:
     """Attention of the last step over all steps, as the PyPI package `attention` computes it.
 
-    With h the last step of a row, the scores (x_t W) . h or tanh(h W_1 + x_t W_2) v go through a softmax over the
-    steps; with these weights the steps sum up to the context c, and the output is tanh([c, h] W_o).
+    Let h be the last step of a row. The scores are (x_t W) . h or tanh(h W_1 + x_t W_2) v. Their softmax over the steps
+    gives the weights, the weighted sum of the steps is the context c, and the output is tanh([c, h] W_o).
 
     Args:
         x: (batch, timesteps, features), at least one step.
         weights: For `"luong"` W and W_o, for `"bahdanau"` v, W_1, W_2 and W_o; W, W_1, W_2 are (features, features),
             v (features, 1), W_o (2 * features, units).
         score: `"luong"` or `"bahdanau"`.
-        mask: (batch, timesteps), bool. A false step has no part in the softmax and is never read; h is the last true
-            step. A row without true steps has zero for c and h.
+        mask: (batch, timesteps), bool. Steps where it is false are left out of the softmax and are never read; h is the
+            last step where it is true. In a row without such steps, c and h are zero.
 
     Returns:
         An `AttentionForward`, all float64.
@@ -95,7 +95,8 @@ def attention_forward(
         raise ValueError(f"score must be 'luong' or 'bahdanau', got {score!r}")
     highest = np.max(scores, axis=1, keepdims=True, initial=-np.inf, where=on)
     exponentials = np.exp(np.where(on, scores - highest, -np.inf))
-    attention = exponentials / np.maximum(exponentials.sum(axis=1, keepdims=True), 1.0)  # the highest one's is 1
+    # The sum is at least 1 in a row with an unmasked step.
+    attention = exponentials / np.maximum(exponentials.sum(axis=1, keepdims=True), 1.0)
     c = np.einsum("bt,btd->bd", attention, x)
     outputs = np.tanh(np.concatenate([c, h], axis=1) @ output_weights)
     return AttentionForward(outputs, attention, _Run(x, on, last, c, h, hidden, tuple(score_weights), output_weights))
@@ -105,7 +106,7 @@ def attention_backward(forward: AttentionForward, doutputs: ArrayLike) -> Attent
     """Gradients of a scalar loss by every input of `attention_forward`.
 
     Args:
-        forward: What `attention_forward` returned.
+        forward: The result of `attention_forward`.
         doutputs: (batch, units), the loss's gradient by `outputs`.
 
     Returns:

@@ -11,7 +11,7 @@ from fastseq.reference.activations import ACTIVATIONS, Float64
 
 
 class Conv1DGradients(NamedTuple):
-    """Gradients of a scalar loss, each of its input's shape."""
+    """The gradients of a scalar loss by the inputs, each in its input's shape."""
 
     dx: Float64
     dkernel: Float64
@@ -19,12 +19,12 @@ class Conv1DGradients(NamedTuple):
 
 
 def _padding(timesteps: int, reach: int, strides: int, padding: str) -> tuple[int, int, int]:
-    """How many zeros come before and after the sequence, and how many outputs there are.
+    """The number of zeros before the sequence, of zeros after it, and of outputs.
 
     Args:
-        timesteps: Of the sequence.
-        reach: Steps from the first to the last tap of the kernel.
-        strides: Steps from output to output.
+        timesteps: The number of timesteps of the sequence.
+        reach: The distance of the last tap of the kernel from the first, in timesteps.
+        strides: The distance between outputs, in timesteps.
         padding: "valid", "same" or "causal".
     """
     if padding == "valid":
@@ -37,7 +37,7 @@ def _padding(timesteps: int, reach: int, strides: int, padding: str) -> tuple[in
 
 
 class _Taps:
-    """For every tap of the kernel, the steps of the padded sequence that it meets, one for each output."""
+    """For every tap of the kernel, the steps of the padded sequence that it is multiplied with, one for each output."""
 
     def __init__(self, x: Float64, width: int, strides: int, padding: str, dilation_rate: int):
         self.before, after, self.outputs = _padding(x.shape[1], dilation_rate * (width - 1), strides, padding)

@@ -1,4 +1,4 @@
-"""Dropout, and the random numbers of TensorFlow's stateless operations that decide what is dropped."""
+"""The definition of dropout, with the random numbers of TensorFlow's stateless operations."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _HALF = np.uint64(32)
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL = 0x9E3779B9, 0xBB67AE85
 
-# Under which TensorFlow turns a seed into a key and a counter.
+# The key with which TensorFlow turns a seed into a key and a counter.
 _SCRAMBLING_KEY = 0x3EC8F720, 0x02461E29
 
-# dtype -> how many random bits of a word its uniform numbers have. Those of float64 have 52, of two words.
+# By dtype, how many random bits of a word its uniform numbers have. Numbers in float64 have 52 bits of two words.
 _RANDOM_BITS = {"float32": 23, "float16": 10, "bfloat16": 7}
 
 
@@ -59,15 +59,15 @@ def _random_words(seed: Sequence[int], count: int) -> _Words:
 
 
 def dropout_noise(shape: Sequence[int], seed: Sequence[int], dtype: str = "float32") -> NDArray[np.float64]:
-    """What `tf.random.stateless_uniform(shape, seed, dtype=dtype)` gives on a CPU.
+    """The result of `tf.random.stateless_uniform(shape, seed, dtype=dtype)` on a CPU.
 
     Args:
-        shape: Of the result.
+        shape: The shape of the result.
         seed: Two integers.
-        dtype: "float32", "float64", "float16" or "bfloat16": each has random bits of its own.
+        dtype: "float32", "float64", "float16" or "bfloat16". The numbers differ between dtypes.
 
     Returns:
-        Uniform numbers in [0, 1), all exact in `dtype` too.
+        Uniform numbers in [0, 1). All are exact in `dtype` as well.
     """
     count = int(np.prod(shape, dtype=np.int64))
     if dtype == "float64":
@@ -82,7 +82,10 @@ def dropout_noise(shape: Sequence[int], seed: Sequence[int], dtype: str = "float
 def dropout(
     x: FloatArray, rate: float, seed: Sequence[int], *, noise_shape: Sequence[int | None] | None = None
 ) -> FloatArray:
-    """See `fastseq.functional.dropout`, which gives the same bits: all is exact but one product, in x's dtype."""
+    """See `fastseq.functional.dropout`, which gives the same bits.
+
+    All steps are exact, except one product in the dtype of x.
+    """
     shape = x.shape
     if noise_shape is not None:
         sizes = x.shape[x.ndim - len(noise_shape) :]

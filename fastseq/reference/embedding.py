@@ -9,7 +9,7 @@ from fastseq.reference.activations import Float64
 
 
 def embedding_forward(ids: NDArray[np.integer], embeddings: ArrayLike) -> Float64:
-    """The rows of a table by their numbers.
+    """Looks up rows of a table.
 
     Args:
         ids: (...), integers in [0, input_dim).
@@ -24,13 +24,13 @@ def embedding_forward(ids: NDArray[np.integer], embeddings: ArrayLike) -> Float6
 def embedding_backward(
     ids: NDArray[np.integer], doutputs: ArrayLike, input_dim: int, *, squared: bool = False
 ) -> Float64:
-    """The loss's gradient by `embeddings`, from that by the outputs.
+    """The loss's gradient by `embeddings`.
 
     Args:
-        ids: As `embedding_forward`.
-        doutputs: (..., output_dim).
-        input_dim: How many rows the table has.
-        squared: Sum the squares of `doutputs` instead.
+        ids: As in `embedding_forward`.
+        doutputs: (..., output_dim), the loss's gradient by the outputs.
+        input_dim: The number of rows of the table.
+        squared: Whether to sum the squares of `doutputs` instead.
 
     Returns:
         (input_dim, output_dim).

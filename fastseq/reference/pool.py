@@ -11,17 +11,17 @@ from fastseq.reference.activations import Float64
 
 
 class MaxPoolForward(NamedTuple):
-    """What `max_pool_forward` returns; shapes as in `fastseq.functional.MaxPoolResult`."""
+    """The result of `max_pool_forward`; shapes as in `fastseq.functional.MaxPoolResult`."""
 
     outputs: Float64
     argmax: NDArray[np.int64]
 
 
 def windows(timesteps: int, pool_size: int, strides: int | None = None, padding: str = "valid") -> list[range]:
-    """The timesteps of every window, those of the padding included: below 0 and from `timesteps` on.
+    """The timesteps of every window. Those in the padding are below 0, or `timesteps` and above.
 
-    "same" pads the sequence so that the windows are timesteps / strides, rounded up; where the padding cannot be alike
-    on both sides, there is one timestep more of it at the end.
+    With "same" there are timesteps / strides windows, rounded up. The sequence is padded at both ends, with one
+    timestep more at the end if the padding is odd.
     """
     strides = pool_size if strides is None else strides
     if padding == "same":
@@ -40,14 +40,15 @@ def _inside(window: range, timesteps: int) -> range:
 def max_pool_forward(
     x: ArrayLike, pool_size: int, strides: int | None = None, padding: str = "valid"
 ) -> MaxPoolForward:
-    """The first of the greatest values of every window, and its position in the window.
+    """The greatest value of every window, and its position in the window.
 
-    Only what is greater than all before it, and than the lowest finite number of x's dtype, is taken; so never NaN.
+    Among equal values it is the first. A value counts only if it is greater than the lowest finite number of x's dtype;
+    NaN never does.
 
     Args:
         x: (batch, timesteps, channels).
-        pool_size: Of a window, in timesteps.
-        strides: From one window to the next; None for `pool_size`.
+        pool_size: The size of a window, in timesteps.
+        strides: The distance between windows, in timesteps; None for `pool_size`.
         padding: "valid" or "same".
     """
     given = np.asarray(x)
@@ -73,15 +74,15 @@ def max_pool_backward(
     strides: int | None = None,
     padding: str = "valid",
 ) -> Float64:
-    """Gradient by x: each gradient where its maximum was taken from.
+    """The gradient by x: every output's gradient, at the position of its maximum.
 
     Args:
-        argmax: From `max_pool_forward`.
+        argmax: The result of `max_pool_forward`.
         doutputs: (batch, pooled timesteps, channels), the loss's gradient by `outputs`.
-        timesteps: Of x.
-        pool_size: As forward.
-        strides: As forward.
-        padding: As forward.
+        timesteps: The number of timesteps of x.
+        pool_size: As in `max_pool_forward`.
+        strides: As in `max_pool_forward`.
+        padding: As in `max_pool_forward`.
     """
     gradient = np.asarray(doutputs, dtype=np.float64)
     dx = np.zeros((gradient.shape[0], timesteps, gradient.shape[2]))
@@ -92,7 +93,7 @@ def max_pool_backward(
 
 
 def average_pool_forward(x: ArrayLike, pool_size: int, strides: int | None = None, padding: str = "valid") -> Float64:
-    """The mean of what every window has of the sequence; arguments as `max_pool_forward`."""
+    """The mean of the timesteps of every window that are in the sequence; arguments as in `max_pool_forward`."""
     values = np.asarray(x, dtype=np.float64)
     batch, timesteps, channels = values.shape
     insides = [_inside(window, timesteps) for window in windows(timesteps, pool_size, strides, padding)]
@@ -105,7 +106,7 @@ def average_pool_forward(x: ArrayLike, pool_size: int, strides: int | None = Non
 def average_pool_backward(
     doutputs: ArrayLike, timesteps: int, pool_size: int, strides: int | None = None, padding: str = "valid"
 ) -> Float64:
-    """Gradient by x: every timestep of a window has an equal part; arguments as `max_pool_backward`."""
+    """The gradient by x, an equal part for every timestep of a window; arguments as in `max_pool_backward`."""
     gradient = np.asarray(doutputs, dtype=np.float64)
     dx = np.zeros((gradient.shape[0], timesteps, gradient.shape[2]))
     for p, window in enumerate(windows(timesteps, pool_size, strides, padding)):

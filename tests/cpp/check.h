@@ -1,4 +1,4 @@
-// Unit tests: TEST(name) { CHECK(condition); CHECK_EQUAL(got, expected); ... }. check_main.cc runs those of a program.
+// Unit tests: TEST(name) { CHECK(condition); CHECK_EQUAL(got, expected); ... }. check_main.cc runs a program's tests.
 #pragma once
 
 #include <cmath>

@@ -1,11 +1,11 @@
-// A hostile caller of every op, for libFuzzer: the fuzzer's bytes choose shapes, dtypes, ranks, contents and options,
-// mostly such that they fit together. An op must answer with a Status or compute, and stay within its arrays: each has
-// memory of its own of exactly its size, and AddressSanitizer watches what lies around it.
+// Calls every op with arbitrary arguments, for libFuzzer. The fuzzer's bytes choose shapes, dtypes, ranks, contents and
+// options, mostly such that they fit together. An op must return an error Status or compute, and must not access memory
+// outside of its arrays: each array is a separate block of exactly its size, and AddressSanitizer checks the rest.
 //
-// What a plan was made from is handed over unchanged, as the contracts ask; all that is given to an op for the first
-// time when it runs (outputs, gradients, argmax, workspace) may be anything. An array too large for a run has a shape
-// and no memory: its plan must come out all the same, without overflow. Threads are set in the plans, as calls of this
-// size would get one.
+// The arguments of a plan are passed to the op unchanged, as the contracts require. Arrays that the plan does not have
+// (outputs, gradients, argmax, workspace) may be anything. An array that is too large for a run has a shape but no
+// memory; planning must work all the same, without overflow. The number of threads is set in the plans, since calls of
+// this size would have one thread.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// What the tests of the core share: random numbers, and arrays that end where a page without access begins, so that
-// nothing can be read or written past them.
+// The common part of the core's tests: random numbers, and arrays that end at a page without access, so that any read
+// or write past them stops the test.
 #pragma once
 
 #include <sys/mman.h>

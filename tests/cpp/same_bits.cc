@@ -1,12 +1,13 @@
-// The recurrent ops, the convolution, pooling and dropout over a fixed list of random calls, without Python: what a
-// machine that the core compiles for, or an emulator of one, can run with nothing else installed.
+// The recurrent ops, the convolution, pooling and dropout with a fixed list of random calls. It does not use Python, so
+// that it runs on any machine for which the core compiles, or on an emulator, with nothing else installed.
 //
-// Every ISA here and several numbers of threads must give the bits that the scalar kernels give on one thread. A line
-// for every call says what it was and what came out of it, a hash in float32 and sums in float64: tests/test_cross.py
-// compares the lines of different architectures, whose numbers are made of integers here, so that they are the same.
+// All ISAs of the machine and several numbers of threads must give the same bits as the scalar kernels on one thread.
+// For every call it prints a line with the call and its results, a hash in float32 and sums in float64.
+// tests/test_cross.py compares the lines of different architectures. The random numbers are made from integers, so that
+// they are the same.
 //
-// All memory ends where a page without access begins, so that nothing can be read or written past an array; inputs
-// are read-only; what lies before an output must stay as it was; outputs, workspace and scratch are full of NaN.
+// All arrays end at a page without access, so that any read or write past them stops the test. Inputs are read-only.
+// The memory before an output must not change. Outputs, workspace and scratch are filled with NaN before a call.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>

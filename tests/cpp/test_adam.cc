@@ -1,5 +1,5 @@
-// Adam beside its definition (fastseq/adam.h), one element after the other: every operation is rounded by itself, so
-// that the numbers are the same to the bit.
+// Adam beside its definition (fastseq/adam.h), computed element by element. Every operation is rounded separately, so
+// the results have the same bits.
 #include "fastseq/adam.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What errors say.
+// The messages of errors.
 #include "common/checks.h"
 
 #include "check.h"

@@ -1,4 +1,4 @@
-// What control groups allow, from folders like those of Linux.
+// The limits of control groups, read from folders like those of Linux.
 #include <unistd.h>
 
 #include <climits>

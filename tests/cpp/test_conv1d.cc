@@ -1,4 +1,4 @@
-// The convolution beside straightforward loops, in float64; with pooling, beside the two ops one after the other.
+// The convolution beside simple loops, in float64; with pooling, beside the two ops one after the other.
 #include "fastseq/conv1d.h"
 
 #include <algorithm>

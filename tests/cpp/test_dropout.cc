@@ -1,4 +1,4 @@
-// Dropout beside its definition (fastseq/dropout.h), one element after the other.
+// Dropout beside its definition (fastseq/dropout.h), computed element by element.
 #include "fastseq/dropout.h"
 
 #include <cfloat>

@@ -1,4 +1,4 @@
-// Embedding beside straightforward loops.
+// Embedding beside simple loops.
 #include "fastseq/embedding.h"
 
 #include "check.h"

@@ -1,4 +1,4 @@
-// What happens where there is no memory. Replaces operator new, as sanitizers do, so not to be built with one.
+// Calls that get no memory. This replaces operator new, as sanitizers do, so it cannot be built with one.
 #include <cstddef>
 #include <cstdlib>
 #include <new>

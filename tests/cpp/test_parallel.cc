@@ -1,4 +1,4 @@
-// Parts, teams, barriers and the settings they follow.
+// The division of work, teams, barriers and their settings.
 #include "runtime/team.h"
 
 #include <algorithm>
@@ -29,15 +29,15 @@ TEST(parts_are_all_of_it_and_differ_by_one) {
 
 TEST(every_member_is_called_once_with_its_place) {
   for (const TeamShape& shape : {TeamShape{1, 1, 1}, TeamShape{4, 1, 2}, TeamShape{2, 2, 2}, TeamShape{2, 3, 1}}) {
-    std::vector<std::atomic<int>> calls(static_cast<size_t>(shape.members()));
-    std::vector<std::atomic<int>> in_section(static_cast<size_t>(shape.members()));
+    std::vector<std::atomic<int>> calls(static_cast<size_t>(shape.threads()));
+    std::vector<std::atomic<int>> in_subteam(static_cast<size_t>(shape.threads()));
     const bool complete = run_team(shape, [&](const Team& team) {
       ++calls[static_cast<size_t>(team.rank)];
-      ++in_section[static_cast<size_t>(team.subteam() * team.subteam_size() + team.rank_in_subteam())];
+      ++in_subteam[static_cast<size_t>(team.subteam() * team.subteam_size() + team.rank_in_subteam())];
     });
     CHECK(complete);
     for (const auto& count : calls) CHECK_EQUAL(count.load(), 1);
-    for (const auto& count : in_section) CHECK_EQUAL(count.load(), 1);
+    for (const auto& count : in_subteam) CHECK_EQUAL(count.load(), 1);
   }
 }
 

@@ -1,5 +1,5 @@
-// The plans of all ops for sizes of 0 and 1, near the largest int32, and whose products are more than 2^31: by their
-// shapes alone, without memory.
+// The plans of all ops for sizes of 0 and 1, sizes near the largest int32, and sizes whose products are above 2^31. The
+// arrays have shapes only, and no memory.
 #include "check.h"
 #include "fastseq/adam.h"
 #include "fastseq/conv1d.h"

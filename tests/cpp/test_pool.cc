@@ -1,4 +1,4 @@
-// Pooling beside straightforward loops over windows.
+// Pooling beside simple loops over windows.
 #include "fastseq/pool.h"
 
 #include <limits>

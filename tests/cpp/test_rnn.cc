@@ -1,4 +1,4 @@
-// LSTM, GRU and SimpleRNN beside straightforward loops; their gradients beside finite differences of these loops.
+// LSTM, GRU and SimpleRNN beside simple loops; their gradients beside finite differences of these loops.
 #include "fastseq/rnn.h"
 
 #include "check.h"

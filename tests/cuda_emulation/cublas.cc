@@ -1,4 +1,4 @@
-// In the place of csrc/cuda/cublas.cc: products by plain loops.
+// Replaces csrc/cuda/cublas.cc: products by plain loops.
 #include "cuda/cublas.h"
 
 #include <string>

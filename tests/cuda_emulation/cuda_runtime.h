@@ -1,8 +1,8 @@
-// A CPU in the place of a GPU, for tests: what fastseq's CUDA code uses of the CUDA runtime, over host memory.
+// An emulation of a GPU on the CPU, for tests: the part of the CUDA runtime that fastseq uses, with host memory.
 //
-// Kernels are ordinary functions. A launch runs one cluster of blocks after the other, each thread of it as a fiber
-// that runs until it waits for others (device.cuh). Memory from cudaMallocAsync is filled with NaN and ends at a page
-// that may not be touched, so that reading what nobody wrote shows, and reaching behind the end stops the test.
+// Kernels are ordinary functions. A launch runs one cluster of blocks after the other. Each thread of a cluster is a
+// fiber that runs until it waits for others (device.cuh). Memory from cudaMallocAsync is filled with NaN, so that reads
+// of memory that was not written show, and it ends at a page without access, so that reads past the end stop the test.
 #pragma once
 
 #include <cmath>

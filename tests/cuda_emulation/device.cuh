@@ -1,4 +1,4 @@
-// In the place of csrc/cuda/device.cuh: the same functions, for fibers.
+// Replaces csrc/cuda/gpu/device.cuh: the same functions, for fibers.
 #pragma once
 
 #include <cuda_runtime.h>

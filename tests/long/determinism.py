@@ -1,5 +1,5 @@
-"""Trains a small model of every family again and again: all bits of its losses, its weights, its optimizer and its
-predictions must be the same, whatever the threads, the instruction set and the load.
+"""Trains a small model of every kind again and again. All bits of the losses, the weights, the optimizer's state and
+the predictions must be the same for any number of threads, any instruction set and any load of the machine.
 
     python tests/long/determinism.py
 """

@@ -1,9 +1,9 @@
-"""Kills `fastseq train` at random moments, looks at what it leaves, resumes it, and kills it again.
+"""Kills `fastseq train` at random moments, checks the files that it leaves, resumes it, and kills it again.
 
-Whatever the moment, the folder must have the model of the last finished epoch, or the command must say that there is
-none. In the end a training that was killed and resumed must have the history and the weights of one that was not, bit
-for bit. The model has Dropout, so that the states of random generators matter, keeps the best weights, and has few
-texts, so that a good part of the time goes into writing.
+At any moment, the folder must have the model of the last finished epoch, or the command must report that there is none.
+In the end, a training that was killed and resumed must have the same history and weights as one that was not, bit for
+bit. The model has Dropout, so that the states of random generators matter, and it keeps the best weights. It has few
+texts, so that a good part of the time is spent on writing files.
 
     python tests/long/kill_training.py --times 20
 """

@@ -1,9 +1,9 @@
-"""The versions that fastseq supports: one wheel for each Python, installed beside each set of packages, and tested.
+"""Tests the supported versions: builds a wheel for each Python, and tests it with each set of package versions.
 
-Wheels are made as those for distribution are: from the source distribution, with the settings and the repair command of
+Wheels are built like those for distribution: from the source distribution, with the settings and the repair command of
 [tool.cibuildwheel]. The tests are those of the source distribution. Needs `pip install '.[release]'`, the interpreters
-in PATH as python3.10 and so on, and 2 GB of disk: an environment is removed before the next is made. A row whose
-interpreter is missing says so. The exit status is 0 if tests ran and none failed.
+in PATH as python3.10 and so on, and 2 GB of disk: an environment is removed before the next one is made. A row whose
+interpreter is missing is marked so. The exit status is 0 if tests ran and none failed.
 
     python tests/long/matrix.py
     python tests/long/matrix.py --only 3.13 2.16.2     # rows with a Python, TensorFlow, Keras or NumPy of these

@@ -1,4 +1,4 @@
-"""Thousands of calls and training steps: what the process holds must not grow.
+"""Runs thousands of calls and training steps. The memory of the process must not grow.
 
 python tests/long/memory.py
 """

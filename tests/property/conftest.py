@@ -1,4 +1,4 @@
-"""How many cases the properties are tried on, and how."""
+"""Hypothesis profiles: the number of cases of each property, and other settings."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _always = {
     "phases": [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
-# The same cases each time, in a few seconds a property.
+# The same cases each time; a property takes a few seconds.
 settings.register_profile("ci", derandomize=True, database=None, max_examples=100, **_always)
-# A piece of tests/fuzz.py.
+# A chunk of tests/fuzz.py.
 settings.register_profile("long", max_examples=500, print_blob=True, **_always)
 settings.load_profile("ci")
 

@@ -1,28 +1,28 @@
-"""What it means that a kernel's result equals the definition's, for any values at all.
+"""Equality of a kernel's result and the definition's, for any values.
 
-The definition computes in float64 (a float64 kernel is beside its equal). Of a result's element it gives the value and,
-beside it, the *magnitude*: the sum of the absolute values of all finite terms that the element is a sum of. Then
+The definition computes in float64. For each element of a result it gives the value and the *magnitude*: the sum of the
+absolute values of all finite terms in the element's sum. The rules are:
 
-1. Rounding. Where both are finite they differ by at most `rounding * eps * magnitude`, eps being 2^-23 or 2^-52. So a
-   sum that cancels may be off by what its terms are good to, and a sum that does not must have all its digits.
-2. Denormals. The kernels flush them: a denormal number in an input, a result or on the way may count as zero. So
-   results may differ by `rounding * tiny` too, tiny being the smallest normal number; and the definition is given
-   inputs in which denormals are zero already, lest a huge factor make much of them. What only copies numbers (the
-   lookup of an embedding, the gradient of a maximum) may hand denormals on as they are.
-3. Overflow. Where the value is beyond the largest number of the dtype, the result is infinite, with its sign. Where
-   only the magnitude is, partial sums may overflow: the result may be anything, NaN included.
+1. Rounding. Where both are finite, they differ by at most `rounding * eps * magnitude`, where eps is 2^-23 or 2^-52. So
+   a sum whose terms cancel may have an error of the size of its terms' errors. Other sums must have all their digits.
+2. Denormals. The kernels flush them: a denormal number in an input, a result or an intermediate result may count as
+   zero. So results may also differ by `rounding * tiny`, where tiny is the smallest normal number. The definition gets
+   inputs in which denormals are already zero, since a huge factor would enlarge the difference. Operations that only
+   copy numbers (the lookup of an embedding, the gradient of a maximum) may return denormals unchanged.
+3. Overflow. Where the value is beyond the largest number of the dtype, the result is infinite, with the same sign.
+   Where only the magnitude is, partial sums may overflow, and the result may be anything, including NaN.
 4. Infinities. Where the value is infinite, the result is the same infinity.
 5. NaN. A result is NaN exactly where the value is. Signs and payloads of NaNs do not matter.
-6. Zeros of padding. The definition multiplies a convolution's padding, as zeros, by the kernel and the gradient that
-   meet it. A kernel may leave such products out, or have more of them: where the other factor is infinite or NaN, the
-   result or the value may be NaN alone. In the convolution with max pooling the same holds for the gradient, which is
-   zero at steps that are no maximum, and an infinite or NaN x.
+6. Zeros of padding. The definition multiplies the zeros of a convolution's padding by the kernel and the gradient. A
+   kernel may leave such products out, or have more of them. So where the other factor is infinite or NaN, one of the
+   result and the value may be NaN, and the other not. In the convolution with max pooling, the same holds for products
+   of an infinite or NaN x with the gradient, which is zero at steps that are not a maximum.
 
-A property may allow a larger error where it derives it from a function's slope. What is documented otherwise (the
-maxima of a pooling are never NaN, what a mask hides is never used) is in the definition. Of the recurrent layers only
-the largest error is bounded: see test_property_rnn.py.
+A property may allow a larger error if it derives it from a function's slope. Documented exceptions (the maximum of a
+pooling is never NaN, masked steps are never used) are part of the definition. For the recurrent layers only the largest
+error is bounded: see test_property_rnn.py.
 
-Against itself, whatever the number of threads and the instruction set, a kernel has the same bits (`assert_same_bits`).
+A kernel has the same bits for any number of threads and any instruction set (`assert_same_bits`).
 """
 
 from __future__ import annotations

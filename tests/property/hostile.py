@@ -1,11 +1,11 @@
-"""A caller who gives the functions whatever Python has.
+"""Calls the functions with arbitrary Python objects.
 
     python tests/property/hostile.py core --seed 3 --calls 500
     python tests/property/hostile.py tensorflow --seed 3 --calls 500
 
-Takes a valid call, replaces some of its arguments, and asks that the outcome is a result, or an exception of a sane
-type with a message. Every call is printed before it is made: where the process crashes, hangs or runs out of memory,
-the last line says in what. In a build with AddressSanitizer, an access out of bounds is a crash.
+It takes a valid call, replaces some of its arguments, and requires a result, or an exception of an expected type with a
+message. Every call is printed before it is made, so that the last line is the call in which the process crashed, hung
+or ran out of memory. In a build with AddressSanitizer, an access out of bounds is a crash.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the properties draw: the settings of a run, sizes, and arrays of values of all kinds.
+"""Hypothesis strategies for the properties: settings of a run, sizes, and arrays with values of all kinds.
 
-A case is a frozen dataclass of small things, so that a failing one prints as a line to paste into `@example(...)`. Its
-arrays come from its seed.
+A case is a frozen dataclass with few small fields, so that a failing one is printed as a line for `@example(...)`. Its
+arrays are made from its seed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The convolution, alone and with max pooling, of any values, sizes and options."""
+"""The convolution, with and without max pooling, for any values, sizes and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the core and the TensorFlow operations do with any arguments, in a process of its own: see hostile.py."""
+"""The core and the TensorFlow operations with arbitrary arguments, in a separate process: see hostile.py."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every layer beside its stock twin, with random options, shapes and masks: the same outputs and gradients.
+"""Every layer beside the same stock layer, with random options, shapes and masks: outputs and gradients must be equal.
 
-What stock Keras refuses, or cannot compute on a CPU, is left out.
+Cases that stock Keras refuses, or cannot compute on a CPU, are left out.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""LSTM, GRU and SimpleRNN of any values, sizes, options and masks.
+"""LSTM, GRU and SimpleRNN for any values, sizes, options and masks.
 
-Errors go from step to step through every product, so that no magnitude of single elements bounds them: they are
-measured against the largest number of the array, as everywhere in the suite. Where the definition itself moves by more
-when its inputs are rounded, as gates without bounds make it, the result may be off by as much.
+Errors are passed from step to step through every product, so the magnitude of a single element does not bound its
+error. Errors are measured relative to the largest number of the array, as everywhere in the suite. If the definition
+itself changes by more when its inputs are rounded, as with unbounded gates, the result may have an error of that size.
 
-Left out are numbers beyond a dtype's square root, since sums of their products overflow, and those that products make
-denormal, since what is flushed may be a factor of an infinity, or decide on which side of its kink a relu is. What NaN
-and infinities become is compared as in `equality`.
+There are no numbers above the square root of the dtype's range, since sums of their products overflow. There are no
+numbers whose products are denormal either: flushing them may remove a factor of an infinity, or decide on which side of
+its kink a relu is. NaN and infinities are compared as in `equality`.
 """
 
 from __future__ import annotations

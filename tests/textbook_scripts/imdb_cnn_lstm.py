@@ -1,4 +1,4 @@
-"""Tells good film reviews from bad ones: a convolution, pooling, an LSTM."""
+"""Classifies film reviews as good or bad: a convolution, pooling, an LSTM."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Tells good film reviews from bad ones with a SimpleRNN, from one-hot words and from an Embedding."""
+"""Classifies film reviews as good or bad with a SimpleRNN, from one-hot words and from an Embedding."""
 
 import json
 import os

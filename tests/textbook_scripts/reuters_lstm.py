@@ -1,4 +1,4 @@
-"""Sorts newswires into topics with an LSTM."""
+"""Classifies newswires by topic with an LSTM."""
 
 import json
 import os

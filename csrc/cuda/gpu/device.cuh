@@ -1,4 +1,5 @@
-// All that kernels use of the machine beyond C++: one place, so that tests can put a CPU in its place.
+// All functions of the GPU that kernels use beyond C++. They are in one file, so that tests can replace it by an
+// emulation on the CPU.
 #pragma once
 
 #include <cooperative_groups.h>
@@ -15,10 +16,11 @@ __device__ inline float* shared_memory() {
 
 __device__ inline void sync_block() { __syncthreads(); }
 
-// Of the lanes of a whole warp; the value of the lane whose number differs in these bits.
+// Exchanges values between the lanes of a whole warp: returns the value of the lane whose number differs in these bits.
 __device__ inline float exchange(float value, int lane_bits) { return __shfl_xor_sync(0xffffffffU, value, lane_bits); }
 
-// Of a cluster of so many blocks. What is written before, to any block's shared memory, all its threads see after.
+// A barrier for a cluster of so many blocks. After it, all threads see all earlier writes to the shared memory of any
+// of the blocks.
 __device__ inline void sync_cluster([[maybe_unused]] unsigned blocks) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   if (blocks > 1) {
@@ -29,7 +31,7 @@ __device__ inline void sync_cluster([[maybe_unused]] unsigned blocks) {
   __syncthreads();
 }
 
-// The place in the shared memory of another block of the cluster where `memory` is in this one's.
+// The address in another block's shared memory that corresponds to `memory` in this block's.
 __device__ inline float* shared_of_block(float* memory, [[maybe_unused]] unsigned block,
                                          [[maybe_unused]] unsigned blocks) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -38,8 +40,8 @@ __device__ inline float* shared_of_block(float* memory, [[maybe_unused]] unsigne
   return memory;
 }
 
-// Copies to shared memory that go on beside what the thread does next. end_copies() closes a group of them;
-// wait_for_copies<n>() waits for this thread's groups but the latest n.
+// Asynchronous copies to shared memory. end_copies() closes a group of copies; wait_for_copies<n>() waits for all of
+// this thread's groups except the latest n.
 __device__ inline void copy_ahead(float* shared, const float* global) {
   __pipeline_memcpy_async(shared, global, sizeof(float));
 }
@@ -47,7 +49,7 @@ __device__ inline void end_copies() { __pipeline_commit(); }
 template <int kLatest>
 __device__ inline void wait_for_copies() {
   __pipeline_wait_prior(kLatest);
-  asm volatile("" ::: "memory");  // no read of what was copied may be moved before it
+  asm volatile("" ::: "memory");  // the compiler must not move reads of the copies before this
 }
 
 }  // namespace fastseq::cuda

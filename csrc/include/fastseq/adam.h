@@ -5,16 +5,17 @@
 //   velocity_hat  = max(velocity_hat, velocity)                        with AMSGrad, and it stands for velocity below
 //   variable     -= momentum alpha / (sqrt(velocity) + epsilon)
 //
-// alpha is the learning rate with the correction of both biases. Every operation is rounded by itself, in the order
-// above and to the arrays' dtype, as where each is one of a framework; so are 1 - beta_1 and 1 - beta_2, once.
+// alpha is the learning rate times the correction of both biases. Every operation above is rounded to the arrays'
+// dtype, as if each were an operation of a framework. 1 - beta_1 and 1 - beta_2 are computed in float64 and rounded
+// once.
 //
-// The gradient is dense, or slices, one for every position: `gradient` (N, D) and `indices` (N), where the variable is
-// (V, D), or (V, ...) with D elements in a row. Then g is the sum of a row's slices, and g² the sum of their squares,
-// each from zero in the order of positions, and a row without any has g = g² = 0. That is what Keras's Adam makes of
-// tf.IndexedSlices.
+// The gradient is dense or sparse. A sparse one has N slices: `gradient` (N, D) and `indices` (N), for a variable
+// (V, D), or (V, ...) with D elements in a row. Then g of a row is the sum of its slices, and g² the sum of their
+// squares, each from zero in the order of positions. A row without slices has g = g² = 0. Keras's Adam computes the
+// same from tf.IndexedSlices.
 //
-// All is one pass over memory. Parallel over elements, or over rows and, where one index stands at many positions, the
-// columns of a row; the same bits for any number of threads.
+// The update is one pass over memory. It is parallel over elements; with a sparse gradient over rows and, where many
+// slices have the same index, over the columns of a row. The result has the same bits for any number of threads.
 #pragma once
 
 #include <cstddef>
@@ -42,11 +43,11 @@ struct AdamState {
 };
 
 struct AdamGradient {
-  Array values;   // as the variable, or (N, ...) with the variable's dimensions from the second on
+  Array values;   // like the variable; where sparse, (N, ...) with the variable's dimensions from the second on
   Array indices;  // (N), int32 or int64, each in [0, V); absent where the gradient is dense
 };
 
-// A call prepared.
+// A prepared call.
 struct AdamPlan {
   DType dtype = DType::kFloat32;
   const struct Isa* isa = nullptr;
@@ -55,13 +56,13 @@ struct AdamPlan {
   int64_t columns = 0;    // D; all elements where it is dense
   int64_t positions = 0;  // N
   int threads = 1;
-  size_t scratch_bytes = 0;  // that the caller must hand over, aligned to kMemoryAlignment
+  size_t scratch_bytes = 0;  // size of the scratch that the caller provides, aligned to kMemoryAlignment
 };
 
 // Checks shapes, dtypes and every index; the error names the argument, what was expected and what came.
 Status adam_plan(const AdamState& state, const AdamGradient& gradient, const AdamOptions& options, AdamPlan* plan);
-// `state` and `gradient` as they were planned with. Each array of `updated` is like that of `state`, and is that one or
-// overlaps none.
+// `state` and `gradient` are those of the plan. Each array of `updated` has the dtype and shape of the one in `state`;
+// it is the same array, or overlaps none.
 Status adam(const AdamPlan& plan, const AdamState& state, const AdamGradient& gradient, const AdamState& updated,
             void* scratch);
 

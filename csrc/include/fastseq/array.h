@@ -1,4 +1,4 @@
-// A view of somebody else's array, as every op takes it.
+// A view of an array whose memory the caller owns. Every op takes its arrays as such views.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@ namespace fastseq {
 
 enum class DType { kFloat32, kFloat64, kFloat16, kBFloat16, kBool, kUInt8, kUInt16, kInt32, kInt64, kOther };
 
-// Of one element; 0 of kOther.
+// The size of one element; 0 for kOther.
 constexpr size_t dtype_bytes(DType dtype) {
   switch (dtype) {
     case DType::kFloat32:
@@ -32,13 +32,13 @@ constexpr size_t dtype_bytes(DType dtype) {
   return 0;
 }
 
-// As NumPy has it: "float32".
+// NumPy's name of the dtype, such as "float32".
 const char* dtype_name(DType dtype);
 
-// C-contiguous, in the machine's byte order; the caller owns the memory. `present` tells an optional array that is not
-// given from one without elements, whose data may be null too.
+// C-contiguous, in the machine's byte order. `present` is false for an optional array that is not given; `data` cannot
+// tell that, since it may be null for an array without elements.
 struct Array {
-  static constexpr int kMaxRank = 8;  // of any array an op takes; of a higher rank only the first sizes are kept
+  static constexpr int kMaxRank = 8;  // ops take no higher rank; of an array of higher rank, the first sizes are kept
 
   void* data = nullptr;
   DType dtype = DType::kOther;
@@ -46,7 +46,7 @@ struct Array {
   int64_t shape[kMaxRank] = {};
   bool present = false;
 
-  // One to be: without memory.
+  // An array that has no memory yet.
   static Array like(DType dtype, std::initializer_list<int64_t> shape) {
     Array array;
     array.dtype = dtype;
@@ -56,7 +56,7 @@ struct Array {
     return array;
   }
 
-  // The same but for its dtype.
+  // The same array with another dtype.
   Array of_dtype(DType other) const {
     Array array = *this;
     array.dtype = other;

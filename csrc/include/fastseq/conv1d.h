@@ -1,18 +1,18 @@
 // One-dimensional convolution with bias, activation and, optionally, max pooling, forward and backward: the contract.
 //
-// B batch, T timesteps, C channels, F filters, K kernel width, G groups, T' timesteps of the convolution, P those of
-// the outputs: T' or, with pooling, what pool.h says of T'. Channels come last. All float arrays of one call have one
-// dtype, float32 or float64. Arrays do not overlap. With a = activation, s = strides, d = dilation_rate, p = padding
-// before the first step:
+// B batch, T timesteps, C channels, F filters, K kernel width, G groups. The convolution has T' timesteps, the outputs
+// have P: T' or, with pooling, the number of windows in T' timesteps (pool.h). Channels come last. All float arrays of
+// one call have one dtype, float32 or float64. Arrays do not overlap. With a = activation, s = strides,
+// d = dilation_rate, p = padding before the first step:
 //
 //   z[b, t, f] = bias[f] + sum over k, c of x[b, t s + k d - p, g C/G + c] kernel[k, c, f],  g = f / (F/G) rounded down
 //   outputs = a(z) or, pooled, the greatest of a(z) in each window
 //
-// where x is zero before its first and after its last step. p is 0 with kValid, d (K - 1) with kCausal, and half of
-// what it takes, rounded down, with kSame (padding.h).
+// where x is zero before its first and after its last step. p is 0 with kValid, d (K - 1) with kCausal, and half of the
+// whole padding, rounded down, with kSame (padding.h).
 //
-// Parallel over batch rows and steps; weight gradients over parts of the batch and rows of the kernel. The same bits
-// for any number of threads.
+// Parallel over batch rows and steps; weight gradients over parts of the batch and rows of the kernel. The results have
+// the same bits for any number of threads.
 #pragma once
 
 #include <cstddef>
@@ -34,18 +34,18 @@ struct Conv1dOptions {
   int64_t dilation_rate = 1;
   int64_t groups = 1;
   bool pooled = false;
-  PoolOptions pool;  // where pooled
+  PoolOptions pool;  // used where pooled
 };
 
 struct Conv1dInputs {
   Array x;       // (B, T, C)
   Array kernel;  // (K, C/G, F)
-  Array bias;    // (F), optional: zero
+  Array bias;    // (F), optional: zero where absent
 };
 
 struct Conv1dOutputs {
   Array outputs;  // (B, P, F)
-  Array argmax;   // (B, P, F) of max_pool_index_dtype (pool.h), where pooled; optional for forward
+  Array argmax;   // (B, P, F) of max_pool_index_dtype (pool.h), only where pooled; optional in forward
 };
 
 struct Conv1dGradients {
@@ -60,7 +60,7 @@ struct Conv1dDims : SequenceDims {
   int64_t width = 0;           // K
   int64_t convolved = 0;       // T'
   int64_t padding_before = 0;  // p
-  PoolDims pool;               // of the pooling, where pooled
+  PoolDims pool;               // used where pooled
   int64_t outputs = 0;         // P
 };
 
@@ -72,7 +72,8 @@ struct Conv1dPlan : PlanOf<Conv1dDims, Conv1dOptions> {
 Status conv1d_plan_forward(const Conv1dInputs& inputs, const Conv1dOptions& options, Conv1dPlan* plan);
 Status conv1d_forward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs, void* scratch);
 
-// `outputs` are forward's, with argmax where pooled; `doutputs` (B, P, F) is the gradient of a scalar loss by them.
+// `outputs` are those of forward, with argmax where pooled. `doutputs` (B, P, F) is the gradient of a scalar loss by
+// the outputs.
 Status conv1d_plan_backward(const Conv1dInputs& inputs, const Conv1dOptions& options, Conv1dPlan* plan);
 Status conv1d_backward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs,
                        const Array& doutputs, const Conv1dGradients& gradients, void* scratch);
@@ -94,7 +95,7 @@ void state_options(Conv1dOptions& options, const Visit& visit) {
   visit("pool_padding", options.pool.padding);
 }
 
-// What both directions share.
+// The common part of forward and backward.
 template <bool kForward, class Plan>
 struct Conv1dOperation : Planned<Conv1dOptions, Plan> {
   Conv1dInputs inputs;

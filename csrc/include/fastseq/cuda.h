@@ -1,9 +1,10 @@
-// The ops on an NVIDIA GPU: the contracts of rnn.h, conv1d.h and pool.h with arrays in the memory of one device.
+// The ops on an NVIDIA GPU: the contracts of rnn.h, conv1d.h and pool.h for arrays in the memory of one device.
 //
-// Differences: float arrays of one call are float32, float16 or bfloat16 (float64 is the CPU's). Half types are
-// storage: states, sums and products are float32, and results are rounded once. Workspaces are float32 for all dtypes.
-// A call is queued on the caller's stream, whose device must be current, and returns before it is done; its arrays, its
-// scratch included, must live until the stream has come that far. The same bits from run to run on one kind of GPU.
+// Differences: the float arrays of a call are float32, float16 or bfloat16; float64 is not supported. Half types are
+// for storage only: states, sums and products are float32, and results are rounded once. Workspaces are float32 for all
+// dtypes. A call is queued on the caller's stream, whose device must be current, and returns before it is done. The
+// arrays and the scratch must live until the stream has finished it. Results have the same bits from run to run on one
+// kind of GPU.
 #pragma once
 
 #include <cstddef>
@@ -22,24 +23,24 @@ namespace fastseq::cuda {
 // A cudaStream_t; null is the device's default stream.
 using Stream = void*;
 
-// How products may be computed. With kTf32, those of the recurrent ops outside the time loop round their float32
-// operands to 11 bits: several times as fast, off by up to 1e-3; with half types they always do: their values have no
-// more bits. The convolution's are float32 in any case.
+// The precision of matrix products. With kTf32, the recurrent ops' products outside the time loop round their float32
+// operands to 11 bits. That is several times as fast, with errors of up to 1e-3. With half types these products always
+// do so, since their values have no more bits. The convolution's products are float32 in any case.
 enum class Precision { kFloat32, kTf32 };
 
-// How the time loop of a recurrent op is divided where it is one launch, with the recurrent kernel in registers for all
-// timesteps (csrc/cuda/rnn_persistent.cuh). A cluster of blocks computes some rows of the batch.
+// The launch shape of a persistent time loop: one launch for all timesteps, with the recurrent kernel in registers
+// (csrc/cuda/rnn_persistent.cuh). A cluster of blocks computes some rows of the batch.
 struct RnnLoopShape {
   int batch = 0;
   int timesteps = 0;
   int units = 0;
-  int rows = 0;             // of a cluster
-  int blocks = 0;           // of a cluster
+  int rows = 0;             // rows of the batch in a cluster
+  int blocks = 0;           // blocks in a cluster
   int lanes = 0;            // threads that share an output of the product: 4, 8, 16 or 32
-  int groups = 0;           // of so many lanes, in a block
-  int chunks = 0;           // of four operands, of a thread
-  int threads = 0;          // of a block
-  size_t shared_bytes = 0;  // of a block
+  int groups = 0;           // groups of so many lanes in a block
+  int chunks = 0;           // chunks of four operands that a thread has
+  int threads = 0;          // threads in a block
+  size_t shared_bytes = 0;  // shared memory of a block
 };
 
 struct RnnPlan {
@@ -49,20 +50,21 @@ struct RnnPlan {
   int input_factors = 0;      // dropout_mask's first dimension, 0 without
   int recurrent_factors = 0;  // recurrent_dropout_mask's
   bool masked = false;
-  bool persistent = false;   // else a product and an elementwise kernel, or two, a step
-  RnnLoopShape shape;        // where persistent
-  size_t scratch_bytes = 0;  // of device memory to hand over, aligned to 256 bytes, content undefined
+  bool persistent = false;   // else every step is a product and one or two elementwise kernels
+  RnnLoopShape shape;        // used where persistent
+  size_t scratch_bytes = 0;  // size of the device memory that the caller provides, aligned to 256 bytes
 };
 
-// What backward needs of a step and row: the activated gates, the states before the step and, of GRU with reset_after,
-// h recurrent_kernel[h] + recurrent bias[h]. 6U, 5U (4U without reset_after) and 2U elements, float32.
+// The number of elements that forward saves for backward, per step and row: the activated gates, the states before the
+// step and, for GRU with reset_after, h recurrent_kernel[h] + recurrent bias[h]. LSTM has 6U elements, GRU 5U (4U
+// without reset_after), SimpleRNN 2U, all float32.
 int64_t rnn_workspace_width(const RnnOptions& options, int64_t units);
 inline Array rnn_workspace(const RnnPlan& plan) {
   const RnnDims& d = plan.dims;
   return Array::like(DType::kFloat32, {d.batch, d.timesteps, cuda::rnn_workspace_width(plan.options, d.units)});
 }
 
-// Plans look at shapes and dtypes, at no data, and at the current device.
+// Plans depend on shapes, dtypes and the current device, not on data.
 Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, Precision precision, RnnPlan* plan);
 Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch,
                    Stream stream);
@@ -108,11 +110,11 @@ struct DeviceInfo {
   int runtime = 0;
 };
 
-// How many devices there are that this build has code for; 0, with the reason, where there is no driver or none.
+// The number of devices that this build has code for; 0, with the reason, where there is none or no driver.
 int device_count(std::string* reason);
 Status device_info(int device, DeviceInfo* info);
 
-// Which device an address is of; an error where it is the host's.
+// The device whose memory an address is in; an error for host memory.
 Status device_of(const void* data, int* device);
 
 // Makes a device current for the life of this object.
@@ -128,16 +130,16 @@ class CurrentDevice {
   bool changed_ = false;
 };
 
-// Where else to look for CUDA's libraries, which are loaded when they are first needed.
+// Adds folders in which to look for CUDA's libraries. The libraries are loaded when they are first needed.
 void look_for_libraries_in(const std::vector<std::string>& folders);
 
-// Waits until all that is queued on the stream is done; an error where something of it failed.
+// Waits until all work queued on the stream is done; an error where some of it failed.
 Status synchronize(Stream stream);
 
-// What is queued on `second` from now on waits for what is queued on `first` before.
+// Work that is queued on `second` after this call waits for the work that was queued on `first` before it.
 Status order(Stream first, Stream second);
 
-// Device memory in the order of a stream: what is given back can be taken again by what is queued behind it.
+// Device memory in the order of a stream: memory that is given back can be taken again by later work on the stream.
 Status take_memory(size_t bytes, Stream stream, void** memory);
 void give_memory_back(void* memory, Stream stream) noexcept;
 

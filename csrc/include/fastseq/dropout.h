@@ -2,13 +2,14 @@
 //
 //   y = keep ? x * scale : 0,   keep = u >= rate,   scale = 1 / (1 - rate)
 //
-// The noise u, uniform in [0, 1), is that of TensorFlow's stateless random ops on a CPU: a function of the seed and of
-// an element's index, so it can be drawn again. The gradient of dropout is dropout of the gradient with the same noise:
-// either drawn again, from the same seed, or, where forward saved them, by the bits that say what was kept. Those take
-// 1/32 of the memory of a float32 x, and reading them a fraction of the time of drawing.
+// The noise u, uniform in [0, 1), is that of TensorFlow's stateless random ops on a CPU. It is a function of the seed
+// and of an element's index, so it can be drawn again. The gradient of dropout is dropout of the gradient with the same
+// noise. Either the noise is drawn again from the same seed, or forward has saved a mask, a bit for each element that
+// tells whether it was kept. The mask takes 1/32 of the memory of a float32 x, and reading it takes a fraction of the
+// time of drawing.
 //
-// The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): under a key of
-// two words of 32 bits it turns a counter of four words into four random ones.
+// The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). With a key of two
+// 32-bit words it maps a counter of four words to four random words.
 //
 //   key, c = the first two and the last two words of Philox(counter: seed[0], seed[1], low words first; a fixed key)
 //   words 4j ... 4j + 3 = Philox(counter: j, low word first, c; key)
@@ -16,11 +17,11 @@
 //                   words 2i mod 2^20 and 2i + 1 as one number of 52 bits, over 2^52, in float64
 //                   word i mod 2^10, over 2^10, where x was cast to float32 from float16, and with 7 bits from bfloat16
 //
-// scale is computed in float64; it and the rate are rounded to the dtype, or to what x was cast from. What is dropped
-// becomes +0 whatever it was, a NaN too.
+// scale is computed in float64. scale and rate are rounded to the dtype of x, or to the dtype that x was cast from. A
+// dropped element becomes +0, even a NaN.
 //
-// The noise may have fewer elements than x, which then share them: its shape is broadcast to that of x, as in NumPy.
-// Parallel over elements; the same bits for any number of threads.
+// The noise may have fewer elements than x: its shape is broadcast to that of x, as in NumPy. Parallel over elements.
+// The result has the same bits for any number of threads.
 #pragma once
 
 #include <cstddef>
@@ -42,21 +43,21 @@ Status parse_half_type(const char* argument, const std::string& name, HalfType* 
 struct DropoutOptions {
   double rate = 0.0;                     // in [0, 1]; 1 drops everything
   int64_t seed[2] = {0, 0};              // any numbers
-  HalfType cast_from = HalfType::kNone;  // what a float32 x was before it was cast
-  std::vector<int64_t> noise_shape;      // empty: that of x; so is a size of -1
+  HalfType cast_from = HalfType::kNone;  // the dtype from which a float32 x was cast
+  std::vector<int64_t> noise_shape;      // empty: the shape of x; a size of -1: that of x
 };
 
-// A call prepared.
+// A prepared call.
 struct DropoutPlan {
   DType dtype = DType::kFloat32;
   const struct Isa* isa = nullptr;
   int threads = 1;
-  // x, in the order of its memory, is (outer..., rows, count, repeat): rows share their noise, which has `count`
-  // elements, each that of `repeat` elements of x. Outer dimensions, the last one first, have noise of their own or
-  // share it, in turn.
+  // x is treated as an array of shape (outer..., rows, count, repeat). Its `rows` have the same noise: `count`
+  // elements, each for `repeat` elements of x. Along an outer dimension the noise is either the same or different; the
+  // two kinds alternate. `outer` has the last outer dimension first.
   struct Outer {
     int64_t size;
-    bool shares;
+    bool shares;  // the same noise along this dimension
   };
   int outer_rank = 0;
   Outer outer[Array::kMaxRank] = {};
@@ -66,24 +67,24 @@ struct DropoutPlan {
   uint32_t key[2] = {};      // the generator's
   uint32_t counter[2] = {};  // c
   int64_t bits = 0;          // 2^n - 1 where u has n random bits
-  int64_t threshold = 0;     // what these bits, as a number, must reach
+  int64_t threshold = 0;     // an element is kept if these bits, as a number, are at least this
   double scale = 1.0;
   static constexpr size_t scratch_bytes = 0;
 };
 
 // Checks shapes and options; the error names the argument, what was expected and what came.
 Status dropout_plan(const Array& x, const DropoutOptions& options, DropoutPlan* plan);
-// Of a mask: a bit for each element of the noise, rounded up to whole bytes.
+// The size of a mask: a bit for each element of the noise, rounded up to whole bytes.
 int64_t dropout_mask_bytes(const DropoutPlan& plan);
-// `x` as it was planned with; `y` has its dtype and shape; it is x, or does not overlap it. `mask`, where present, is
-// uint8 (dropout_mask_bytes,): bit i mod 8 of byte i / 8 becomes 1 where element i is kept, and 0 behind the last
-// element. Only for noise of x's own shape: shared noise is drawn quickly.
+// `x` is the array of the plan. `y` has its dtype and shape; it is x itself, or does not overlap it. `mask`, where
+// present, is uint8 (dropout_mask_bytes,): bit i mod 8 of byte i / 8 becomes 1 if element i is kept; bits after the
+// last element become 0. A mask is only possible if the noise has the shape of x; smaller noise is drawn again quickly.
 Status dropout(const DropoutPlan& plan, const Array& x, const Array& y, const Array& mask = {});
-// The gradient by x from that by y, with the mask that dropout saved. The plan is one for `dy`, of any seed; `dx` has
-// its dtype and shape; it is dy, or does not overlap it.
+// The gradient by x from the gradient by y and the mask that dropout saved. The plan is made for `dy`, with any seed.
+// `dx` has the dtype and shape of dy; it is dy itself, or does not overlap it.
 Status dropout_gradient(const DropoutPlan& plan, const Array& mask, const Array& dy, const Array& dx);
 
-// --- the statement (statement.h), of what is drawn again for the gradient --------------------------------------------
+// --- the statement (statement.h); without a mask: the noise is drawn again for the gradient --------------------------
 
 template <class Visit>
 void state_options(DropoutOptions& options, const Visit& visit) {

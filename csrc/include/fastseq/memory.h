@@ -1,8 +1,8 @@
 // Memory for the arrays and the scratch of a call, recycled between calls.
 //
-// The system hands out large blocks as pages that it clears when they are first touched, and takes them back when they
-// are freed: a training step that allocates its workspace and gradients anew spends up to a sixth of its time there. So
-// large blocks that come back are kept, up to a limit, for the next call that wants as much.
+// The system clears the pages of a large block when they are first touched, and takes them back when the block is
+// freed. A training step that allocates its workspace and gradients anew spends up to a sixth of its time on that. So
+// large blocks that are given back are kept, up to a limit, for a later call that needs a block of the same size.
 #pragma once
 
 #include <cstddef>
@@ -13,28 +13,29 @@
 
 namespace fastseq {
 
-// Smaller ones come from the C++ heap and go back to it at once.
+// Smaller blocks come from the C++ heap and go back to it at once.
 constexpr size_t kSmallestRecycledBlock = size_t{1} << 20;
-// Of every block.
+// The alignment of every block.
 constexpr size_t kMemoryAlignment = 64;
 
-// Of an array. Throws std::bad_alloc where the number is none of a size_t.
+// The size of an array. Throws std::bad_alloc where it does not fit a size_t.
 size_t array_bytes(DType dtype, const int64_t* shape, int rank);
 
 // At least `bytes` bytes, content undefined. Throws std::bad_alloc.
 void* take_memory(size_t bytes);
-// `bytes` as they were asked for; null is nothing.
+// `bytes` is the number given to take_memory; `memory` may be null.
 void give_memory_back(void* memory, size_t bytes) noexcept;
 
-// Whether memory is the begin of a block of 4 MiB or more from here, by where it lies: others' hardly ever lie so.
+// Whether `memory` is the beginning of a block of 4 MiB or more from take_memory. A guess from the address: such blocks
+// are aligned to 2 MiB, and memory of other origin hardly ever is.
 bool is_large_block(const void* memory);
 
-// Bytes that are kept for reuse, and their return to the system.
+// The number of bytes that are kept for reuse, and their return to the system.
 size_t idle_memory();
 void release_idle_memory();
 
-// From now on, all memory that is taken is filled with NaN (on) or not. For tests: shows that nothing is read before it
-// is written, and that all outputs are.
+// Sets whether take_memory fills the memory with NaN. For tests: shows reads before the first write, and outputs that
+// are not written.
 void poison_fresh_memory(bool on);
 bool fresh_memory_is_poisoned();
 

@@ -1,4 +1,4 @@
-// Options by their names in Keras; the errors name the argument.
+// From Keras's names of options to the options. Errors name the argument.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ namespace fastseq {
 Status parse_option(const char* argument, const std::string& name, Activation* option);
 Status parse_option(const char* argument, const std::string& name, Padding* option);
 
-// All names of options of this type, its own first.
+// The names of all options of this type; the name of the given option comes first.
 std::vector<std::string> names_from(Activation option);
 std::vector<std::string> names_from(Padding option);
 

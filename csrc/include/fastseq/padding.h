@@ -1,10 +1,11 @@
-// What a window may meet beyond the ends of a sequence.
+// The padding of a sequence for convolution and pooling, as in Keras.
 #pragma once
 
 namespace fastseq {
 
-// Of T steps, T' outputs `strides` apart. kValid: windows keep within the sequence. kSame: T' = T / strides rounded up,
-// with the padding that takes, the odd step behind. kCausal: as many, all padding in front.
+// For T timesteps and T' outputs. kValid: no padding; every window lies within the sequence. kSame: T' = T / strides,
+// rounded up; half of the padding comes before the sequence, and a step more after it where its length is odd. kCausal:
+// the same T', with all padding before the sequence.
 enum class Padding { kValid, kSame, kCausal };
 
 }  // namespace fastseq

@@ -3,16 +3,16 @@
 // B batch, T timesteps, C channels, P pooled timesteps, K pool size, S strides. All float arrays of one call have one
 // dtype, float32 or float64. Arrays do not overlap. Window p has the K timesteps from p S - before on, where
 //
-//   valid  before = 0, P = floor((T - K) / S) + 1: windows that lie in the sequence as a whole
-//   same   P = ceil(T / S), before = floor(max(K - (T - (P - 1) S), 0) / 2): the sequence is padded on both sides, with
-//          one step more behind it where they cannot be alike
+//   valid  before = 0, P = floor((T - K) / S) + 1: every window lies within the sequence
+//   same   P = ceil(T / S), before = floor(max(K - (T - (P - 1) S), 0) / 2): the sequence is padded at both ends, with
+//          one step more after it where the padding is odd
 //
-// Of a window that reaches into the padding only the timesteps of the sequence count, for the maximum and for the mean.
-// A maximum is the first one of its window. NaN is never the maximum, and where nothing in a window is greater than the
-// lowest finite number, that is the maximum, at the window's first timestep: as in TensorFlow on a CPU.
+// Timesteps in the padding count for nothing, neither for the maximum nor for the mean. Among equal maxima the first
+// one of the window counts. NaN is never the maximum. If no element of a window is greater than the lowest finite
+// number, that number is the maximum, at the window's first timestep. All this is as in TensorFlow on a CPU.
 //
-// Parallel over B P forward and B T backward. Gradients are added window by window; the same bits for any number of
-// threads.
+// Forward is parallel over B P, backward over B T. Gradients are added window by window. The results have the same bits
+// for any number of threads.
 #pragma once
 
 #include <cstddef>
@@ -28,11 +28,12 @@ namespace fastseq {
 
 struct PoolOptions {
   int64_t pool_size = 2;              // K, from 1 to 2^31 - 1
-  int64_t strides = 2;                // S, from 1 on
+  int64_t strides = 2;                // S, at least 1
   Padding padding = Padding::kValid;  // not kCausal
 };
 
-// P for T timesteps; an error where "valid" has no window even for S timesteps more, as in Keras.
+// P for T timesteps. With "valid" it is 0 if the sequence is shorter than a window, and an error if the sequence is
+// shorter than a window by more than S timesteps, as in Keras.
 Status pooled_timesteps(const PoolOptions& options, int64_t timesteps, int64_t* pooled);
 
 struct PoolDims : SequenceDims {
@@ -41,11 +42,11 @@ struct PoolDims : SequenceDims {
   int64_t before = 0;
 };
 
-// Finds `pooled` and `before` for the timesteps in `dims`; the same error, in which the names of strides and padding
-// begin with `prefix`.
+// Sets `pooled` and `before` for the timesteps in `dims`. It has the errors of pooled_timesteps, in which `prefix`
+// comes before the names of strides and padding.
 Status find_windows(const PoolOptions& options, PoolDims* dims, const std::string& prefix = "");
 
-// What holds a position in a window: the smallest of uint8, uint16 and int32.
+// The dtype of a position in a window: the smallest of uint8, uint16 and int32 that holds it.
 DType max_pool_index_dtype(int64_t pool_size);
 
 // Pooling needs no scratch.
@@ -58,10 +59,10 @@ Status pool_plan_forward(const Array& x, const PoolOptions& options, PoolPlan* p
 // doutputs (B, P, C)
 Status pool_plan_backward(const Array& doutputs, int64_t timesteps, const PoolOptions& options, PoolPlan* plan);
 
-// outputs (B, P, C); argmax (B, P, C) of max_pool_index_dtype, for backward, optional: the position in its window of
-// each maximum.
+// outputs (B, P, C); argmax (B, P, C) of max_pool_index_dtype, optional: the position of each maximum in its window,
+// which backward needs.
 Status max_pool_forward(const PoolPlan& plan, const Array& x, const Array& outputs, const Array& argmax);
-// dx (B, T, C). What argmax has that is no position in its window goes nowhere.
+// dx (B, T, C). The gradient of an output whose argmax is not a position in its window is dropped.
 Status max_pool_backward(const PoolPlan& plan, const Array& argmax, const Array& doutputs, const Array& dx);
 
 Status average_pool_forward(const PoolPlan& plan, const Array& x, const Array& outputs);
@@ -76,7 +77,7 @@ void state_options(PoolOptions& options, const Visit& visit) {
   visit("padding", options.padding);
 }
 
-// What both directions share, of the greatest values or of means.
+// The common part of forward and backward, for max pooling (kMax) or average pooling.
 template <bool kMax, bool kForward, class Plan>
 struct PoolOperation : Planned<PoolOptions, Plan> {
   Array argmax;

@@ -1,18 +1,20 @@
-// How a contract states its operations. Each is a struct at the end of its header, which says once and in order which
-// arrays the operation takes, which options, and what it gives. Front ends walk that; they list nothing themselves.
+// The statement of an operation: a struct at the end of the operation's header, which lists its input arrays, its
+// options and its outputs, each once and in order. The bindings and TensorFlow's ops are generated from it, so no front
+// end lists an argument itself.
 //
 //   struct Operation {
 //     static const char* name();                       // "max_pool_forward"
 //     void for_each_input(const Visit& visit);         // visit(const Input&, Array& or a number&)
-//     void for_each_option(const Visit& visit);        // visit(const char* name, option&), whose type says its kind
-//     Status make_plan(how...);                        // from what has been read; no array needs data
+//     void for_each_option(const Visit& visit);        // visit(const char* name, option&); its C++ type is its kind
+//     Status make_plan(how...);                        // after the inputs and options; no array needs data
 //     void for_each_output(const Visit& visit);        // visit(const Output&, Array&, const Array& like)
 //     Plan plan;                                       // with scratch_bytes; see Planned, below
 //     Status run(void* scratch, stream...);
 //   };
 //
-// `like` has the dtype and shape of an output before there is memory. A front end that knows the shapes of inputs in
-// part, and no plan, learns as much of an output: a size that follows from options is 0 before there is a plan.
+// `like` has the dtype and shape of an output that has no memory yet. for_each_output may be called before make_plan,
+// with shapes of inputs that are known in part (TensorFlow's shape inference). Then sizes that only the plan knows are
+// 0 in `like`.
 #pragma once
 
 #include <cstddef>
@@ -21,10 +23,10 @@
 
 namespace fastseq {
 
-// What the elements of an array may be. kSaved is what forward hands to backward, of a dtype that is the core's affair.
+// The kind of an array's elements. kSaved: forward saves the array for backward, in a dtype that the core chooses.
 enum class Holds { kFloats, kBools, kIntegers, kSaved };
 
-// One that is not required is an array that may be absent. Numbers may differ from call to call, as arrays do.
+// An input is an array or a number. An array that is not required may be absent.
 struct Input {
   static constexpr int kAnyRank = -1;
 
@@ -42,8 +44,8 @@ struct Input {
   const char* name;
   Holds holds;
   bool is_required;
-  int rank;     // where sizes of outputs follow from its sizes
-  DType dtype;  // of kSaved, when the inputs before it have been read
+  int rank;     // set where the shapes of outputs follow from this array's; else kAnyRank
+  DType dtype;  // for kSaved only; may depend on the inputs before this one
 };
 
 struct Output {
@@ -58,40 +60,40 @@ struct Output {
   bool wanted;
 };
 
-// An option of an operation that is none of its plan.
+// An option that the plan does not need.
 struct Flag {
   const char* name;
   bool& value;
 };
 
-// What the sizes of every sequence op begin with.
+// The sizes that all sequence ops have.
 struct SequenceDims {
   int64_t batch = 0;
   int64_t timesteps = 0;
   DType dtype = DType::kFloat32;
 };
 
-// A call prepared: which kernels, how much scratch.
+// A prepared call: sizes, options, the instruction set whose kernels it uses, and the size of its scratch.
 template <class Dims, class Options>
 struct PlanOf {
   Dims dims;
   Options options;
   const struct Isa* isa = nullptr;
-  size_t scratch_bytes = 0;  // of memory to hand over, aligned to kMemoryAlignment (memory.h), content undefined
+  size_t scratch_bytes = 0;  // size of the scratch that the caller provides, aligned to kMemoryAlignment (memory.h)
 };
 
 struct NoOptions {};
 template <class Visit>
 void state_options(NoOptions&, const Visit&) {}
 
-// Of a backward operation: which gradients to compute.
+// The gradients that a backward operation computes.
 struct Wanted {
   bool with_dx = true;
   bool with_weights = true;
 };
 
-// What operations are made of: the options that the plan needs, as state_options(options, visit) states them, and the
-// plan. Where there are flags, for_each_option of the operation names them to this one.
+// The base of all operations: the options that the plan needs, and the plan. state_options(options, visit) visits the
+// options. An operation with further options, its flags, passes them to for_each_option.
 template <class Options, class MadePlan>
 struct Planned {
   Options options;

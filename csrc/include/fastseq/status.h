@@ -1,4 +1,5 @@
-// How the core reports failure: by value, so that nothing is thrown through C callbacks or parallel regions.
+// Status, by which the core reports errors. It is a return value: no exception may pass through the C callbacks of a
+// framework or out of a parallel region.
 #pragma once
 
 #include <string>
@@ -14,7 +15,7 @@ class Status {
   static Status invalid_argument(std::string message) { return {StatusCode::kInvalidArgument, std::move(message)}; }
   static Status invalid_dtype(std::string message) { return {StatusCode::kInvalidDtype, std::move(message)}; }
   static Status out_of_memory(std::string message) { return {StatusCode::kOutOfMemory, std::move(message)}; }
-  // The machine lacks what it takes, or failed.
+  // The machine lacks a device or library that the op needs, or the device failed.
   static Status unavailable(std::string message) { return {StatusCode::kUnavailable, std::move(message)}; }
   bool ok() const { return code_ == StatusCode::kOk; }
   StatusCode code() const { return code_; }
@@ -26,7 +27,7 @@ class Status {
   std::string message_;
 };
 
-// Returns from the function that it stands in if the Status of an expression is an error.
+// Evaluates an expression of type Status; returns it from the enclosing function if it is an error.
 #define FASTSEQ_RETURN_IF_ERROR(expression)   \
   do {                                        \
     ::fastseq::Status status_ = (expression); \

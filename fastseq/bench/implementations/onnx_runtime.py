@@ -1,4 +1,7 @@
-"""ONNX Runtime's operators on its CPU provider: recurrent ones time first, the others channels first. No gradients."""
+"""ONNX Runtime's operators on its CPU provider, without gradients.
+
+The first axis is time for recurrent operators; for the others, channels come before timesteps.
+"""
 
 from __future__ import annotations
 
@@ -11,39 +14,40 @@ import onnxruntime as runtime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from fastseq.bench.implementations import BatchImplementation, LocalImplementation, UnavailableError
+from fastseq.bench.implementations._layouts import CONVOLUTION, RECURRENT, from_keras, permutation, reorder, to_keras
+from fastseq.bench.implementations._settings import activation, check, number, window
 from fastseq.bench.problems import Layer, LayerProblem, ModelProblem
-from fastseq.bench.sides import BatchesSide, LocalSide, UnavailableError
-from fastseq.bench.sides._layouts import CONVOLUTION, RECURRENT, from_keras, permutation, reorder, to_keras
-from fastseq.bench.sides._settings import activation, check, number, window
 
 _ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softmax": "Softmax"}
 _RECURRENT = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
-# Which of Keras's gates come in ONNX's places: i, f, c, o is i, o, f, c there; z, r, h is the same.
+# For each gate of ONNX, the position of that gate in Keras. i, f, c, o in Keras is i, o, f, c in ONNX; z, r, h is the
+# same.
 _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "SimpleRNN": (0,)}
-# Runtimes read models of older versions than the newest that the onnx package writes.
+# Older versions of the format than the newest that the onnx package writes, so that older runtimes read it.
 _OPSET, _IR_VERSION = 14, 8
 _TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """A session with a node or two for each layer."""
     predict, graph = _session(problem.layers, list(problem.weights.values()), problem.x, threads)
     x = from_keras(problem.x, graph.takes)
-    return LocalSide(lambda: predict(x), lambda outputs: {"outputs": to_keras(outputs, graph.gives)})
+    return LocalImplementation(lambda: predict(x), lambda outputs: {"outputs": to_keras(outputs, graph.gives)})
 
 
-def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> BatchesSide:
+def make_models(implementation: str, problem: ModelProblem, pass_: str, *, threads: int) -> BatchImplementation:
     """A session of the whole model."""
     (first, _), *_ = problem.batches
     predict, graph = _session(problem.layers, list(problem.weights.values()), first, threads)
     batches = [from_keras(x, graph.takes) for x, _ in problem.batches]
-    return BatchesSide(predict, batches, lambda outputs: {"outputs": outputs})
+    return BatchImplementation(predict, batches, lambda outputs: {"outputs": outputs})
 
 
 def _session(
     layers: Sequence[Layer], weights: Sequence[NDArray[np.float32]], x: NDArray[Any], threads: int
 ) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], _Graph]:
-    """A function of such an input, in the layout of the graph."""
+    """A function of inputs like x in the graph's layout, and the graph."""
     graph = _Graph(layers, weights, x.ndim)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -58,17 +62,17 @@ def _session(
 
 
 class _Graph:
-    """Nodes, each layer's after those of the layer before it.
+    """A graph of the layers' nodes.
 
     Args:
-        layers: As Keras's, the first takes an input as Keras's.
-        weights: Of all of them, in Keras's order.
-        axes: How many the input has.
+        layers: The layers.
+        weights: The weights of all layers, in Keras's order.
+        axes: The number of axes of the input.
 
     Attributes:
         takes: The layout of inputs.
-        gives: That of outputs.
-        last: The name of the last layer's outputs so far.
+        gives: The layout of outputs.
+        last: The name of the outputs of the last node.
 
     Raises:
         UnavailableError: A layer is not written here.
@@ -86,7 +90,7 @@ class _Graph:
         self.takes = self.takes or self.gives
 
     def model(self, x: NDArray[Any]) -> bytes:
-        """The graph for such an input."""
+        """The serialised model for inputs like x."""
         graph = helper.make_graph(
             self._nodes,
             "layers",
@@ -99,18 +103,18 @@ class _Graph:
         return model
 
     def arrange(self, layout: str) -> None:
-        """Puts the axes in this order; those of the input before anything is timed."""
+        """Permutes the axes to this layout; those of the graph's input are permuted before anything is timed."""
         self.takes = self.takes or layout
         if self._nodes and layout != self.gives:
             self.then("Transpose", perm=permutation(self.gives, layout))
         self.gives = layout
 
     def then(self, operator: str, *others: str | NDArray[Any], output: int = 0, **attributes: Any) -> None:
-        """A node whose first input is what there is, and which is what there is from then on."""
+        """Appends a node whose first input is the output of the last node."""
         self.last = self.node(operator, self.last, *others, output=output, **attributes)
 
     def node(self, operator: str, *inputs: str | NDArray[Any], output: int = 0, **attributes: Any) -> str:
-        """The name of an output, the first or another, of a node with these inputs, by name or constant."""
+        """Adds a node with these inputs, names or constants; returns the name of one of its outputs."""
         names = [one if isinstance(one, str) else self._constant(one) for one in inputs]
         name = f"value {len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, names, [""] * output + [name], **attributes))
@@ -122,7 +126,7 @@ class _Graph:
         return name
 
     def weights(self, count: int) -> list[NDArray[np.float32]]:
-        """The next ones."""
+        """The next weights."""
         return list(itertools.islice(self._weights, count))
 
 
@@ -136,7 +140,7 @@ def _activate(graph: _Graph, layer: Layer) -> None:
 
 
 def _dropout(graph: _Graph, layer: Layer) -> None:
-    """Nothing, in inference."""
+    """Adds no node, since dropout does nothing in inference."""
 
 
 def _dense(graph: _Graph, layer: Layer) -> None:

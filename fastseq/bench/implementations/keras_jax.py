@@ -12,16 +12,16 @@ import jax
 import keras
 import numpy as np
 
+from fastseq.bench.implementations import BatchImplementation, LocalImplementation, TrainingImplementation
+from fastseq.bench.implementations._keras import one_layer
 from fastseq.bench.problems import LayerProblem, ModelProblem, Results
 from fastseq.bench.shapes import ADAM_PASSES
-from fastseq.bench.sides import BatchesSide, LocalSide, TrainingSide
-from fastseq.bench.sides._keras import one_layer
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
-    """A jitted function of the layers. An Embedding's gradient is dense, and so is what Adam makes of it."""
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
+    """A jitted function of the layers. The gradient of an Embedding is dense, and so is the update by Adam."""
     _use_threads(threads)
-    # A model, which takes `training` whatever its layers do.
+    # A model, since it takes the argument `training` for any layers.
     layer = keras.Sequential([keras.Input(problem.x.shape[1:], dtype=problem.x.dtype.name), one_layer(problem)])
     masks = {} if problem.mask is None else {"mask": jax.numpy.asarray(problem.mask)}
     x, doutputs = jax.numpy.asarray(problem.x), jax.numpy.asarray(problem.doutputs)
@@ -32,7 +32,7 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
         return layer.stateless_call(weights, others, x, **masks, training=training)[0]
 
     def gradients(x: Any, weights: list[Any], doutputs: Any) -> tuple[Any, list[Any], list[Any]]:
-        """The outputs, their gradient by x, if there is one, and those by the weights."""
+        """The outputs, the gradient by x if there is one, and the gradients by the weights."""
 
         def of(weights: list[Any], x: Any = x) -> Any:
             return outputs_of(x, weights, True)
@@ -59,7 +59,7 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
         outputs, dx, dweights = gradients(x, weights, doutputs)
         return adam.stateless_apply(variables, dweights, weights), [outputs, *dx]
 
-    # Copies: what is donated is gone, and layer and optimizer still have theirs.
+    # Copies, since donated arrays are deleted, and the layer and the optimizer still use theirs.
     state = tuple([jax.numpy.array(value) for value in of] for of in (weights, [v.value for v in adam.variables]))
 
     def run() -> Any:
@@ -75,7 +75,7 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
             names += ["dx"] * by_x + [f"d{name}" if pass_ == "training" else name for name in problem.weights]
         return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
 
-    return LocalSide(run, read)
+    return LocalImplementation(run, read)
 
 
 def _loss_and_gradients(model: Any, batch: tuple[Any, Any]) -> list[Any]:
@@ -95,7 +95,7 @@ def _training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[
     step = jax.jit(model.train_step, donate_argnums=0)
     of_optimizer = model.optimizer.variables
     kinds = (model.trainable_variables, model.non_trainable_variables, of_optimizer, model.metrics_variables)
-    # Copies: what is donated is gone, and the model still has these.
+    # Copies, since donated arrays are deleted, and the model still uses these.
     state = tuple([jax.numpy.array(variable.value) for variable in kind] for kind in kinds)
 
     def run() -> Any:
@@ -107,13 +107,15 @@ def _training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[
 
 
 def _values(model: Any) -> tuple[list[Any], list[Any]]:
-    """Of the weights that are trained, and of all other variables."""
+    """The values of the trainable weights, and of all other variables."""
     trained, others = model.trainable_variables, model.non_trainable_variables
     return [variable.value for variable in trained], [variable.value for variable in others]
 
 
-def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> TrainingSide | BatchesSide:
-    """A training step as `fit` does it, or a prediction of a batch."""
+def make_models(
+    implementation: str, problem: ModelProblem, pass_: str, *, threads: int
+) -> TrainingImplementation | BatchImplementation:
+    """A training step as in `fit`, or a prediction of a batch."""
     _use_threads(threads)
     from fastseq.training.models import MODELS
 
@@ -127,17 +129,17 @@ def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -
     model.compute_loss(x=x, y=y, y_pred=outputs)  # these make the variables of metrics
     model.compute_metrics(x, y, outputs)
     model.optimizer.build(model.trainable_variables)
-    return TrainingSide(model, batches, problem.weights, _loss_and_gradients, _training_step)
+    return TrainingImplementation(model, batches, problem.weights, _loss_and_gradients, _training_step)
 
 
-def _predicting(model: Any, batches: list[Any]) -> BatchesSide:
+def _predicting(model: Any, batches: list[Any]) -> BatchImplementation:
     weights, others = _values(model)
 
     @jax.jit
     def predict(x: Any, weights: list[Any], others: list[Any]) -> Any:
         return model.stateless_call(weights, others, x, training=False)[0]
 
-    return BatchesSide(
+    return BatchImplementation(
         lambda x: jax.block_until_ready(predict(x, weights, others)),
         batches,
         lambda outputs: {"outputs": np.asarray(outputs)},
@@ -145,6 +147,6 @@ def _predicting(model: Any, batches: list[Any]) -> BatchesSide:
 
 
 def _use_threads(threads: int) -> None:
-    """With the first array, JAX starts as many threads as it may use CPUs. It has no other setting."""
+    """Limits the CPUs of the process: JAX starts a thread for each of them with its first array, and has no setting."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

@@ -1,7 +1,7 @@
-"""Keras's layers written with torch.nn.
+"""Keras's layers, written with torch.nn.
 
-Each works on the layout that torch prefers for it; a `Stack` puts axes in order between those that differ. Parameters
-come in Keras's order of weights, which `load` takes and `to_keras` gives.
+Each layer computes in the layout that torch prefers for it; a `Stack` permutes the axes between layers with different
+layouts. Parameters are in Keras's order of weights.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fastseq.bench.implementations import UnavailableError
+from fastseq.bench.implementations._layouts import CONVOLUTION, RECURRENT, inverse, permutation, reorder
+from fastseq.bench.implementations._settings import activation, check, number, window
 from fastseq.bench.problems import Layer
-from fastseq.bench.sides import UnavailableError
-from fastseq.bench.sides._layouts import CONVOLUTION, RECURRENT, inverse, permutation, reorder
-from fastseq.bench.sides._settings import activation, check, number, window
 
 _ACTIVATIONS = {
     "linear": torch.nn.Identity,
@@ -27,8 +27,8 @@ _ACTIVATIONS = {
     "softmax": lambda: torch.nn.Softmax(-1),
 }
 _RECURRENT = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU, "SimpleRNN": torch.nn.RNN}
-# Which of Keras's gates come in torch's places: i, f, c, o is the same; z, r, h is r, z, n there. torch's GRU is the
-# one with reset_after.
+# For each gate of torch, the position of that gate in Keras. The order i, f, c, o is the same; z, r, h in Keras is
+# r, z, n in torch. torch's GRU is the one with reset_after.
 _ORDER = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "SimpleRNN": (0,)}
 
 Weights = Iterator[NDArray[np.float32]]
@@ -37,13 +37,13 @@ Arrays = list[NDArray[Any]]
 
 @dataclass(frozen=True)
 class _Part:
-    """A layer.
+    """A layer of a `Stack`.
 
     Attributes:
-        module: What computes it.
+        module: The torch module.
         takes: The layout of its inputs; "" for any.
-        gives: That of its outputs; "" for the same.
-        to_keras: Takes as many arrays as there are parameters, and gives them as Keras has them.
+        gives: The layout of its outputs; "" for the same.
+        to_keras: Takes an array for each parameter, from an iterator; returns the arrays of Keras's weights.
     """
 
     module: torch.nn.Module
@@ -56,13 +56,13 @@ class Stack(torch.nn.Module):  # type: ignore[misc]
     """Layers in a row.
 
     Args:
-        layers: The first takes an input as Keras's.
-        weights: Of all of them, in Keras's order.
-        axes: How many the input has.
+        layers: The layers.
+        weights: The weights of all layers, in Keras's order.
+        axes: The number of axes of the input.
 
     Attributes:
         takes: The layout of inputs.
-        gives: That of outputs.
+        gives: The layout of outputs.
 
     Raises:
         UnavailableError: A layer is not written here.
@@ -84,7 +84,7 @@ class Stack(torch.nn.Module):  # type: ignore[misc]
         self.modules_of_parts = torch.nn.ModuleList(part.module for part in self.parts)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Outputs in the layout `gives`, of inputs in `takes`."""
+        """Computes outputs in the layout `gives` from inputs in the layout `takes`."""
         layout = self.takes
         for part in self.parts:
             if part.takes and part.takes != layout:
@@ -94,7 +94,7 @@ class Stack(torch.nn.Module):  # type: ignore[misc]
         return x
 
     def to_keras(self, tensors: Sequence[torch.Tensor]) -> Arrays:
-        """Gradients by the parameters, in the order of these, as Keras has them."""
+        """Converts the gradients by the parameters to those by Keras's weights, in the same order."""
         left = iter([tensor.detach().numpy() for tensor in tensors])
         return [array for part in self.parts for array in part.to_keras(left)]
 
@@ -111,7 +111,7 @@ def _activation(layer: Layer) -> torch.nn.Module:
 
 
 def _product(layer: Layer, weights: Weights, make: Callable[..., torch.nn.Module], takes: str = "") -> _Part:
-    """A kernel and a bias, in torch with the kernel's axes the other way round, and an activation."""
+    """A layer with a kernel, a bias and an activation. In torch the kernel's axes are reversed."""
     kernel, bias = next(weights), next(weights)
     width, inputs, outputs = (1, *kernel.shape)[-3:]
     product = make(inputs, outputs, width)
@@ -149,7 +149,7 @@ def _attention(layer: Layer, weights: Weights) -> _Part:
 
 
 class _Recurrent(torch.nn.Module):  # type: ignore[misc]
-    """torch.nn.LSTM, GRU or RNN, of one direction or two."""
+    """torch.nn.LSTM, GRU or RNN, in one direction or two."""
 
     def __init__(self, layer: Layer, weights: Weights) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class _Recurrent(torch.nn.Module):  # type: ignore[misc]
         return torch.cat(list(last), -1)
 
     def to_keras(self, arrays: Iterator[NDArray[Any]]) -> Arrays:
-        """Of torch's two biases the first one's gradient, but of a GRU both: only there they have two in Keras."""
+        """The gradients by Keras's weights. torch has two biases; in Keras only GRU has, so others use the first."""
         found = []
         for _ in range(self.directions):
             kernel, recurrent_kernel, input_bias, recurrent_bias = (

@@ -1,4 +1,4 @@
-"""fastseq.functional. Calls only what every revision of it has taken, since compare.py runs older ones."""
+"""fastseq.functional. It is called in a way that all revisions accept, since compare.py runs older ones."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from fastseq import functional as f
+from fastseq.bench.implementations import LocalImplementation, UnavailableError
+from fastseq.bench.implementations._settings import activation, check, window
 from fastseq.bench.problems import LayerProblem, Results
 from fastseq.bench.shapes import TITLES
-from fastseq.bench.sides import LocalSide, UnavailableError
-from fastseq.bench.sides._settings import activation, check, window
 
-# An operation on a problem's arrays: forward takes whether backward comes after it, backward what forward has returned.
+# An operation on a problem's arrays: forward takes whether backward follows, backward takes the result of forward.
 _Op = tuple[Callable[[bool], Any], Callable[[Any], Results]]
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
-    """Follows fastseq's setting of threads, not `threads`, from call to call."""
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
+    """Calls of fastseq.functional. They use fastseq's current number of threads, not `threads`."""
     names = tuple(layer.name for layer in problem.layers)
     if names not in _OPS:
         raise UnavailableError(f"has no {' and '.join(names)}")
@@ -28,7 +28,7 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
         found = forward(pass_ == "training")
         return found, backward(found) if pass_ == "training" else {}
 
-    return LocalSide(run, lambda raw: {"outputs": getattr(raw[0], "outputs", raw[0]), **raw[1]})
+    return LocalImplementation(run, lambda raw: {"outputs": getattr(raw[0], "outputs", raw[0]), **raw[1]})
 
 
 def _recurrent(problem: LayerProblem) -> _Op:

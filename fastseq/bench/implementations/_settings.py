@@ -1,11 +1,11 @@
-"""What other libraries' sides read of Keras's settings, and which they do not know."""
+"""Keras's settings of layers, as the implementations in other libraries read them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from fastseq.bench.implementations import UnavailableError
 from fastseq.bench.problems import Layer
-from fastseq.bench.sides import UnavailableError
 
 _RECURRENT = {
     "activation": "tanh",
@@ -16,7 +16,7 @@ _RECURRENT = {
     "stateful": False,
     "return_state": False,
 }
-# By layer, the only values that are written for other libraries; they are Keras's defaults.
+# By layer, settings of which other libraries' implementations support only this value, which is Keras's default.
 _ONLY: dict[str, dict[str, Any]] = {
     "Activation": {},
     "Attention": {},
@@ -34,7 +34,7 @@ _ONLY: dict[str, dict[str, Any]] = {
 
 
 def check(layer: Layer) -> None:
-    """Raises UnavailableError for a layer or a setting that is not written for other libraries."""
+    """Raises UnavailableError for a layer or setting that other libraries' implementations do not support."""
     if layer.name not in _ONLY:
         raise UnavailableError(f"{layer.name} is not written for it")
     for name, only in _ONLY[layer.name].items():
@@ -43,12 +43,12 @@ def check(layer: Layer) -> None:
 
 
 def number(layer: Layer, name: str) -> int:
-    """A setting that Keras keeps as a number or as a sequence of one."""
+    """A setting that Keras keeps as a number or as a sequence of one number."""
     return int(_scalar(layer.settings[name]))
 
 
 def window(layer: Layer) -> tuple[int, int]:
-    """Of a pooling: its size and its strides."""
+    """The size and the strides of a pooling."""
     size = number(layer, "pool_size")
     return size, size if layer.settings.get("strides") is None else number(layer, "strides")
 

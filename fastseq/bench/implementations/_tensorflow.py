@@ -1,4 +1,4 @@
-"""What TensorFlow's sides share."""
+"""The common part of the implementations with TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any
 
 import tensorflow as tf
 
-# Every side has functions of its own; TensorFlow takes them for one that is traced again and again, and warns.
+# Every problem has a tf.function of its own. TensorFlow takes them for one that is retraced again and again, and warns.
 tf.get_logger().setLevel("ERROR")
 
 
 def set_threads(threads: int) -> None:
-    """For operations and, so that a loop of small ones keeps to them as well, between them."""
+    """Sets the number of threads within an operation, and of operations that run at the same time.
+
+    The second also limits a loop of small operations.
+    """
     config = tf.config.threading
     if (config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads()) != (threads, threads):
         config.set_intra_op_parallelism_threads(threads)
@@ -20,13 +23,13 @@ def set_threads(threads: int) -> None:
 
 
 def forward(layer: Any, x: Any, mask: Any = None, *, jit_compile: bool = False) -> Callable[[], list[Any]]:
-    """A function that computes a layer's outputs in inference, the only element of its list.
+    """A function that computes a layer's outputs in inference, and returns them as the only element of a list.
 
     Args:
-        layer: Built.
+        layer: The layer, built.
         x: Its inputs.
-        mask: Theirs, or None.
-        jit_compile: By XLA.
+        mask: Their mask, or None.
+        jit_compile: Whether XLA compiles it.
     """
     masks = {} if mask is None else {"mask": mask}
 
@@ -40,15 +43,15 @@ def forward(layer: Any, x: Any, mask: Any = None, *, jit_compile: bool = False) 
 def forward_backward(
     layer: Any, x: Any, mask: Any, doutputs: Any, *, by_x: bool = True, jit_compile: bool = False
 ) -> Callable[[], list[Any]]:
-    """A function that computes a layer's outputs in training, their gradient by x, and by every weight.
+    """A function that computes a layer's outputs in training, and the gradients by x and by every weight.
 
     Args:
-        layer: Built.
+        layer: The layer, built.
         x: Its inputs.
-        mask: Theirs, or None.
-        doutputs: The gradient that comes in at the outputs.
-        by_x: Whether to compute the gradient by x, which integers have none of.
-        jit_compile: By XLA.
+        mask: Their mask, or None.
+        doutputs: The gradient by the outputs.
+        by_x: Whether to compute the gradient by x; integers have none.
+        jit_compile: Whether XLA compiles it.
     """
     masks = {} if mask is None else {"mask": mask}
     weights = [variable.value for variable in layer.trainable_variables]

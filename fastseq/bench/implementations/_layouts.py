@@ -1,4 +1,4 @@
-"""Other libraries' layouts: their order of axes and of gates."""
+"""The layouts of other libraries: their order of axes and of gates."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Axes are written as letters: batch, timesteps, channels. This is the order of Keras's.
+# Axes are letters: batch, timesteps, channels. This is Keras's order.
 _KERAS = "BTC"
-RECURRENT, CONVOLUTION = "TBC", "BCT"  # what others compute them in
+RECURRENT, CONVOLUTION = "TBC", "BCT"  # the order of other libraries
 
 
 def keras_layout(layout: str) -> str:
@@ -23,21 +23,21 @@ def permutation(layout: str, target: str) -> tuple[int, ...]:
 
 
 def from_keras(array: NDArray[Any], layout: str) -> NDArray[Any]:
-    """An array of Keras's, contiguous in this layout."""
+    """An array in Keras's layout, converted to this layout and contiguous."""
     return np.ascontiguousarray(array.transpose(permutation(keras_layout(layout), layout)))
 
 
 def to_keras(array: NDArray[Any], layout: str) -> NDArray[Any]:
-    """What undoes `from_keras`."""
+    """The inverse of `from_keras`."""
     return array.transpose(permutation(layout, keras_layout(layout)))
 
 
 def reorder(weights: NDArray[Any], order: tuple[int, ...]) -> NDArray[Any]:
-    """Puts block order[g] of the last axis in place g."""
+    """Moves block order[g] of the last axis to position g."""
     blocks = np.split(weights, len(order), axis=-1)
     return np.ascontiguousarray(np.concatenate([blocks[g] for g in order], axis=-1))
 
 
 def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
-    """What undoes `reorder` by `order`."""
+    """The order with which `reorder` undoes `reorder` by `order`."""
     return tuple(order.index(g) for g in range(len(order)))

@@ -1,4 +1,4 @@
-"""What sides of Keras share, whatever its backend is."""
+"""The common part of the implementations with Keras, for any backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastseq.bench.problems import Layer, LayerProblem
 
 
 class AttentionAsWritten(keras.layers.Layer):  # type: ignore[misc]
-    """The package `attention`, which Keras 3 cannot run: its formula in the order it is written in."""
+    """The formula of the package `attention`, which does not run with Keras 3, in plain operations of Keras."""
 
     def __init__(self, units: int = 128, score: str = "luong") -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class AttentionAsWritten(keras.layers.Layer):  # type: ignore[misc]
         self.score = score
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes the weights, those of FastAttention."""
+        """Makes the weights, which are those of FastAttention."""
         features = input_shape[-1]
         names = ["luong_w"] if self.score == "luong" else ["bahdanau_v", "bahdanau_w1", "bahdanau_w2"]
         shapes = [(features, 1 if name == "bahdanau_v" else features) for name in names]
@@ -28,7 +28,7 @@ class AttentionAsWritten(keras.layers.Layer):  # type: ignore[misc]
         self.of_outputs = self.add_weight(name="attention_vector", shape=(2 * features, self.units))
 
     def call(self, x: Any) -> Any:
-        """(batch, units)."""
+        """The outputs (batch, units)."""
         last = x[:, -1]
         if self.score == "luong":
             scores = ops.matmul(ops.matmul(x, self.of_scores[0]), last[:, :, None])
@@ -47,11 +47,11 @@ def stock_layer(layer: Layer) -> Any:
 
 
 def one_layer(problem: LayerProblem, make: Callable[[Layer], Any] = stock_layer) -> Any:
-    """The problem's layers as one, built and with its weights.
+    """The problem's layers as one layer, built and with its weights.
 
     Args:
-        problem: What they are.
-        make: Makes one of them.
+        problem: The problem.
+        make: Makes one of the layers.
     """
     layers = [make(layer) for layer in problem.layers]
     whole = layers[0] if len(layers) == 1 else keras.Sequential(layers)

@@ -1,9 +1,9 @@
-"""The sides of a comparison: fastseq and what else computes the same layers and models.
+"""The implementations that are compared: fastseq's, and those of the same layers and models in other libraries.
 
-Sides live in one module per framework, which is imported when one is first asked for. It has a function for each kind
-of problem that the framework can compute, `make_layers` and `make_models`; each takes the side's name, a problem and a
-pass, and returns what to time and how to read its results. x lies ready in the layout that the framework prefers, and
-neither that nor reading is timed.
+There is one module for each framework; it is imported when one of its implementations is first asked for. It has the
+functions `make_layers` and `make_models`, or one of them, for the kinds of problems that the framework can compute.
+They take the implementation's name, a problem and a pass, and return an `Implementation`. The input is converted to the
+layout that the framework prefers beforehand; neither that nor reading the results is timed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from fastseq.bench.timing import time_runs
 
 
 class UnavailableError(Exception):
-    """Why a side cannot take part: not installed, or it has no such layer."""
+    """An implementation cannot take part: it is not installed, or has no such layer."""
 
 
-class Side(Protocol):
+class Implementation(Protocol):
     """A problem and a pass, ready to be computed."""
 
     def results(self) -> Results:
@@ -39,12 +39,12 @@ class Side(Protocol):
 
 
 @dataclass(frozen=True)
-class LocalSide:
-    """A side in this process.
+class LocalImplementation:
+    """An implementation in this process.
 
     Attributes:
-        run: What is timed.
-        read: Makes `Results` of what `run` returns.
+        run: The function that is timed.
+        read: Converts the result of `run` to `Results`.
     """
 
     run: Callable[[], Any]
@@ -60,13 +60,13 @@ class LocalSide:
 
 
 @dataclass(frozen=True)
-class BatchesSide:
-    """A side in this process that computes one batch after the other.
+class BatchImplementation:
+    """An implementation in this process that computes one batch after the other.
 
     Attributes:
-        run: What is timed, of a batch.
-        batches: They come again when all have been.
-        read: Makes `Results` of what `run` returns.
+        run: The function of a batch that is timed.
+        batches: The batches; after the last one comes the first again.
+        read: Converts the result of `run` to `Results`.
     """
 
     run: Callable[[Any], Any]
@@ -87,16 +87,16 @@ class BatchesSide:
 
 
 @dataclass(frozen=True)
-class TrainingSide:
-    """A training step in this process, of one batch after the other. `results` is to be called before any turn.
+class TrainingImplementation:
+    """Training steps in this process, one batch after the other. `results` must be called before any turn.
 
     Attributes:
-        model: What is trained.
-        batches: They come again when all have been.
-        weights: The names of the model's.
-        loss_and_gradients: Takes the model and a batch, and gives arrays: the loss without dropout, and its gradients
-            by all weights.
-        make_step: Takes the model and the batches, and gives a function that trains on the next one.
+        model: The model to train.
+        batches: The batches; after the last one comes the first again.
+        weights: The names of the model's weights.
+        loss_and_gradients: Takes the model and a batch; returns the loss without dropout, and its gradients by all
+            weights, as arrays.
+        make_step: Takes the model and the batches; returns a function that trains on the next batch.
     """
 
     model: Any
@@ -122,10 +122,10 @@ class TrainingSide:
 
 class _Kind(NamedTuple):
     module: str  # in this package
-    packages: tuple[str, ...]  # whose versions tell what was measured
+    packages: tuple[str, ...]  # packages that it needs; a report has their versions
     masked: bool = False  # whether it takes a mask of any pattern
-    environment: dict[str, str] | None = None  # of a process of its own, where it must have one
-    lacks: Mapping[str, str] = {}  # by pass or kind of problem, why there is none
+    environment: dict[str, str] | None = None  # environment of its separate process; None if it needs none
+    lacks: Mapping[str, str] = {}  # by pass or kind of problem, why it is not implemented
 
 
 _KINDS = {
@@ -137,8 +137,8 @@ _KINDS = {
         lacks={"models": "has no models", **dict.fromkeys(ADAM_PASSES, "is measured without an optimizer")},
     ),
     "stock": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
-    # Beside fastseq, torch would be given the OpenMP runtime that fastseq has loaded so that idle threads sleep. Its
-    # own spins: two threads at best took 5.6 ms for what they took 9.3 ms for with fastseq's.
+    # In fastseq's process, torch would use the OpenMP runtime that fastseq has loaded, whose idle threads sleep. With
+    # its own runtime, whose idle threads spin, two threads took 5.6 ms instead of 9.3 ms.
     "torch": _Kind(
         "pytorch", ("torch",), environment={}, lacks={"keras-adam": "has its own Adam, which is in the pass adam"}
     ),
@@ -156,41 +156,41 @@ _KINDS = {
         lacks={"models": "is an LSTM", **dict.fromkeys(ADAM_PASSES, "has no optimizer")},
     ),
 }
-SIDES = tuple(_KINDS)
+IMPLEMENTATIONS = tuple(_KINDS)
 FASTSEQ = ("fast", "functional")  # the others are peers
-PEERS = tuple(name for name in SIDES if name not in FASTSEQ)
+PEERS = tuple(name for name in IMPLEMENTATIONS if name not in FASTSEQ)
 
 
 def packages(names: Iterable[str]) -> list[str]:
-    """The packages that some sides are made with."""
+    """The packages that implementations with these names need."""
     return list(dict.fromkeys(package for name in names for package in _KINDS[name].packages))
 
 
 def not_installed(name: str) -> str:
-    """Which package a side lacks here, in words; "" where it lacks none."""
+    """The package that an implementation needs and that is not installed, in words; "" where there is none."""
     missing = [package for package in _KINDS[name].packages if importlib.util.find_spec(package) is None]
     return f"{missing[0]} is not installed" if missing else ""
 
 
 def absent(names: Iterable[str], kind: str, pass_: str) -> dict[str, str]:
-    """Those of the sides that have no such pass or compute no such kind of problem, and why."""
+    """The implementations that lack this pass or cannot compute this kind of problem, by name, and why."""
     reasons = {name: _KINDS[name].lacks.get(kind) or _KINDS[name].lacks.get(pass_) for name in names}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def make_side(name: str, problem: Problem, pass_: str, *, threads: int) -> Side:
-    """Makes the side of that name, in a process of its own where it needs one.
+def make_implementation(name: str, problem: Problem, pass_: str, *, threads: int) -> Implementation:
+    """Makes the implementation of that name, in a process of its own where it needs one.
 
     Args:
-        name: One of `SIDES`.
-        problem: What to compute.
-        pass_: "forward", for the outputs in inference; "training", for the outputs and the gradients, or of a model for
-            a step; of layers also one of `shapes.ADAM_PASSES`, for the outputs, the gradient by x, and the weights
-            after a step. There every run goes a step on, so that results are to be read of the first.
-        threads: How many threads the side may use. A process keeps to the first number that it is given.
+        name: One of `IMPLEMENTATIONS`.
+        problem: The problem to compute.
+        pass_: "forward": the outputs in inference. "training": the outputs and the gradients of a layer, or a training
+            step of a model. Layers also have `shapes.ADAM_PASSES`: the outputs, the gradient by x, and the weights
+            after a step of Adam. In these every run is a further step, so only the first run's results are comparable.
+        threads: How many threads the implementation may use. A process keeps the first number that it is given.
 
     Raises:
-        UnavailableError: The side cannot take part.
+        UnavailableError: The implementation cannot take part.
     """
     kind = _KINDS[name]
     if found := absent([name], problem.kind, pass_):
@@ -200,20 +200,20 @@ def make_side(name: str, problem: Problem, pass_: str, *, threads: int) -> Side:
     if reason := not_installed(name):
         raise UnavailableError(reason)
     if kind.environment is None:
-        return make_local_side(name, problem, pass_, threads=threads)
-    return _worker(name).make_side(name, problem, pass_, threads=threads)
+        return make_local_implementation(name, problem, pass_, threads=threads)
+    return _worker(name).make_implementation(name, problem, pass_, threads=threads)
 
 
-def make_local_side(name: str, problem: Problem, pass_: str, *, threads: int) -> Side:
-    """`make_side` in this process, which is then to be one that suits the side."""
+def make_local_implementation(name: str, problem: Problem, pass_: str, *, threads: int) -> Implementation:
+    """Makes an implementation in this process, whose environment must be the one that the implementation needs."""
     try:
         module = importlib.import_module(f"{__name__}.{_KINDS[name].module}")
-    except ModuleNotFoundError as missing:  # that a package of the side needs
+    except ModuleNotFoundError as missing:  # that a package of the implementation needs
         if (missing.name or "").partition(".")[0] == "fastseq":
             raise
         raise UnavailableError(f"{missing.name} is not installed") from missing
-    side: Side = getattr(module, f"make_{problem.kind}")(name, problem, pass_, threads=threads)
-    return side
+    implementation: Implementation = getattr(module, f"make_{problem.kind}")(name, problem, pass_, threads=threads)
+    return implementation
 
 
 @functools.cache

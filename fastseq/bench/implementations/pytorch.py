@@ -1,4 +1,4 @@
-"""Layers and models written with torch.nn, run as they are: no torch.compile."""
+"""Layers and models written with torch.nn, without torch.compile."""
 
 from __future__ import annotations
 
@@ -11,18 +11,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fastseq.bench.implementations import (
+    BatchImplementation,
+    LocalImplementation,
+    TrainingImplementation,
+    UnavailableError,
+)
+from fastseq.bench.implementations._layouts import from_keras, to_keras
+from fastseq.bench.implementations._settings import activation
+from fastseq.bench.implementations._torch_modules import Stack
 from fastseq.bench.problems import Layer, LayerProblem, ModelProblem, Results
-from fastseq.bench.sides import BatchesSide, LocalSide, TrainingSide, UnavailableError
-from fastseq.bench.sides._layouts import from_keras, to_keras
-from fastseq.bench.sides._settings import activation
-from fastseq.bench.sides._torch_modules import Stack
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
-    """torch.nn's layers, each on the layout it prefers: recurrent ones time first, convolutions channels first.
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
+    """torch.nn's layers, each in the layout that it prefers: time first if recurrent, channels first if convolutional.
 
-    With Adam, torch.optim.Adam of Keras's settings, fused where torch has that on a CPU. An Embedding's gradient is
-    dense: Adam for the sparse ones leaves the moments of other rows alone and computes something else.
+    With Adam, it is torch.optim.Adam with Keras's settings, fused if torch has that on a CPU. The gradient of an
+    Embedding is dense: torch's Adam for sparse gradients does not update the moments of other rows, so its results
+    differ.
     """
     torch.set_num_threads(threads)
     weights = {name: array.astype(np.float32) for name, array in problem.weights.items()}
@@ -61,14 +67,16 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
 
     if pass_ == "adam":
         optimizer = _adam(parameters, {})
-    return LocalSide({"forward": predict, "training": train, "adam": step}[pass_], read)
+    return LocalImplementation({"forward": predict, "training": train, "adam": step}[pass_], read)
 
 
-def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -> TrainingSide | BatchesSide:
-    """The model in torch.nn; to train it, with a loss of logits, as torch's are.
+def make_models(
+    implementation: str, problem: ModelProblem, pass_: str, *, threads: int
+) -> TrainingImplementation | BatchImplementation:
+    """The model in torch.nn. For training, its loss takes logits, as usual in torch.
 
-    Recurrent layers have two biases where Keras's have one, so that the bias learns twice as fast. What Keras does
-    besides, the mean of the loss and the accuracy so far, is not done here.
+    Recurrent layers have two biases where Keras's have one, so that the bias learns twice as fast. Unlike Keras, it
+    does not compute the running mean of the loss and the accuracy.
     """
     torch.set_num_threads(threads)
     training = pass_ == "training"
@@ -95,7 +103,7 @@ def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -
         endless = itertools.cycle(batches)
 
         def step() -> None:
-            """Drops the gradients of the batch before, then forward, backward and the optimizer."""
+            """Clears the gradients of the last batch, then runs forward, backward and the optimizer."""
             x, y = next(endless)
             optimizer.zero_grad()
             loss_of(stack(x), y).backward()
@@ -103,16 +111,16 @@ def make_models(side: str, problem: ModelProblem, pass_: str, *, threads: int) -
 
         return step
 
-    return TrainingSide(stack, batches, problem.weights, loss_and_gradients, make_step)
+    return TrainingImplementation(stack, batches, problem.weights, loss_and_gradients, make_step)
 
 
-def _predicting(stack: Stack, inputs: Sequence[NDArray[Any]]) -> BatchesSide:
+def _predicting(stack: Stack, inputs: Sequence[NDArray[Any]]) -> BatchImplementation:
     def predict(x: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             return stack(x)
 
     batches = [torch.from_numpy(from_keras(x, stack.takes)) for x in inputs]
-    return BatchesSide(predict, batches, lambda outputs: {"outputs": outputs.numpy()})
+    return BatchImplementation(predict, batches, lambda outputs: {"outputs": outputs.numpy()})
 
 
 def _binary_crossentropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -123,7 +131,7 @@ def _mse(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.mse_loss(outputs, y.reshape(outputs.shape))
 
 
-# By Keras's name: the activation that is part of the loss, and the loss.
+# By Keras's name of the loss: the activation that is a part of torch's loss, and torch's loss.
 _LOSSES: Mapping[str, tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {
     "categorical_crossentropy": ("softmax", torch.nn.functional.cross_entropy),
     "binary_crossentropy": ("sigmoid", _binary_crossentropy),
@@ -148,7 +156,7 @@ def _adam(parameters: list[Any], settings: Mapping[str, Any]) -> torch.optim.Opt
     }
     try:
         return torch.optim.Adam(parameters, **options, fused=True)
-    except RuntimeError:  # torch before 2.4 has none on a CPU
+    except RuntimeError:  # torch before 2.4 has no fused Adam on a CPU
         return torch.optim.Adam(parameters, **options)
 
 

@@ -11,25 +11,30 @@ import keras
 import tensorflow as tf
 
 import fastseq.keras
+from fastseq.bench.implementations import (
+    BatchImplementation,
+    LocalImplementation,
+    TrainingImplementation,
+    UnavailableError,
+)
+from fastseq.bench.implementations._keras import one_layer
+from fastseq.bench.implementations._tensorflow import forward, forward_backward, set_threads
 from fastseq.bench.problems import Layer, LayerProblem, ModelProblem
 from fastseq.bench.shapes import ADAM_PASSES
-from fastseq.bench.sides import BatchesSide, LocalSide, TrainingSide, UnavailableError
-from fastseq.bench.sides._keras import one_layer
-from fastseq.bench.sides._tensorflow import forward, forward_backward, set_threads
 
 _JIT = "stock-jit"
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """A tf.function of the layers."""
     set_threads(threads)  # before a layer makes TensorFlow's context
-    layer = one_layer(_fused(problem), _fast_layer) if side == "fast" else one_layer(problem)
+    layer = one_layer(_fused(problem), _fast_layer) if implementation == "fast" else one_layer(problem)
     x, doutputs = tf.constant(problem.x), tf.constant(problem.doutputs)
     mask = None if problem.mask is None else tf.constant(problem.mask)
-    by_x, jit_compile = problem.differentiable, side == _JIT
+    by_x, jit_compile = problem.differentiable, implementation == _JIT
     names = ["outputs", *(["dx"] if by_x else [])]
     if pass_ in ADAM_PASSES:
-        fast_adam = side == "fast" and pass_ == "adam"
+        fast_adam = implementation == "fast" and pass_ == "adam"
         adam = fastseq.keras.FastAdam() if fast_adam else keras.optimizers.Adam()
         run = _step_with(adam, layer, x, doutputs, by_x=by_x, jit_compile=jit_compile)
         names += problem.weights
@@ -39,20 +44,22 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
     else:
         run = forward(layer, x, mask, jit_compile=jit_compile)
         names = names[:1]
-    # A gradient may come as IndexedSlices.
-    return LocalSide(run, lambda raw: {n: tf.convert_to_tensor(t).numpy() for n, t in zip(names, raw, strict=True)})
+    # A gradient may be tf.IndexedSlices.
+    return LocalImplementation(
+        run, lambda raw: {n: tf.convert_to_tensor(t).numpy() for n, t in zip(names, raw, strict=True)}
+    )
 
 
 def _fast_layer(layer: Layer) -> Any:
     name = f"Fast{layer.name}"
     if not hasattr(fastseq.keras, name):
         raise UnavailableError(f"fastseq.keras has no {name}")
-    native = {} if layer.name == "Attention" else {"use_native": True}  # that has no other
+    native = {} if layer.name == "Attention" else {"use_native": True}  # FastAttention has no such option
     return getattr(fastseq.keras, name)(**layer.settings, **native)
 
 
 def _fused(problem: LayerProblem) -> LayerProblem:
-    """With a Conv1D and the MaxPooling1D behind it as the one layer that fastseq has of them."""
+    """The problem, with a Conv1D and a MaxPooling1D after it replaced by the one layer that fastseq has for both."""
     if [layer.name for layer in problem.layers] != ["Conv1D", "MaxPooling1D"]:
         return problem
     convolution, pooling = problem.layers
@@ -63,7 +70,7 @@ def _fused(problem: LayerProblem) -> LayerProblem:
 def _step_with(
     optimizer: Any, layer: Any, x: Any, doutputs: Any, *, by_x: bool, jit_compile: bool
 ) -> Callable[[], list[Any]]:
-    """A function that goes a step on; its list has the outputs, the gradient by x, and the weights after the step."""
+    """A function that does a training step; it returns the outputs, the gradient by x, and the updated weights."""
     weights = [variable.value for variable in layer.trainable_variables]
     optimizer.build(layer.trainable_variables)
 
@@ -80,12 +87,14 @@ def _step_with(
     return lambda: [*compute(x, doutputs), *weights]
 
 
-def make_models(side: Any, problem: ModelProblem, pass_: str, *, threads: int) -> TrainingSide | BatchesSide:
-    """A training step as `fit` does it, or a prediction of a batch."""
+def make_models(
+    implementation: Any, problem: ModelProblem, pass_: str, *, threads: int
+) -> TrainingImplementation | BatchImplementation:
+    """A training step as in `fit`, or a prediction of a batch."""
     from fastseq.training.models import MODELS  # here, since compare.py runs layers of older revisions
 
     set_threads(threads)
-    model = MODELS[problem.name].build(side, mask_zero=problem.masked)
+    model = MODELS[problem.name].build(implementation, mask_zero=problem.masked)
     model.set_weights(list(problem.weights.values()))
     batches = [(tf.convert_to_tensor(x), tf.convert_to_tensor(y)) for x, y in problem.batches]
     if pass_ == "training":
@@ -93,18 +102,18 @@ def make_models(side: Any, problem: ModelProblem, pass_: str, *, threads: int) -
         def arrays(model: Any, batch: tuple[Any, Any]) -> list[Any]:
             return [tf.convert_to_tensor(one).numpy() for one in loss_and_gradients(model, batch)]
 
-        return TrainingSide(model, batches, problem.weights, arrays, training_step)
+        return TrainingImplementation(model, batches, problem.weights, arrays, training_step)
 
     @tf.function(jit_compile=model.jit_compile)
     def predict(x: Any) -> Any:
         return model(x, training=False)
 
-    return BatchesSide(predict, [x for x, _ in batches], lambda outputs: {"outputs": outputs.numpy()})
+    return BatchImplementation(predict, [x for x, _ in batches], lambda outputs: {"outputs": outputs.numpy()})
 
 
 def training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[], Any]:
-    """A function that trains on the next batch, as `fit` does it."""
-    model.train_step(batches[0])  # eagerly, which makes the variables of optimizer and metrics
+    """A function that trains on the next batch as in `fit`."""
+    model.train_step(batches[0])  # makes the variables of the optimizer and the metrics
 
     @tf.function(jit_compile=model.jit_compile)
     def step(x: Any, y: Any) -> Any:
@@ -115,7 +124,7 @@ def training_step(model: Any, batches: Sequence[tuple[Any, Any]]) -> Callable[[]
 
 
 def loss_and_gradients(model: Any, batch: tuple[Any, Any]) -> list[Any]:
-    """The loss of a batch without dropout, and its gradients by all weights in the form that an optimizer gets."""
+    """The loss of a batch without dropout, and its gradients by all weights, in the form that an optimizer takes."""
     weights = [variable.value for variable in model.trainable_variables]
 
     @tf.function(jit_compile=model.jit_compile)

@@ -1,4 +1,4 @@
-"""TensorFlow's own fused LSTM, the operations BlockLSTMV2 and BlockLSTMGradV2, time first."""
+"""TensorFlow's fused LSTM, the operations BlockLSTMV2 and BlockLSTMGradV2, with time as the first axis."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fastseq.bench.implementations import LocalImplementation, UnavailableError
+from fastseq.bench.implementations._layouts import RECURRENT, from_keras, to_keras
+from fastseq.bench.implementations._tensorflow import set_threads
 from fastseq.bench.problems import LayerProblem, Results
-from fastseq.bench.sides import LocalSide, UnavailableError
-from fastseq.bench.sides._layouts import RECURRENT, from_keras, to_keras
-from fastseq.bench.sides._tensorflow import set_threads
 
 
-def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalSide:
+def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """BlockLSTMV2 and, in training, BlockLSTMGradV2."""
     if [layer.name for layer in problem.layers] != ["LSTM"]:
         raise UnavailableError("is an LSTM")
@@ -24,7 +24,7 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
     doutputs = tf.constant(from_keras(problem.doutputs, RECURRENT))
     zeros, no_peephole = tf.zeros((batch, units)), tf.zeros(units)
 
-    # What both operations take.
+    # The common arguments of both operations.
     arguments = {
         "seq_len_max": tf.constant(timesteps, tf.int64),
         "cs_prev": zeros,
@@ -44,7 +44,7 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
     @tf.function
     def train(x: Any, doutputs: Any) -> list[Any]:
         forward = tf.raw_ops.BlockLSTMV2(x=x, **arguments)
-        # Not by GradientTape: it takes BlockLSTMGrad, which expects the gates in another order.
+        # Not with GradientTape, which uses BlockLSTMGrad, and that expects the gates in another order.
         backward = tf.raw_ops.BlockLSTMGradV2(
             x=x,
             **arguments,
@@ -64,4 +64,4 @@ def make_layers(side: str, problem: LayerProblem, pass_: str, *, threads: int) -
             results |= {"dkernel": dweights[:inputs], "drecurrent_kernel": dweights[inputs:]}
         return results
 
-    return LocalSide((lambda: train(x, doutputs)) if pass_ == "training" else (lambda: predict(x)), read)
+    return LocalImplementation((lambda: train(x, doutputs)) if pass_ == "training" else (lambda: predict(x)), read)
