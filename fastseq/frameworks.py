@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["Framework", "current", "start"]
+__all__ = ["FRAMEWORKS", "Framework", "current", "start"]
 
 # From a batch of inputs to what the model takes.
 Encode = Callable[[Any], Any]
@@ -57,9 +57,9 @@ def current() -> Framework:
     import keras
 
     name = keras.backend.backend()
-    if name not in _FRAMEWORKS:
+    if name not in FRAMEWORKS:
         raise ValueError(f"Keras runs on the {name} backend; {_CHOICE}")
-    return _FRAMEWORKS[name]
+    return FRAMEWORKS[name]
 
 
 def start(threads: int | None = None) -> Framework:
@@ -128,7 +128,8 @@ def _encoded_in_turn(x: NDArray[Any], y: NDArray[Any], encode: Encode, batch_siz
     return Batches()
 
 
-_FRAMEWORKS = {
+# By Keras's name.
+FRAMEWORKS = {
     framework.name: framework
     for framework in (
         Framework(
@@ -157,4 +158,4 @@ _FRAMEWORKS = {
         ),
     )
 }
-_CHOICE = f"the variable KERAS_BACKEND chooses from {', '.join(_FRAMEWORKS)}"
+_CHOICE = f"the variable KERAS_BACKEND chooses from {', '.join(FRAMEWORKS)}"
