@@ -102,7 +102,7 @@ class Installation(NamedTuple):
 
 
 def installation_of(threads: int | None) -> Installation:
-    """What the fastseq of this process, a worker, is; `fastseq.bench.machine.prepare` there."""
+    """Calls `fastseq.bench.machine.prepare` in this process, a worker, and describes its fastseq."""
     import fastseq
     from fastseq import runtime
     from fastseq.bench.machine import prepare
@@ -136,7 +136,7 @@ def _import_own(name: str, file: Path, folders: list[str] | None = None) -> None
 
 
 def revision_of(name: str) -> str:
-    """The commit that git means by this name, or "." itself.
+    """The commit with this name in git, or "." itself.
 
     Raises:
         ValueError: It means none.
@@ -169,7 +169,7 @@ def build(revision: str, temporary: Path) -> Path:
         extract(revision, source)
     print(f"building {revision[:12]}, log in {log}", file=sys.stderr)
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(target)]
-    # The figures are the CPU's, and half of the time to build would be CUDA's.
+    # Only the CPU is measured, and CUDA would take half of the time of the build.
     command += ["-v", "-C", f"build-dir={temporary / 'build'}", "-C", "cmake.define.FASTSEQ_CUDA=OFF", str(source)]
     if all(importlib.util.find_spec(name) for name in ("scikit_build_core", "pybind11")):
         command.insert(-1, "--no-build-isolation")
@@ -178,7 +178,7 @@ def build(revision: str, temporary: Path) -> Path:
             sys.exit(f"building {revision[:12]} failed, see {log}")
     if revision == _WORKING_TREE:
         return target
-    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:  # so that it appears at once and whole
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:  # so that the folder appears complete
         whole = Path(folder, "package")
         shutil.copytree(target, whole)
         whole.rename(kept)
@@ -186,14 +186,14 @@ def build(revision: str, temporary: Path) -> Path:
 
 
 def cache_folder() -> Path:
-    """The folder of builds, made if there is none."""
+    """The folder of builds; it is made if there is none."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastseq-bench"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def extract(revision: str, folder: Path) -> None:
-    """Writes a revision's files. A work tree of git's would stay registered in the repository if this ended early."""
+    """Writes a revision's files. It uses no git worktree, which would stay registered if the script ended early."""
     archive = folder.with_suffix(".zip")
     subprocess.run(["git", "-C", str(_ROOT), "archive", f"--output={archive}", revision], check=True)
     shutil.unpack_archive(archive, folder)
@@ -202,7 +202,7 @@ def extract(revision: str, folder: Path) -> None:
 def compare(
     base: Worker, head: Worker, implementation: str, problem: Problem, pass_: str, threads: int, rounds: int
 ) -> tuple[str, ...]:
-    """The columns of one problem and pass."""
+    """The columns of the table for one problem and pass."""
     implementations = {
         "base": base.make_implementation(implementation, problem, pass_, threads=threads),
         "head": head.make_implementation(implementation, problem, pass_, threads=threads),

@@ -45,15 +45,15 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_type_aliases = {name: name for name in ("ArrayLike", "Float64", "FloatArray", "IndexArray")}
 autodoc_preserve_defaults = True
-autodoc_mock_imports = ["torch"]  # only its names are on the pages
+autodoc_mock_imports = ["jax", "torch"]  # only its names are on the pages
 
 nitpicky = True
 # No index of other projects' names is fetched; the rest are names of types that are not documented by themselves.
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections|keras|nn|np|numpy|pathlib|tensorflow|torch)\..*|Tensor"),
+    ("py:.*", r"(collections|jax|keras|nn|np|numpy|pathlib|tensorflow|torch)\..*|Tensor"),
     (
         "py:.*",
-        r"fastseq\.keras\.patch\.Patch|ArrayLike|Float64|FloatArray|IndexArray|NDArray|fastseq\.reference\..*\._Run",
+        r"fastseq\.keras\.patch\.Patch|ArrayLike|Float64|FloatArray|IndexArray|NDArray|fastseq\.reference\..*\._Run|fastseq\.autodiff\.functions\.Array",
     ),
 ]
 

@@ -26,3 +26,6 @@ def output_shapes(operation: str, arguments: dict[str, Any]) -> dict[str, tuple[
 def statement(
     operation: str,
 ) -> tuple[dict[str, tuple[str, bool]], list[str], dict[str, Any], dict[str, bool]]: ...
+
+# The handlers of XLA's foreign function interface, as PyCapsules, by the names of the operations with a gradient.
+def xla_handlers() -> dict[str, object]: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 from typing import Any, ClassVar
 
 from fastseq._libraries import core as _core
@@ -15,6 +16,7 @@ __all__ = [
     "get_num_threads",
     "idle_memory",
     "isa",
+    "keep_freed_memory",
     "release_idle_memory",
     "set_isa",
     "set_num_threads",
@@ -102,6 +104,37 @@ def release_idle_memory() -> None:
     0
     """
     _core.release_idle_memory()
+
+
+def keep_freed_memory(limit: int = 2**30) -> None:
+    """Makes the C library keep memory that is freed, for the whole process, instead of returning it to the system.
+
+    By default the C library takes each large block from the system and returns it when it is freed. The system clears
+    every page of a new block. Frameworks that allocate large arrays in every training step, such as XLA in Keras on
+    JAX, spend a part of the step on that. fastseq's own blocks do not come from the C library: see `idle_memory`.
+
+    It applies to all libraries in the process and cannot be undone. The process keeps as much memory as it has used at
+    its peak.
+
+    Args:
+        limit: Bytes. Larger blocks still come from the system, and freed memory beyond it is returned.
+
+    Raises:
+        ValueError: `limit` is not between 1 MiB and 2 GiB.
+        OSError: The C library has no `mallopt`, which is the GNU C library's, or refuses the limit.
+
+    References:
+        `mallopt(3)`: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD.
+    """
+    if not 2**20 <= limit < 2**31:
+        raise ValueError(f"limit must be between {2**20} and {2**31 - 1} bytes, got {limit}")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    settings = {"M_MMAP_THRESHOLD": -3, "M_TRIM_THRESHOLD": -1, "M_TOP_PAD": -2}
+    if mallopt is None:
+        raise OSError("keep_freed_memory needs the GNU C library, whose function mallopt this C library does not have")
+    for name, number in settings.items():
+        if mallopt(number, limit) != 1:
+            raise OSError(f"the C library refuses {name}={limit}")
 
 
 def build_info() -> dict[str, str]:

@@ -45,6 +45,15 @@ def isa(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def float64() -> Iterator[None]:
+    """For tests with tensors of float64."""
+    import backends  # Keras, which the kernels' tests do not need
+
+    with backends.float64():
+        yield
+
+
+@pytest.fixture
 def real_data() -> str:
     """The folder with the real corpora."""
     folder = os.environ.get("FASTSEQ_DATA")

@@ -24,13 +24,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-# Of a piece: profile "long" in property/conftest.py, which layers take a fraction of.
-CASES_OF_PIECE = {"operation": 500, "layer": 20, "hostile": 500}
-SECONDS_OF_PIECE = 3600
+# As in the profile "long" of property/conftest.py; layers have a fraction of it.
+CASES_OF_CHUNK = {"operation": 500, "layer": 20, "hostile": 500}
+SECONDS_OF_CHUNK = 3600
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     kind: str
     name: str  # a test, or the functions that a hostile caller calls
     seed: int
@@ -38,7 +38,7 @@ class Piece:
     @property
     def command(self) -> list[str]:
         if self.kind == "hostile":
-            cases = str(CASES_OF_PIECE[self.kind])
+            cases = str(CASES_OF_CHUNK[self.kind])
             return ["property/hostile.py", self.name, "--seed", str(self.seed), "--calls", cases]
         options = ["-q", "-c", "../pyproject.toml", "--rootdir", "..", "--tb=short", "-p", "no:cacheprovider"]
         profile = ["--hypothesis-profile=long", f"--hypothesis-seed={self.seed}", "--hypothesis-show-statistics"]
@@ -47,7 +47,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Result:
-    piece: Piece
+    chunk: Chunk
     passed: bool
     cases: int
     seconds: float
@@ -55,7 +55,7 @@ class Result:
 
 
 def find_properties() -> list[tuple[str, str]]:
-    """The kind and the name of each."""
+    """The kinds and names of all properties."""
     collect = ["-m", "pytest", "--collect-only", "-q", "-c", "../pyproject.toml", "--rootdir", "..", "property"]
     listed = subprocess.run([sys.executable, *collect], cwd=TESTS, capture_output=True, text=True, check=True).stdout
     found = set(re.findall(r"^tests/(property/test_property_\S+::\w+)", listed, re.MULTILINE))
@@ -65,24 +65,24 @@ def find_properties() -> list[tuple[str, str]]:
     return [*kinds, ("hostile", "core"), ("hostile", "tensorflow")]
 
 
-def run(piece: Piece) -> Result:
+def run(chunk: Chunk) -> Result:
     began = time.monotonic()
     try:
         done = subprocess.run(
-            [sys.executable, *piece.command],
+            [sys.executable, *chunk.command],
             cwd=TESTS,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=SECONDS_OF_PIECE,
+            timeout=SECONDS_OF_CHUNK,
             check=False,
         )
         passed, output = done.returncode == 0, done.stdout
     except subprocess.TimeoutExpired as error:
         passed, output = False, f"{error}\n{error.stdout}"
     counts = re.findall(r"(\d+) (?:passing|calls, \d+ of which returned)", output)
-    # A hostile caller's piece says how many calls it made; a property, how many cases in each of its phases.
-    return Result(piece, passed, sum(map(int, counts)), time.monotonic() - began, "" if passed else output)
+    # hostile.py prints its number of calls; a property, the number of cases in each of its phases.
+    return Result(chunk, passed, sum(map(int, counts)), time.monotonic() - began, "" if passed else output)
 
 
 def main() -> int:
@@ -99,34 +99,34 @@ def main() -> int:
     records = [json.loads(line) for line in arguments.out.read_text().splitlines()]
     counts = Counter[str]()
     for record in records:
-        counts[record["piece"]["name"]] += record["cases"]
-    passed_before = {Piece(**record["piece"]) for record in records}
+        counts[record["chunk"]["name"]] += record["cases"]
+    passed_before = {Chunk(**record["chunk"]) for record in records}
 
     wanted = [(kind, name) for kind, name in find_properties() if any(only in name for only in arguments.only)]
-    most = {kind: arguments.layer_cases if kind == "layer" else arguments.cases for kind in CASES_OF_PIECE}
+    most = {kind: arguments.layer_cases if kind == "layer" else arguments.cases for kind in CASES_OF_CHUNK}
     by_seed = itertools.zip_longest(
-        *([Piece(kind, name, s) for s in range(-(-most[kind] // CASES_OF_PIECE[kind]))] for kind, name in wanted)
+        *([Chunk(kind, name, s) for s in range(-(-most[kind] // CASES_OF_CHUNK[kind]))] for kind, name in wanted)
     )
     # One of each property after the other, so that all are tried soon.
-    pieces = [piece for turn in by_seed for piece in turn if piece is not None]
-    left = [piece for piece in pieces if piece not in passed_before]
-    print(f"{len(pieces)} pieces, {len(pieces) - len(left)} of them done before", flush=True)
+    chunks = [chunk for turn in by_seed for chunk in turn if chunk is not None]
+    left = [chunk for chunk in chunks if chunk not in passed_before]
+    print(f"{len(chunks)} chunks, {len(chunks) - len(left)} of them done before", flush=True)
 
     failures = 0
     with ThreadPoolExecutor(arguments.jobs) as pool, arguments.out.open("a") as out:
         for number, result in enumerate(pool.map(run, left), 1):
-            piece = result.piece
+            chunk = result.chunk
             word = "passed" if result.passed else "FAILED"
-            where = f"[{number}/{len(left)}] {piece.name} seed {piece.seed}"
+            where = f"[{number}/{len(left)}] {chunk.name} seed {chunk.seed}"
             print(f"{where}: {word}, {result.cases} cases, {result.seconds:.0f} s", flush=True)
             if result.passed:
-                counts[piece.name] += result.cases
-                record = {"piece": asdict(piece), "cases": result.cases, "seconds": round(result.seconds, 1)}
+                counts[chunk.name] += result.cases
+                record = {"chunk": asdict(chunk), "cases": result.cases, "seconds": round(result.seconds, 1)}
                 out.write(json.dumps(record) + "\n")
                 out.flush()
             else:
                 failures += 1
-                command = " ".join(["python", *piece.command])
+                command = " ".join(["python", *chunk.command])
                 print(f"{result.output[-6000:]}\nTo repeat: cd {os.path.relpath(TESTS)} && {command}", flush=True)
     for name, count in sorted(counts.items()):
         print(f"{count:8} cases passed of {name}")

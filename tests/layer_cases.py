@@ -9,34 +9,27 @@ from typing import Any
 
 import keras
 import numpy as np
-import pytest
-import tensorflow as tf
-from tolerances import STOCK, assert_close
-
-every_wrap = pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
+from backends import Wrap, as_it_is, assert_close, outputs_and_gradients
+from tolerances import STOCK
 
 
-def run(layer: Any, x: Any, wrap: Callable[[Any], Any] = lambda f: f, **call: Any) -> list[Any]:
-    """Outputs, and gradients by x and the weights of a loss that weighs every output.
+def run(layer: Any, x: Any, wrap: Wrap = as_it_is, **call: Any) -> list[Any]:
+    """Outputs, and gradients by x and the weights of a loss that weighs every output, as NumPy arrays.
 
     The layer is built, and `wrap` goes around the function that computes all of this.
     """
-
-    def compute(x: Any) -> list[Any]:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            result = layer(x, **call)
-            outputs = list(result) if isinstance(result, (list, tuple)) else [result]
-            loss = tf.add_n([tf.reduce_sum(tf.sin(output)) for output in outputs])
-        return [*outputs, *tape.gradient(loss, [x, *(w.value for w in layer.trainable_variables)])]
-
-    return list(wrap(compute)(tf.constant(x)))
+    variables = layer.trainable_variables, layer.non_trainable_variables
+    return outputs_and_gradients(lambda x: layer(x, **call), x, *variables, wrap)
 
 
-def assert_same(stock: Any, fast: Any, x: Any, wrap: Callable[[Any], Any] = lambda f: f, **call: Any) -> None:
+def assert_same(
+    stock: Any, fast: Any, x: Any, wrap: Wrap = as_it_is, *, tolerance: float | None = None, **call: Any
+) -> None:
     """That both give the same results but for rounding; x has the layers' dtype."""
+    if tolerance is None:
+        tolerance = STOCK[keras.backend.standardize_dtype(x.dtype)]
     for one, two in zip(run(stock, x, wrap, **call), run(fast, x, wrap, **call), strict=True):
-        assert_close(two, one, STOCK[keras.backend.standardize_dtype(x.dtype)])
+        assert_close(two, one, tolerance)
 
 
 def assert_same_histories(histories: list[dict[str, list[float]]], rtol: float = 1e-4) -> None:

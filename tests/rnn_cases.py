@@ -84,6 +84,7 @@ def make_case(
     masked: bool = False,
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
     dropout: int = 0,
     recurrent_dropout: int = 0,
     return_sequences: bool = True,
@@ -121,6 +122,7 @@ def make_case(
         options={
             "go_backwards": go_backwards,
             "zero_output_for_mask": zero_output_for_mask,
+            **({"h0_as_first_output": True} if h0_as_first_output else {}),
             **{name: value for name, value in chosen.items() if value is not None},
         },
         gradients={f"d{name}": normal(batch, units) for name in FORWARD[cell] if name != "outputs"},

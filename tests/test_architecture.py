@@ -50,7 +50,8 @@ ROOMS = {
     "runtime": {"fastseq", "kernels"},
     "ops": {"fastseq", "kernels", "common", "runtime"},
     "cuda": {"fastseq", "common"},
-    "bindings": {"fastseq"},
+    "bindings": {"fastseq", "xla"},
+    "xla": {"fastseq"},
     "tensorflow": {"fastseq"},
 }
 

@@ -195,6 +195,8 @@ _WITH_GRADIENTS = (
     *(f"{name}/training" for name in _MODELS),
     _MASKED,
 )
+# Elsewhere than on TensorFlow.
+_NO_KERNELS = dict.fromkeys(("dropout/training", "embedding/adam"), "use_native=True, but the kernels")
 # By implementation and comparison, why it takes no part; in all others it does.
 _ABSENT: dict[str, dict[str, str]] = {
     "fast": {},
@@ -230,7 +232,8 @@ _ABSENT: dict[str, dict[str, str]] = {
         _MASKED: "takes no mask",
     },
     "keras-torch": {},
-    "fast-keras-torch": dict.fromkeys(("dropout/training", "embedding/adam"), "use_native=True, but the kernels"),
+    "fast-keras-torch": _NO_KERNELS,
+    "fast-keras-jax": _NO_KERNELS,
 }
 
 

@@ -28,7 +28,7 @@ SIZES = [
 EMPTY = [(0, 3, 2, 4), (2, 0, 3, 4), (2, 3, 0, 4)]
 OPTIONS: dict[str, Callable[[str], dict[str, Any]]] = {
     "plain": lambda _: {},
-    "backwards": lambda _: {"masked": True, "go_backwards": True},
+    "backwards": lambda _: {"masked": True, "go_backwards": True, "h0_as_first_output": True},
     "dropout": lambda _: {"masked": True, "zero_output_for_mask": True, "dropout": 1, "recurrent_dropout": 1},
     "gates_dropout": lambda cell: {
         "masked": True,

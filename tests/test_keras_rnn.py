@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from backends import REFUSALS, STOCK_FLOAT64, assert_close, assert_equal, needs_tensorflow, tf
 from layer_cases import assert_fit_as_stock, assert_same, assert_weights_go_both_ways, keras_can_drop_everything, run
 from rnn_cases import CELLS, GATES, STATES, VARIANTS, activation_options, every_cell, every_variant
-from tolerances import HALF, STOCK, assert_close
+from tolerances import HALF, STOCK
 
 from fastseq.keras import FastGRU, FastLSTM, FastSimpleRNN, NativeFallbackWarning, export_native
 
@@ -40,12 +40,13 @@ def _mask(kind: str) -> Any:
         "after": steps < lengths,
         "inside": np.random.default_rng(3).random((BATCH, TIMESTEPS)) < 0.5,
     }
-    return tf.constant(masks[kind])
+    return keras.ops.convert_to_tensor(masks[kind])
 
 
 def _initial_state(cell: str, batch: int = BATCH) -> list[Any]:
     rng = np.random.default_rng(5)
-    return [tf.constant(rng.standard_normal((batch, UNITS)).astype("float32")) for _ in STATES[cell]]
+    states = [rng.standard_normal((batch, UNITS)).astype("float32") for _ in STATES[cell]]
+    return [keras.ops.convert_to_tensor(state) for state in states]
 
 
 def _stock(cell: str, **arguments: Any) -> Any:
@@ -121,11 +122,12 @@ def test_matches_stock_keras(cell: str, mode: dict[str, Any], mask: str, trainin
     assert_same(stock, fast, _x(), mask=_mask(mask), training=training)
 
 
+@pytest.mark.usefixtures("float64")
 @every_mode
 def test_float64_matches_stock_keras(cell: str, mode: dict[str, Any]) -> None:
     _skip_what_stock_cannot(cell, mode)
     stock, fast = _pair(cell, dtype="float64", **mode)
-    assert_same(stock, fast, _x("float64"), mask=_mask("inside"), training=True)
+    assert_same(stock, fast, _x("float64"), tolerance=STOCK_FLOAT64, mask=_mask("inside"), training=True)
 
 
 @pytest.mark.parametrize(
@@ -192,10 +194,12 @@ def test_stateful(cell: str, variant: dict[str, Any]) -> None:
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
 @every_variant
 def test_half_policies(cell: str, variant: dict[str, Any], policy: str) -> None:
-    stock, fast = _pair(cell, dtype=policy, return_sequences=True, **variant)
+    # PyTorch has no decomposition in float16, which orthogonal weights take.
+    arguments = {"recurrent_initializer": "glorot_uniform", "return_sequences": True, **variant}
+    stock, fast = _pair(cell, dtype=policy, **arguments)
     one, two = stock(_x()), fast(_x())
     assert two.dtype == one.dtype
-    assert_close(tf.cast(two, "float32"), tf.cast(one, "float32"), HALF)
+    assert_close(two, one, HALF)
 
 
 @pytest.mark.parametrize("merge_mode", ["concat", "sum", None])
@@ -247,6 +251,7 @@ def test_fit_gives_the_same_history_as_stock(cell: str, variant: dict[str, Any],
     assert_fit_as_stock(makes, x, y, run_eagerly=run_eagerly)
 
 
+@needs_tensorflow
 @every_cell
 def test_no_jit_for_models_with_native_layers(cell: str) -> None:
     fast = FAST_LAYERS[cell](UNITS, **WITHOUT_CUDNN[cell])
@@ -331,6 +336,7 @@ def test_keras_file(cell: str, variant: dict[str, Any], tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.predict(ids, verbose=0), expected)
 
 
+@needs_tensorflow
 @every_variant
 def test_export(cell: str, variant: dict[str, Any], tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((TIMESTEPS, INPUTS)), FAST_LAYERS[cell](UNITS, **variant)])
@@ -356,7 +362,7 @@ class _Unhashable:
     __hash__ = None  # type: ignore[assignment]
 
     def __call__(self, x: Any) -> Any:
-        return tf.tanh(x)
+        return keras.ops.tanh(x)
 
 
 @pytest.mark.parametrize(
@@ -387,9 +393,10 @@ def test_fall_back(cell: str, argument: str, activation: Any, described: str) ->
     fast.set_weights(stock.get_weights())
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # told once, not again
-        np.testing.assert_array_equal(fast(_x()), stock(_x()))
+        assert_equal(fast(_x()), stock(_x()))
 
 
+@needs_tensorflow
 @every_cell
 def test_on_a_gpu_stock_keras_computes(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = tf.config.list_logical_devices
@@ -401,7 +408,7 @@ def test_on_a_gpu_stock_keras_computes(cell: str, monkeypatch: pytest.MonkeyPatc
         outputs = fast(_x())
     stock.build(_x().shape)
     stock.set_weights(fast.get_weights())
-    np.testing.assert_array_equal(outputs, stock(_x()))  # to the bit: where stock Keras would call cuDNN
+    assert_equal(outputs, stock(_x()))  # to the bit: where stock Keras would call cuDNN
     with pytest.raises(ValueError, match=r"use_native=True.*TensorFlow uses a GPU here"):
         FAST_LAYERS[cell](UNITS, use_native=True)
 
@@ -450,19 +457,19 @@ def test_another_cell_is_not_replaced(cell: str) -> None:
             sevens = keras.ops.full_like(states[0], 7.0)
             return sevens, [sevens for _ in states]
 
-    layer = FAST_LAYERS[cell](UNITS)
+    layer = FAST_LAYERS[cell](UNITS, **WITHOUT_CUDNN[cell])  # PyTorch's LSTM and GRU, too, take no cell's word
     layer.cell = Sevens(UNITS)
     expected = r"cell must be one of keras\.layers\.{GRUCell, LSTMCell, SimpleRNNCell}, got .*Sevens"
     with pytest.warns(NativeFallbackWarning, match=expected):
-        assert np.all(layer(_x()) == 7.0)
+        assert_equal(layer(_x()), np.full((BATCH, UNITS), 7.0))
 
 
 @every_variant
 def test_masks_and_states_of_one_row_are_broadcast(cell: str, variant: dict[str, Any]) -> None:
     stock, fast = _pair(cell, return_sequences=True, **variant)
-    mask = tf.constant(np.random.default_rng(5).random((1, TIMESTEPS)) < 0.5)
+    mask = np.random.default_rng(5).random((1, TIMESTEPS)) < 0.5
     assert_same(stock, fast, _x(), initial_state=_initial_state(cell, batch=1))
-    assert_close(fast(_x(), mask=mask), fast(_x(), mask=tf.repeat(mask, BATCH, 0)), STOCK["float32"])
+    assert_close(fast(_x(), mask=mask), fast(_x(), mask=np.repeat(mask, BATCH, 0)), STOCK["float32"])
 
 
 @every_cell
@@ -470,7 +477,7 @@ def test_three_dimensional_masks(cell: str) -> None:
     stock, fast = _pair(cell, return_sequences=True)
     mask = _mask("inside")
     assert_same(stock, fast, _x(), mask=mask[:, :, None])
-    per_unit = tf.constant(np.random.default_rng(0).random((BATCH, TIMESTEPS, UNITS)) < 0.5)
+    per_unit = keras.ops.convert_to_tensor(np.random.default_rng(0).random((BATCH, TIMESTEPS, UNITS)) < 0.5)
     with pytest.raises(ValueError, match="mask must not differ between units"):
         fast(_x(), mask=per_unit)
     auto = FAST_LAYERS[cell].from_config({**fast.get_config(), "use_native": "auto"})
@@ -486,7 +493,7 @@ def test_use_native_false_is_stock(cell: str, variant: dict[str, Any]) -> None:
     for layer in (stock, fast):
         layer.build((None, TIMESTEPS, INPUTS))
     fast.set_weights(stock.get_weights())
-    np.testing.assert_array_equal(fast(_x()), stock(_x()))
+    assert_equal(fast(_x()), stock(_x()))
 
 
 @every_cell
@@ -513,13 +520,13 @@ def test_bad_input(cell: str) -> None:
     layer = fast(UNITS)
     layer.build((None, TIMESTEPS, INPUTS))
     expected = rf"kernel must have shape \(7, {columns}\), got \(5, {columns}\)"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=expected):
+    with pytest.raises(REFUSALS, match=expected):
         layer(np.zeros((2, 3, 7), "float32"))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"mask must have shape \(2, 3\), got \(2, 4\)"):
-        layer(np.zeros((2, 3, INPUTS), "float32"), mask=tf.ones((2, 4), tf.bool))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"mask must have shape \(2, 3\), got \(0, 3\)"):
-        layer(np.zeros((2, 3, INPUTS), "float32"), mask=tf.ones((0, 3), tf.bool))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"h0 must have shape \(2, 6\), got \(0, 6\)"):
+    with pytest.raises(REFUSALS, match=r"mask must have shape \(2, 3\), got \(2, 4\)"):
+        layer(np.zeros((2, 3, INPUTS), "float32"), mask=np.ones((2, 4), bool))
+    with pytest.raises(REFUSALS, match=r"mask must have shape \(2, 3\), got \(0, 3\)"):
+        layer(np.zeros((2, 3, INPUTS), "float32"), mask=np.ones((0, 3), bool))
+    with pytest.raises(REFUSALS, match=r"h0 must have shape \(2, 6\), got \(0, 6\)"):
         layer(np.zeros((2, 3, INPUTS), "float32"), initial_state=_initial_state(cell, batch=0))
 
 
@@ -528,7 +535,7 @@ def test_nan_propagates_as_in_stock(cell: str, variant: dict[str, Any]) -> None:
     stock, fast = _pair(cell, return_sequences=True, **variant)
     x = _x()
     x[1, 3, 2] = np.nan
-    np.testing.assert_array_equal(np.isnan(fast(x)), np.isnan(stock(x)))
+    assert_equal(keras.ops.isnan(fast(x)), keras.ops.isnan(stock(x)))
 
 
 @every_variant
@@ -542,6 +549,7 @@ def test_empty_batch(cell: str, variant: dict[str, Any]) -> None:
     assert not any(np.any(gradient) for gradient in dweights)
 
 
+@needs_tensorflow
 @every_cell
 def test_zero_steps_fail_as_in_stock(cell: str) -> None:
     for layer in _pair(cell):

@@ -51,6 +51,7 @@ def _options(cell: str) -> list[dict[str, Any]]:
         "masked": (False, True),
         "go_backwards": (False, True),
         "zero_output_for_mask": (False, True),
+        "h0_as_first_output": (False, True),
         "return_sequences": (False, True),
         "dropout": dropout_groups(cell),
         "recurrent_dropout": dropout_groups(cell),

@@ -147,3 +147,40 @@ time.sleep(0.2)
 """
     done = run_python(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_freed_memory_is_kept() -> None:
+    """Large blocks that come back need no new pages."""
+    code = """
+import ctypes, resource
+from fastseq import runtime
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        block = libc.malloc(64 << 20)
+        ctypes.memset(block, 1, 64 << 20)
+        libc.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+default = faults()
+runtime.keep_freed_memory()
+faults()
+print(default, faults())
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    default, kept = map(int, done.stdout.split())
+    if default > 100:  # the C library may have adapted its limits already
+        assert kept < default / 10
+
+
+@pytest.mark.parametrize("limit", [0, 2**31, -1])
+def test_freed_memory_needs_a_sensible_limit(limit: int) -> None:
+    with pytest.raises(ValueError, match="limit must be between"):
+        runtime.keep_freed_memory(limit)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_cases import every_wrap
+from backends import every_wrap
 from tolerances import STOCK, assert_close
 
 from fastseq.keras import (

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from backends import every_wrap
 from conv1d_cases import OPTIONS, Case, fits, make_case, run_native
-from layer_cases import every_wrap
 from tolerances import REFERENCE, assert_close
 
 from fastseq import functional

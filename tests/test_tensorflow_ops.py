@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_cases import every_wrap
+from backends import every_wrap
 from processes import run_python
 from rnn_cases import (
     GATES,

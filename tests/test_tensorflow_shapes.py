@@ -37,6 +37,7 @@ def _recurrent(gates: int, states: int, **options: Any) -> dict[str, Any]:
         "activation": "tanh",
         "go_backwards": False,
         "zero_output_for_mask": False,
+        "h0_as_first_output": False,
         **options,
     }
 

@@ -10,8 +10,21 @@
 #include "fastseq/cuda.h"
 #include "gpu.h"
 #include "operations.h"
+#include "xla/gpu.h"
 
 namespace fastseq::bindings {
+
+namespace {
+
+// Shapes of a call on the current GPU.
+struct PlannedOnGpu : ShapesOnly {
+  template <class Operation>
+  void plan(Operation& operation) const {
+    raise_if_error(operation.make_plan(cuda::Precision::kFloat32));
+  }
+};
+
+}  // namespace
 
 PYBIND11_MODULE(_cuda, module) {
   module.def("device_count", [] {
@@ -51,6 +64,8 @@ PYBIND11_MODULE(_cuda, module) {
           py::arg("stream_owner"), py::arg("tf32"), py::arg("wait"));
   using Operations = DeviceOperations<cuda::RnnPlan, cuda::Conv1dPlan, cuda::PoolPlan>;
   module.def("operations", &Operations::names);
+  module.def("output_shapes", &output_shapes<PlannedOnGpu, Operations>, py::arg("operation"), py::arg("arguments"));
+  module.def("xla_handlers", &xla_handlers<xla::Gpu, Operations>);
   gpu.def("compute", &compute<Operations, Gpu>, py::arg("operation"), py::arg("arguments"));
 }
 

@@ -5,9 +5,6 @@
 #include <string>
 
 #include "arrays.h"
-#include "fastseq/adam.h"
-#include "fastseq/dropout.h"
-#include "fastseq/embedding.h"
 #include "fastseq/peak.h"
 #include "fastseq/runtime.h"
 #include "operations.h"
@@ -58,17 +55,16 @@ PYBIND11_MODULE(_core, module) {
       },
       py::arg("timesteps"), py::arg("pool_size"), py::arg("strides"), py::arg("padding"));
 
-  using Operations = DeviceOperations<RnnPlan, Conv1dPlan, PoolPlan, PoolForward<false>, PoolBackward<false>,
-                                      EmbeddingForward, EmbeddingBackward, Adam, Dropout>;
   module.def(
       "compute",
       [](const std::string& operation, const py::dict& arguments) {
-        return compute<Operations>(Cpu(), operation, arguments);
+        return compute<CpuOperations>(Cpu(), operation, arguments);
       },
       py::arg("operation"), py::arg("arguments"));
-  module.def("output_shapes", &output_shapes<Operations>, py::arg("operation"), py::arg("arguments"));
-  module.def("statement", &statement<Operations>, py::arg("operation"));
-  module.def("operations", &Operations::names);
+  module.def("output_shapes", &output_shapes<ShapesOnly, CpuOperations>, py::arg("operation"), py::arg("arguments"));
+  module.def("statement", &statement<CpuOperations>, py::arg("operation"));
+  module.def("operations", &CpuOperations::names);
+  module.def("xla_handlers", &xla_handlers<xla::Cpu, DifferentiableOperations<>>);
 }
 
 }  // namespace fastseq::bindings

@@ -14,10 +14,9 @@
 
 #include "arrays.h"
 #include "errors.h"
-#include "fastseq/conv1d.h"
 #include "fastseq/names.h"
-#include "fastseq/pool.h"
-#include "fastseq/rnn.h"
+#include "fastseq/operation_list.h"
+#include "xla/handlers.h"
 
 namespace fastseq::bindings {
 
@@ -108,23 +107,11 @@ class Reader {
   mutable size_t taken_ = 0;
 };
 
-template <class... All>
-struct Operations {
-  // Calls body(null pointer to an operation) for the one of this name.
-  template <class Body>
-  static void find(const std::string& name, const Body& body) {
-    const bool found = ((name == All::name() && (body(static_cast<All*>(nullptr)), true)) || ...);
-    if (!found) throw py::value_error("there is no operation '" + name + "'");
-  }
-  static std::vector<std::string> names() { return {All::name()...}; }
-};
-
-template <class RnnPlan, class Conv1dPlan, class PoolPlan, class... More>
-using DeviceOperations =
-    Operations<RnnForward<Cell::kLstm, RnnPlan>, RnnBackward<Cell::kLstm, RnnPlan>, RnnForward<Cell::kGru, RnnPlan>,
-               RnnBackward<Cell::kGru, RnnPlan>, RnnForward<Cell::kSimpleRnn, RnnPlan>,
-               RnnBackward<Cell::kSimpleRnn, RnnPlan>, Conv1dForward<Conv1dPlan>, Conv1dBackward<Conv1dPlan>,
-               PoolForward<true, PoolPlan>, PoolBackward<true, PoolPlan>, More...>;
+// Calls body(null pointer to an operation) for the one of this name.
+template <class Operations, class Body>
+void find(const std::string& name, const Body& body) {
+  if (!Operations::find(name, body)) throw py::value_error("there is no operation '" + name + "'");
+}
 
 template <class Operation, class Device>
 Operation read_and_plan(const Device& device, const py::dict& arguments) {
@@ -142,7 +129,7 @@ Operation read_and_plan(const Device& device, const py::dict& arguments) {
 template <class Operations, class Device>
 py::dict compute(const Device& device, const std::string& name, const py::dict& arguments) {
   py::dict results;
-  Operations::find(name, [&](auto* null) {
+  find<Operations>(name, [&](auto* null) {
     auto operation = read_and_plan<std::remove_pointer_t<decltype(null)>>(device, arguments);
     operation.for_each_output([&](const Output& output, Array& array, const Array& like) {
       results[output.name] = output.wanted ? device.make(like, &array) : py::none();
@@ -161,8 +148,8 @@ class ShapesOnly : public Cpu {
     read(input.name, given, "a pair of a shape and the name of a dtype", &described);
     const auto& [shape, dtype] = described;
     Array array;
-    for (const DType one :
-         {DType::kFloat32, DType::kFloat64, DType::kBool, DType::kUInt8, DType::kUInt16, DType::kInt32, DType::kInt64})
+    for (const DType one : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16, DType::kBool,
+                            DType::kUInt8, DType::kUInt16, DType::kInt32, DType::kInt64})
       if (dtype == dtype_name(one)) array.dtype = one;
     if (array.dtype == DType::kOther)
       throw py::type_error(std::string(input.name) + " must have dtype " + dtypes_of(input, "float32 or float64") +
@@ -174,12 +161,13 @@ class ShapesOnly : public Cpu {
   }
 };
 
-// As compute, but of arrays there are only pairs of a shape and the name of a dtype.
-template <class Operations>
+// As compute, but of arrays there are only pairs of a shape and the name of a dtype. `Device` is ShapesOnly or a class
+// derived from it, which plans for another kind of device.
+template <class Device, class Operations>
 py::dict output_shapes(const std::string& name, const py::dict& arguments) {
   py::dict results;
-  Operations::find(name, [&](auto* null) {
-    auto operation = read_and_plan<std::remove_pointer_t<decltype(null)>>(ShapesOnly(), arguments);
+  find<Operations>(name, [&](auto* null) {
+    auto operation = read_and_plan<std::remove_pointer_t<decltype(null)>>(Device(), arguments);
     operation.for_each_output([&](const Output& output, Array&, const Array& like) {
       results[output.name] = py::none();
       if (!output.wanted) return;
@@ -203,7 +191,7 @@ py::tuple statement(const std::string& name) {
     else
       numbers.append(input.name);
   };
-  Operations::find(name, [&](auto* null) {
+  find<Operations>(name, [&](auto* null) {
     std::remove_pointer_t<decltype(null)> operation;
     operation.for_each_option([&](const char* option, auto& value) { options[option] = as_python(value); });
     operation.for_each_input(read_input);
@@ -211,6 +199,15 @@ py::tuple statement(const std::string& name) {
         [&](const Output& output, Array&, const Array&) { outputs[output.name] = output.optional; });
   });
   return py::make_tuple(arrays, numbers, options, outputs);
+}
+
+// XLA's handlers of a list of operations, by the operations' names, as jax.ffi.register_ffi_target takes them.
+template <class Device, class Operations>
+py::dict xla_handlers() {
+  py::dict capsules;
+  for (const auto& [name, handler] : xla::handlers<Device>(Operations{}))
+    capsules[name.c_str()] = py::capsule(reinterpret_cast<void*>(handler), "xla._CUSTOM_CALL_TARGET");
+  return capsules;
 }
 
 }  // namespace fastseq::bindings

@@ -26,6 +26,7 @@ constexpr int most_threads(int outputs, int chunks) {
 struct LoopArguments {
   Activation activation, recurrent_activation;
   bool go_backwards, zero_output_for_mask;
+  bool h0_as_first_output;        // with a mask that repeats outputs
   const float* recurrent_kernel;  // (U, GU)
   const uint8_t* mask;            // (B, T), or null
   const float* factors;           // (B, U): factors of h in the products, or null

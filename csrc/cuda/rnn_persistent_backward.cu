@@ -85,7 +85,10 @@ struct BackwardWork {
   // In the additional last step, writes the gradients by the initial states and returns true.
   __device__ bool end(int row, int step, float sum) const {
     if (step < thread.shape.timesteps) return false;
-    if (writer == 0) loop.dh0[state_at(row)] = dh_before_output(row, sum);
+    if (writer == 0) {
+      const float by_output = loop.h0_as_first_output ? doutput(row) : 0.0F;
+      loop.dh0[state_at(row)] = dh_before_output(row, sum) + by_output;
+    }
     if (writer == 0 && loop.dc0) loop.dc0[state_at(row)] = dc(row);
     return true;
   }

@@ -53,7 +53,7 @@ struct ForwardWork {
   }
   __device__ void begin_h(int row, int writer, int writers) const {
     h(row) = active && loop.h0 ? loop.h0[state_at(row)] : 0.0F;
-    output(row) = 0.0F;
+    output(row) = loop.h0_as_first_output ? h(row) : 0.0F;
     publish_h(0, row, h(row), writer, writers);
   }
   __device__ bool on(int row, int step) const { return !loop.mask || loop.mask[cell_at(row, step)]; }

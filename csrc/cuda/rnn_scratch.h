@@ -87,6 +87,7 @@ inline Status read_shared(const RnnPlan& plan, const RnnInputs& inputs, const Sh
   loop->recurrent_activation = plan.options.recurrent_activation;
   loop->go_backwards = plan.options.go_backwards;
   loop->zero_output_for_mask = plan.options.zero_output_for_mask;
+  loop->h0_as_first_output = plan.options.h0_as_first_output && !plan.options.zero_output_for_mask;
   loop->mask = inputs.mask.as<const uint8_t>();
   FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.kernel, copies.kernel, stream, &shared->kernel));
   FASTSEQ_RETURN_IF_ERROR(read_as_float(inputs.dropout_mask, copies.dropout_mask, stream, &shared->dropout_mask));

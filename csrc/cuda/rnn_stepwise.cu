@@ -75,7 +75,7 @@ __global__ void begin_forward(StepShape shape, ForwardLoop loop, float* operands
     const float h = loop.h0 ? loop.h0[i] : 0.0F;
     loop.h_n[i] = h;
     if (loop.c_n) loop.c_n[i] = loop.c0 ? loop.c0[i] : 0.0F;
-    loop.last_output[i] = 0.0F;
+    loop.last_output[i] = loop.h0_as_first_output ? h : 0.0F;
     make_operands(shape, loop, at, h, operands);
   });
 }
@@ -267,8 +267,11 @@ __global__ void simple_rnn_backward_step(StepShape shape, BackwardLoop loop, int
   });
 }
 
-__global__ void end_backward(StepShape shape, BackwardLoop loop, const float* sums) {
-  for_each_state(shape, [&](int64_t i) { loop.dh0[i] = gradient_of_h(shape, loop, Place(shape, loop, i, 0), sums); });
+__global__ void end_backward(StepShape shape, BackwardLoop loop, const float* sums, const float* doutputs) {
+  for_each_state(shape, [&](int64_t i) {
+    const float by_output = loop.h0_as_first_output ? doutputs[i] : 0.0F;
+    loop.dh0[i] = gradient_of_h(shape, loop, Place(shape, loop, i, 0), sums) + by_output;
+  });
 }
 
 // The common data of all steps of a call.
@@ -384,7 +387,7 @@ Status stepwise_backward(const RnnPlan& plan, const BackwardLoop& loop, Products
       add = true;
     }
   }
-  return steps.run(end_backward, loop, sums);
+  return steps.run(end_backward, loop, sums, doutputs);
 }
 
 }  // namespace fastseq::cuda

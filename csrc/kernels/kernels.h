@@ -279,7 +279,7 @@ struct KernelTable {
 
 struct Isa {
   const char* name;
-  bool (*supported)();  // by this CPU and this operating system
+  bool (*supported)();  // whether this CPU and this operating system support it
   const KernelTable<float>* f32;
   const KernelTable<double>* f64;
 };

@@ -142,16 +142,24 @@ struct Patches {
 
   // The patch whose first tap is row `start`, with zeros outside of the sequence: a pointer into the sequence where
   // possible, else a copy in `buffer`.
-  const T* at(int64_t start, T* buffer) const {
+  const T* at(int64_t start, T* buffer) const { return part_at(start, {0, size()}, buffer); }
+
+  // Elements [part.begin, part.end) of that patch, likewise.
+  const T* part_at(int64_t start, Range part, T* buffer) const {
     const bool inside = start >= 0 && start + (taps - 1) * step < rows;
-    if (inside && (taps == 1 || (step == 1 && width == ld))) return sequence + start * ld;
+    if (inside && (taps == 1 || (step == 1 && width == ld))) return sequence + start * ld + part.begin;
     if (width == 0) return buffer;  // there may be billions of taps without elements
-    for (int64_t tap = 0, row = start; tap < taps; ++tap, row += step) {
-      T* to = buffer + tap * width;
+    T* to = buffer;
+    int64_t first = part.begin % width;
+    for (int64_t tap = part.begin / width, left = part.end - part.begin; left > 0; ++tap, first = 0) {
+      const int64_t count = std::min(width - first, left);
+      const int64_t row = start + tap * step;
       if (row >= 0 && row < rows)
-        std::copy_n(sequence + row * ld, width, to);
+        std::copy_n(sequence + row * ld + first, count, to);
       else
-        std::fill_n(to, width, T(0));
+        std::fill_n(to, count, T(0));
+      to += count;
+      left -= count;
     }
     return buffer;
   }

@@ -261,7 +261,7 @@ class GatheredWeights {
 
   // Scratch of one thread.
   struct ThreadScratch {
-    T* patch;               // (K C/G)
+    T* patch;               // (kBlockRows)
     T* columns;             // (kBlockRows, kDepthBlock), packed by tiles
     const T** column_rows;  // (kBlockRows)
     T** results;            // (kBlockRows)
@@ -270,7 +270,7 @@ class GatheredWeights {
       const bool used = conv1d_weights_way(plan) == WeightsWay::kGathered;
       const int64_t rows = used ? kBlockRows : 0;
       const int64_t tile = kernels_of<T>(*plan.isa).tile_rows;
-      patch = scratch.take<T>(used ? conv1d_patch_elements(plan) : 0);
+      patch = scratch.take<T>(rows);
       columns = scratch.take<T>(used ? (rows / tile + 1) * column_tile_stride<T>(tile) : 0);
       column_rows = scratch.take<const T*>(rows);
       results = scratch.take<T*>(rows);
@@ -321,7 +321,7 @@ class GatheredWeights {
     for (int64_t block = 0; block < blocks.count; ++block) {
       const int64_t size = blocks.size(block);
       for (int64_t k = 0; k < size; ++k)
-        o_.kernels.pack_column(k, count, patch(run.begin, first + k, g) + rows.begin, local_.columns);
+        o_.kernels.pack_column(k, count, patch(run.begin, first + k, g, rows), local_.columns);
       o_.kernels.product({count,
                           {size, o_.group_filters, 0},
                           local_.column_rows,
@@ -334,10 +334,10 @@ class GatheredWeights {
     }
   }
 
-  // The patch of a step, counted from the first step of sequence b.
-  const T* patch(int64_t b, int64_t step, int64_t g) const {
+  // Elements `rows` of the patch of a step, counted from the first step of sequence b.
+  const T* patch(int64_t b, int64_t step, int64_t g, Range rows) const {
     const int64_t t = step % o_.convolved * o_.plan.options.strides - o_.plan.dims.padding_before;
-    return o_.patches_of(b + step / o_.convolved, g).at(t, local_.patch);
+    return o_.patches_of(b + step / o_.convolved, g).part_at(t, rows, local_.patch);
   }
 
   const Conv1dOperands<T>& o_;

@@ -19,7 +19,7 @@ struct Window {
   int64_t output;  // the row of the outputs
   int64_t first;   // the first row
   int64_t count;
-  int64_t position;  // of the first row in the window
+  int64_t position;  // position of the first row in the window
   int64_t inside;    // how many timesteps of the window are in the sequence
 };
 

@@ -226,7 +226,12 @@ class Backward : RnnOperands<T> {
 
     for (int64_t r = 0; r < rows.count(); ++r) {
       const int64_t at = rows[r] * units + position.units.begin;
-      std::copy_n(local.dh + r * position.width(), position.width(), dh0_ + at);
+      T* dh = local.dh + r * position.width();
+      if (Base::masked_output_begins_at_h0()) {
+        const T* dy = repeated_output_gradient(rows[r], 0, 0, local.dy + r * units);
+        if (dy) add_to(position.width(), dy + position.units.begin, dh);
+      }
+      std::copy_n(dh, position.width(), dh0_ + at);
       if (local.dc) std::copy_n(local.dc + r * position.width(), position.width(), dc0_ + at);
     }
   }
@@ -345,14 +350,18 @@ class Backward : RnnOperands<T> {
     }
   }
 
-  // The gradient that reaches this step through outputs: its own row and, as masked steps repeat the row's previous
-  // output, those of the masked steps that follow, and last_output if this is what it repeats. Null for none; the sum
-  // of several is in `buffer`.
+  // The gradient that reaches the output of a step: see below.
   const T* output_gradient(int64_t b, int64_t step, T* buffer) const {
+    return repeated_output_gradient(b, scratch_.steps.place(b, step), step + 1, buffer);
+  }
+
+  // The gradient that reaches the output of place `first` of row b, or h0 as the output before all: its row of doutputs
+  // and, as masked steps repeat the row's previous output, those of the masked steps up to step `next`, and that of
+  // last_output if this is what it repeats. Null for none; the sum of several is in `buffer`.
+  const T* repeated_output_gradient(int64_t b, int64_t first, int64_t next, T* buffer) const {
     const Steps& steps = scratch_.steps;
-    const int64_t first = steps.place(b, step);
-    const bool last = step + 1 == steps.count(b);
-    int64_t end = last ? timesteps : steps.place(b, step + 1);
+    const bool last = next == steps.count(b);
+    int64_t end = last ? timesteps : steps.place(b, next);
     const bool last_output_is_ours = last && (first == timesteps - 1 || !plan.options.zero_output_for_mask);
     if (plan.options.zero_output_for_mask) end = first + 1;
     const T* sum = nullptr;

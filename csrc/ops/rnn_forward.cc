@@ -258,11 +258,12 @@ class Forward : RnnOperands<T> {
     copy_units(position, h, r, h_n_ + b * units + first);
     if (local.c) std::copy_n(local.c + r * position.width(), position.width(), c_n_ + b * units + first);
     const bool ends_masked = count == 0 || steps.place(b, count - 1) != timesteps - 1;
-    const bool zero = count == 0 || (ends_masked && plan.options.zero_output_for_mask);
+    const bool zero =
+        (count == 0 && !Base::masked_output_begins_at_h0()) || (ends_masked && plan.options.zero_output_for_mask);
     copy_units(position, zero ? nullptr : h, r, last_output_ + b * units + first);
     if (!outputs_ || count == timesteps) return;
     // Masked steps repeat the output before them.
-    const T* previous = nullptr;
+    const T* previous = h0 && Base::masked_output_begins_at_h0() ? h0 + b * units : nullptr;
     for (int64_t s = 0; s < timesteps; ++s) {
       T* row = outputs_ + (b * timesteps + s) * units;
       if (mask[b * timesteps + steps.flip(s)]) {

@@ -117,6 +117,11 @@ struct RnnOperands {
   // GRU with reset_after has a second row of biases, for the recurrent product.
   bool has_two_biases() const { return plan.options.cell == Cell::kGru && plan.options.reset_after; }
 
+  // Whether masked steps before a row's first unmasked one output h0; else they output zero.
+  bool masked_output_begins_at_h0() const {
+    return plan.options.h0_as_first_output && !plan.options.zero_output_for_mask;
+  }
+
   CellStep cell_step(int64_t rows, const GridPosition& position) const {
     const RnnOptions& o = plan.options;
     return {rows, position.width(), units, o.activation, o.recurrent_activation, o.reset_after};

@@ -4,8 +4,7 @@
 // optional input has size 0 in every dimension. An output that is not wanted has size 0 in the second dimension or, if
 // it has only one, in the first.
 //
-// An array that forward saves for backward is a tensor of raw bytes. Its dtype is chosen by the core, and its values at
-// masked steps are undefined, so tools that check all float tensors for NaN must not see it as floats.
+// What forward saves for backward is a tensor of raw bytes (as_bytes in statement.h).
 //
 // The gradients that a backward op computes are chosen at two times. When the graph is made, they are the options
 // with_dx and with_weights. When the op runs, tokens tell which ones are needed (liveness_ops.cc). Tokens are the last
@@ -30,20 +29,6 @@ template <class Operation, class = void>
 struct HasTokens : std::false_type {};
 template <class Operation>
 struct HasTokens<Operation, std::void_t<decltype(Operation::with_dx)>> : std::true_type {};
-
-// An array of bytes as an array of another dtype, if the bytes are a whole number of its elements; and the inverse.
-inline Array as_dtype(Array bytes, DType dtype) {
-  const auto size = static_cast<int64_t>(dtype_bytes(dtype));
-  if (bytes.rank < 1 || bytes.shape[bytes.rank - 1] % size != 0) return bytes;
-  bytes.dtype = dtype;
-  bytes.shape[bytes.rank - 1] /= size;
-  return bytes;
-}
-inline Array as_bytes(Array array) {
-  array.shape[array.rank - 1] *= static_cast<int64_t>(dtype_bytes(array.dtype));
-  array.dtype = DType::kUInt8;
-  return array;
-}
 
 // Visits the outputs in the order of the TensorFlow op. If the op has tokens, it calls between() at the position of the
 // outputs that tell whether gradients were computed.
@@ -146,7 +131,7 @@ class StatedOp {
     operation.for_each_input([&](const Input& input, auto& value) {
       if constexpr (std::is_same_v<decltype(value), Array&>) {
         const Array array = input.is_required ? context.next_input() : context.next_optional_input();
-        value = input.holds == Holds::kSaved && array.present ? as_dtype(array, input.dtype) : array;
+        value = input.holds == Holds::kSaved && array.present ? bytes_as(array, input.dtype) : array;
       } else {
         value = context.next_number(input.name);
       }
@@ -173,7 +158,7 @@ class StatedOp {
     Array tensor = saved ? as_bytes(like) : like;
     if (output.wanted) {
       const Array array = context.next_output(tensor.dtype, tensor.shape, tensor.rank);
-      return saved ? as_dtype(array, like.dtype) : array;
+      return saved ? bytes_as(array, like.dtype) : array;
     }
     tensor.rank = std::max(tensor.rank, 1);
     tensor.shape[tensor.rank > 1 ? 1 : 0] = 0;

@@ -18,7 +18,7 @@ class Comparison:
 
     Attributes:
         name: Parts, the most general first: "lstm/reuters/training".
-        title: What is computed, in words.
+        title: A description of the problem.
         kind: "recurrent", "layer", "model" or "scaling".
         implementations: Their names, fastseq's first.
         make: Makes the implementation of a name; raises UnavailableError.
@@ -61,8 +61,8 @@ def beside_stock(
 
     Args:
         kind: As in `Comparison`.
-        name: As there; its last part is the pass.
-        title: As there.
+        name: As in `Comparison`; its last part is the pass.
+        title: As in `Comparison`.
         problem: Makes the arrays, anew for every implementation.
         verify: As in `Comparison`.
         of: The problem's `kind`.
@@ -117,13 +117,13 @@ class Measurement:
     """The results of a comparison; complete after every round.
 
     Attributes:
-        comparison: What is measured.
-        rounds: How many were asked for.
+        comparison: The comparison that is measured.
+        rounds: The number of rounds that were asked for.
         samples: By implementation, the seconds of its runs. All implementations have had the same number of rounds.
         peaks: By number of threads, the FMA peak in the same rounds, in operations a second.
         absent: By implementation, why it did not take part.
         refused: By implementation, why it was not timed: what is wrong with its results, or the error that it raised.
-        cut: What there was no time for; "" where nothing was cut.
+        cut: The implementations or rounds that were cut for lack of time, in words; "" if none were.
     """
 
     comparison: Comparison

@@ -91,13 +91,13 @@ def conv1d_backward(
         outputs: The result of `conv1d_forward` with the other arguments.
         doutputs: (batch, output timesteps, filters), the loss's gradient by the outputs.
         x: As given to `conv1d_forward`, like all arguments that follow.
-        kernel: As given to `conv1d_forward`.
+        kernel: See `conv1d_forward`.
         bias: As given to `conv1d_forward`; its values are not used.
-        activation: As given to `conv1d_forward`.
-        strides: As given to `conv1d_forward`.
-        padding: As given to `conv1d_forward`.
-        dilation_rate: As given to `conv1d_forward`.
-        groups: As given to `conv1d_forward`.
+        activation: See `conv1d_forward`.
+        strides: See `conv1d_forward`.
+        padding: See `conv1d_forward`.
+        dilation_rate: See `conv1d_forward`.
+        groups: See `conv1d_forward`.
 
     Returns:
         A `Conv1DGradients`.

@@ -42,7 +42,7 @@ class RNNResult:
 
     Attributes:
         outputs: (batch, timesteps, units) in the order the steps are taken in; None without `return_sequences`.
-        last_output: (batch, units), the output of the last step taken; zero when there is none.
+        last_output: (batch, units), the output of the last step taken; the one before the first when there is none.
         h_n: (batch, units), the hidden state after the last step.
         workspace: For the backward function; None without `save_workspace`.
     """
@@ -97,6 +97,7 @@ def lstm_forward(
     recurrent_activation: str = "sigmoid",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
     return_sequences: bool = True,
     save_workspace: bool = True,
 ) -> LSTMResult:
@@ -110,14 +111,16 @@ def lstm_forward(
         h0: (batch, units), the initial hidden state, or None for zero.
         c0: (batch, units), the initial cell state, or None for zero.
         mask: (batch, timesteps), bool, of any pattern. At a false step the state stays and the output repeats the
-            row's previous one (zero before the first true step) or, with `zero_output_for_mask`, is zero. What x
-            holds there, NaN included, is never used.
+            row's previous one or, with `zero_output_for_mask`, is zero. Before the first true step the previous output
+            is zero, as in Keras on TensorFlow, or h0 with `h0_as_first_output`, as in Keras on JAX. What x holds at a
+            false step, NaN included, is never used.
         dropout_mask: (1 or 4, batch, inputs), factors of x for all gates or for each of i, f, c, o.
         recurrent_dropout_mask: (1 or 4, batch, units), factors of the previous h likewise.
         activation: Of the candidate and of c: "tanh", "sigmoid", "hard_sigmoid", "relu" or "linear".
         recurrent_activation: Of i, f and o: one of the same.
         go_backwards: Take the steps from the last to the first; outputs are in the order the steps are taken in.
         zero_output_for_mask: See `mask`.
+        h0_as_first_output: See `mask`.
         return_sequences: Return the output of every step, not only the last.
         save_workspace: Save what `lstm_backward` needs: 6 * units elements per row and step.
 
@@ -164,6 +167,7 @@ def lstm_backward(
     recurrent_activation: str = "sigmoid",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
 ) -> LSTMGradients:
     """Gradients of a scalar loss by every input of `lstm_forward`.
 
@@ -186,6 +190,7 @@ def lstm_backward(
         recurrent_activation: As `lstm_forward`.
         go_backwards: As `lstm_forward`.
         zero_output_for_mask: As `lstm_forward`.
+        h0_as_first_output: As `lstm_forward`.
 
     Returns:
         An `LSTMGradients`. dx is zero at masked steps.
@@ -215,6 +220,7 @@ def gru_forward(
     reset_after: bool = True,
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
     return_sequences: bool = True,
     save_workspace: bool = True,
 ) -> RNNResult:
@@ -236,6 +242,7 @@ def gru_forward(
         reset_after: Whether r scales the product of h with the recurrent kernel, or h before the product.
         go_backwards: As `lstm_forward`.
         zero_output_for_mask: As `lstm_forward`.
+        h0_as_first_output: As `lstm_forward`.
         return_sequences: As `lstm_forward`.
         save_workspace: Save what `gru_backward` needs: 5 * units elements per row and step, 4 * units without
             `reset_after`.
@@ -281,6 +288,7 @@ def gru_backward(
     reset_after: bool = True,
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
 ) -> RNNGradients:
     """Gradients of a scalar loss by every input of `gru_forward`.
 
@@ -302,6 +310,7 @@ def gru_backward(
         reset_after: As `gru_forward`.
         go_backwards: As `gru_forward`.
         zero_output_for_mask: As `gru_forward`.
+        h0_as_first_output: As `gru_forward`.
 
     Returns:
         An `RNNGradients`. dx is zero at masked steps.
@@ -329,6 +338,7 @@ def simple_rnn_forward(
     activation: str = "tanh",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
     return_sequences: bool = True,
     save_workspace: bool = True,
 ) -> RNNResult:
@@ -346,6 +356,7 @@ def simple_rnn_forward(
         activation: "tanh", "sigmoid", "hard_sigmoid", "relu" or "linear".
         go_backwards: As `lstm_forward`.
         zero_output_for_mask: As `lstm_forward`.
+        h0_as_first_output: As `lstm_forward`.
         return_sequences: As `lstm_forward`.
         save_workspace: Save what `simple_rnn_backward` needs: `units` elements per row and step.
 
@@ -388,6 +399,7 @@ def simple_rnn_backward(
     activation: str = "tanh",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
 ) -> RNNGradients:
     """Gradients of a scalar loss by every input of `simple_rnn_forward`.
 
@@ -407,6 +419,7 @@ def simple_rnn_backward(
         activation: As `simple_rnn_forward`.
         go_backwards: As `simple_rnn_forward`.
         zero_output_for_mask: As `simple_rnn_forward`.
+        h0_as_first_output: As `simple_rnn_forward`.
 
     Returns:
         An `RNNGradients`. dx is zero at masked steps.

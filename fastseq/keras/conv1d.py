@@ -96,14 +96,27 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
             "groups": self.groups,
             **pooling,
         }
-        batch, *rest = FastConv1D.compute_output_shape(self, inputs.shape)
-        shape = (batch, *(reversed(rest) if self.data_format == "channels_first" else rest))
+        shape = self._convolved_shape(inputs.shape)
         weights = native_tensors([self.kernel, self.bias if self.use_bias else None], self.compute_dtype)
 
         def convolve(x: Any) -> Any:
             return backend.load().conv1d([x, *weights], options=options, convolved_shape=shape, training=training)
 
         return with_channels_last(convolve, ops.cast(inputs, self.compute_dtype), self.data_format)
+
+    def _convolved_shape(self, shape: Any) -> tuple[Any, Any, Any]:
+        """(batch, timesteps, filters) for the shape of inputs, with None for what is not known.
+
+        Keras's own function takes NumPy for that, which torch.compile does not look into.
+        """
+        timesteps = shape[2 if self.data_format == "channels_first" else 1]
+        if timesteps is not None:
+            if self.padding == "valid":
+                timesteps = timesteps - only_number(self.dilation_rate) * (self.kernel_size[0] - 1)
+                if timesteps <= 0:
+                    FastConv1D.compute_output_shape(self, shape)  # raises the stock layer's error
+            timesteps = -(-timesteps // only_number(self.strides))
+        return shape[0], timesteps, self.filters
 
 
 @replacement_for(keras.layers.Conv1D)  # which has the weights

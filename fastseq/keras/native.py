@@ -73,8 +73,10 @@ def frames_to_the_user() -> int:
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (
         "fastseq",
         "importlib",
+        "jax",
         "keras",
         "tensorflow",
+        "torch",
     ):
         if "importlib._bootstrap" not in frame.f_code.co_filename:  # frames that `warnings` does not count
             level += 1

@@ -49,7 +49,8 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
     """`keras.layers.MaxPooling1D`, somewhat faster on a CPU: pooling is as fast as memory is read and written.
 
     Takes every argument of the stock layer and computes the same results, to the bit; gradients go to the first of
-    equal values, as with the stock layer. For the gradient it keeps one byte for every output, where `pool_size` is 256
+    equal values, as with the stock layer. NaN counts for nothing, as in the stock layer on TensorFlow, also on PyTorch,
+    where the stock layer passes it on. For the gradient it keeps one byte for every output, where `pool_size` is 256
     at most, and neither inputs nor outputs. It keeps that in calls with `training=True`, as those of `fit` are. After
     other calls, the gradient takes more time.
 

@@ -85,10 +85,12 @@ class NativeRNN(NativeChoice):
             _factors(cell.get_recurrent_dropout_mask(states[0]) if drops_recurrent else None, x, dtype),
         ]
         settings = ("go_backwards", "zero_output_for_mask", "return_sequences")
+        # Stock Keras unrolls in one way on all backends.
+        first_output = {"h0_as_first_output": backend.load().h0_as_first_output and not self.unroll}
         last_output, outputs, states = backend.load().rnn(
             native.name,
             inputs,
-            options=native.options(cell) | {name: getattr(self, name) for name in settings},
+            options=native.options(cell) | {name: getattr(self, name) for name in settings} | first_output,
             training=bool(training),
         )
         if not self.return_sequences:

@@ -103,6 +103,7 @@ class _Run:
     h_product: _GateProducts
     x_shape: tuple[int, ...]
     zero_output_for_mask: bool
+    h0_as_first_output: bool
     steps: list[_Step]
 
 
@@ -112,7 +113,7 @@ class RNNForward:
 
     Attributes:
         outputs: (batch, timesteps, units), in the order the steps are taken in.
-        last_output: (batch, units), the output of the last step taken; zero when there is none.
+        last_output: (batch, units), the output of the last step taken; the one before the first when there is none.
         h_n: (batch, units), the state after the last step.
         run: What backward needs.
     """
@@ -167,6 +168,7 @@ def _forward(
     recurrent_dropout_mask: ArrayLike | None,
     go_backwards: bool,
     zero_output_for_mask: bool,
+    h0_as_first_output: bool,
 ) -> tuple[Float64, Float64, States, _Run]:
     """A cell over a whole sequence: outputs, last output, final states, and what `_backward` needs."""
     x = np.asarray(x, dtype=np.float64)
@@ -181,7 +183,7 @@ def _forward(
     x_product = _GateProducts(kernel, biases[0], dropout_mask, cell.gates)
     h_product = _GateProducts(recurrent_kernel, biases[1], recurrent_dropout_mask, cell.gates)
 
-    output = zeros
+    output = states[0] if h0_as_first_output and not zero_output_for_mask else zeros
     outputs = np.zeros((batch, timesteps, units))
     steps = []
     for place, t in enumerate(reversed(range(timesteps)) if go_backwards else range(timesteps)):
@@ -192,7 +194,8 @@ def _forward(
         output = np.where(on, new_states[0], 0.0 if zero_output_for_mask else output)
         outputs[:, place] = output
         states = tuple(np.where(on, new, old) for new, old in zip(new_states, states, strict=True))
-    return outputs, output, states, _Run(cell, x_product, h_product, x.shape, zero_output_for_mask, steps)
+    run = _Run(cell, x_product, h_product, x.shape, zero_output_for_mask, h0_as_first_output, steps)
+    return outputs, output, states, run
 
 
 def _backward(
@@ -221,6 +224,8 @@ def _backward(
             dx[:, step.t] += x_gradient(g, step.x, dproduct)
         by_states = tuple(np.where(step.on, new, old) for new, old in zip(before, by_states, strict=True))
         by_output = np.where(step.on | run.zero_output_for_mask, 0.0, by_output)
+    if run.h0_as_first_output and not run.zero_output_for_mask:
+        by_states = (by_states[0] + by_output, *by_states[1:])
     dbias = x_gradient.by_bias() if cell.biases == 1 else np.stack([x_gradient.by_bias(), h_gradient.by_bias()])
     return dx, x_gradient.by_weights(), h_gradient.by_weights(), dbias, *by_states
 
@@ -338,6 +343,7 @@ def lstm_forward(
     recurrent_activation: str = "sigmoid",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
 ) -> LSTMForward:
     """An LSTM with forget gate over a whole sequence, as `keras.layers.LSTM` computes it.
 
@@ -352,13 +358,15 @@ def lstm_forward(
         h0: (batch, units), or None for zero.
         c0: (batch, units), or None for zero.
         mask: (batch, timesteps), bool. At a false step h and c stay as they are, and the output is the previous one
-            (zero before the first true step) or, with `zero_output_for_mask`, zero.
+            or, with `zero_output_for_mask`, zero. Before the first true step the previous output is zero or, with
+            `h0_as_first_output`, h0.
         dropout_mask: (1 or 4, batch, inputs), factors of x for all gates or for each.
         recurrent_dropout_mask: (1 or 4, batch, units), factors of the previous h likewise.
         activation: Of the candidate and of c in the output; a name in `ACTIVATIONS`.
         recurrent_activation: Of i, f and o; likewise.
         go_backwards: Take the steps from the last to the first; outputs are in the order the steps are taken in.
         zero_output_for_mask: See `mask`.
+        h0_as_first_output: See `mask`.
 
     Returns:
         An `LSTMForward`, all float64.
@@ -385,6 +393,7 @@ def lstm_forward(
         recurrent_dropout_mask,
         go_backwards,
         zero_output_for_mask,
+        h0_as_first_output,
     )
     return LSTMForward(outputs, last_output, h_n, run, c_n)
 
@@ -430,6 +439,7 @@ def gru_forward(
     reset_after: bool = True,
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
 ) -> RNNForward:
     """A GRU over a whole sequence, as `keras.layers.GRU` computes it.
 
@@ -444,8 +454,9 @@ def gru_forward(
         recurrent_kernel: (units, 3 * units).
         bias: With `reset_after` (2, 3 * units): of x's products, and of h's. Without it (3 * units,). None for zero.
         h0: (batch, units), or None for zero.
-        mask: (batch, timesteps), bool. At a false step h stays as it is, and the output is the previous one (zero
-            before the first true step) or, with `zero_output_for_mask`, zero.
+        mask: (batch, timesteps), bool. At a false step h stays as it is, and the output is the previous one or,
+            with `zero_output_for_mask`, zero. Before the first true step the previous output is zero or, with
+            `h0_as_first_output`, h0.
         dropout_mask: (1 or 3, batch, inputs), factors of x for all gates or for each.
         recurrent_dropout_mask: (1 or 3, batch, units), factors of the previous h likewise.
         activation: Of the candidate hh; a name in `ACTIVATIONS`.
@@ -453,6 +464,7 @@ def gru_forward(
         reset_after: Apply r after the product of h with its weights, not before.
         go_backwards: Take the steps from the last to the first; outputs are in the order the steps are taken in.
         zero_output_for_mask: See `mask`.
+        h0_as_first_output: See `mask`.
 
     Returns:
         An `RNNForward`, all float64.
@@ -479,6 +491,7 @@ def gru_forward(
         recurrent_dropout_mask,
         go_backwards,
         zero_output_for_mask,
+        h0_as_first_output,
     )
     return RNNForward(outputs, last_output, h_n, run)
 
@@ -520,6 +533,7 @@ def simple_rnn_forward(
     activation: str = "tanh",
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
+    h0_as_first_output: bool = False,
 ) -> RNNForward:
     """A fully connected recurrent layer over a whole sequence, as `keras.layers.SimpleRNN` computes it.
 
@@ -531,13 +545,15 @@ def simple_rnn_forward(
         recurrent_kernel: (units, units).
         bias: (units,), or None for zero.
         h0: (batch, units), or None for zero.
-        mask: (batch, timesteps), bool. At a false step h stays as it is, and the output is the previous one (zero
-            before the first true step) or, with `zero_output_for_mask`, zero.
+        mask: (batch, timesteps), bool. At a false step h stays as it is, and the output is the previous one or,
+            with `zero_output_for_mask`, zero. Before the first true step the previous output is zero or, with
+            `h0_as_first_output`, h0.
         dropout_mask: (1, batch, inputs), factors of x.
         recurrent_dropout_mask: (1, batch, units), factors of the previous h.
         activation: A name in `ACTIVATIONS`.
         go_backwards: Take the steps from the last to the first; outputs are in the order the steps are taken in.
         zero_output_for_mask: See `mask`.
+        h0_as_first_output: See `mask`.
 
     Returns:
         An `RNNForward`, all float64.
@@ -562,6 +578,7 @@ def simple_rnn_forward(
         recurrent_dropout_mask,
         go_backwards,
         zero_output_for_mask,
+        h0_as_first_output,
     )
     return RNNForward(outputs, last_output, h_n, run)
 

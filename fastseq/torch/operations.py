@@ -4,105 +4,27 @@ Nothing is listed here: arguments, options and results are those that the contra
 mode an operation is an `autograd.Function` over NumPy's views of the tensors. That is the cheapest way: about 15 µs for
 forward. While `torch.compile` or `torch.export` trace, it is an operator of `torch.library`, with a fake implementation
 that tells shapes, and an operator for its backward.
-
-A gradient `dNAME` belongs to the argument NAME; the gradient of a result NAME is the argument `dNAME` of the backward
-operation. What forward saves for backward has one name in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
 from fastseq._libraries import core
+from fastseq.autodiff.operations import OPERATIONS, SECOND_ORDER, Operation, result_shapes
 from fastseq.functional.devices import compute
 
-__all__ = ["Results", "call", "output_timesteps"]
+__all__ = ["Results", "call"]
 
 Results: TypeAlias = "dict[str, torch.Tensor | None]"
 
-_SECOND_ORDER = (
-    "fastseq's operations have no second-order gradients on PyTorch: use the stock module (fastseq.torch.to_stock) "
-    "where a gradient is differentiated again (create_graph=True)"
-)
-
-
+_SECOND_ORDER = SECOND_ORDER.format(framework="PyTorch", stock="the stock module (fastseq.torch.to_stock)")
 _HALF = (torch.float16, torch.bfloat16)
 
 # `zip` of what has one length by construction is called without `strict` below, which costs a microsecond.
-
-
-class _Operation(NamedTuple):
-    """An operation and its backward operation, as their contracts state them.
-
-    Attributes:
-        name: Of the forward operation.
-        backward: Of the backward operation.
-        arrays: All arrays, in order.
-        floats: Those of floats, which have one dtype.
-        results: All results, in order.
-        saves: The option that says whether to save what backward needs; "" where there is none.
-        first: The first array of floats, which says where the call computes.
-        undifferentiated: Results without a gradient.
-        options: With their defaults.
-        backward_arrays: All arrays that the backward operation takes.
-        backward_numbers: All numbers that it takes.
-        backward_options: Its options with their defaults.
-        kept: Those of its options that are forward's, too.
-        saved: Where its arrays are among the arrays and results of forward, one after the other; gradients are nowhere.
-        doutputs: For each result, the argument that is its gradient.
-        gradients: The backward operation's results.
-        dinputs: For each array, the result that is its gradient.
-    """
-
-    name: str
-    backward: str
-    arrays: tuple[str, ...]
-    floats: frozenset[str]
-    results: tuple[str, ...]
-    saves: str
-    first: str
-    undifferentiated: tuple[str, ...]
-    options: Mapping[str, Any]
-    backward_arrays: tuple[str, ...]
-    backward_numbers: tuple[str, ...]
-    backward_options: Mapping[str, Any]
-    kept: tuple[str, ...]
-    saved: tuple[tuple[str, int], ...]
-    doutputs: tuple[str, ...]
-    gradients: tuple[str, ...]
-    dinputs: tuple[str, ...]
-
-
-def _stated(name: str) -> _Operation:
-    arrays, _, options, results = core.statement(name)
-    backward = name.replace("_forward", "_backward")
-    its_arrays, numbers, its_options, gradients = core.statement(backward)
-    return _Operation(
-        name,
-        backward,
-        tuple(arrays),
-        frozenset(array for array, (holds, _) in arrays.items() if holds == "floats"),
-        tuple(results),
-        next((option for option in options if option.startswith("save_")), ""),
-        next(array for array, (holds, _) in arrays.items() if holds == "floats"),
-        tuple(result for result in results if f"d{result}" not in its_arrays),
-        options,
-        tuple(its_arrays),
-        tuple(numbers),
-        its_options,
-        tuple(option for option in its_options if option in options),
-        tuple((array, [*arrays, *results].index(array)) for array in its_arrays if array in {**arrays, **results}),
-        tuple(f"d{result}" for result in results),
-        tuple(gradients),
-        tuple(f"d{array}" for array in arrays),
-    )
-
-
-# Read once, ahead: Dynamo cannot look into the core.
-_OPERATIONS = {name: _stated(name) for name in core.operations() if name.endswith("_forward")}
 
 
 def call(name: str, given: Mapping[str, Any]) -> Results:
@@ -121,7 +43,7 @@ def call(name: str, given: Mapping[str, Any]) -> Results:
         ValueError: A shape or an option does not fit, or a tensor is on another device.
         TypeError: What should be a tensor is none, its dtype is none that the operation takes, or differs from x's.
     """
-    operation = _OPERATIONS[name]
+    operation = OPERATIONS[name]
     first = given[operation.first]
     if not isinstance(first, torch.Tensor):
         raise TypeError(f"{operation.first} must be a torch.Tensor, got {_type_of(first)}")
@@ -176,24 +98,16 @@ def _compute(name: str, arguments: dict[str, Any], device: str) -> Results:
     return results
 
 
-def _wanted(operation: _Operation, needed: Mapping[str, bool]) -> dict[str, Any]:
-    """The options of the backward operation that say which gradients are wanted."""
-    if "with_dx" not in operation.backward_options:
-        return {}
-    weights = any(needed.get(weight, False) for weight in ("kernel", "recurrent_kernel", "bias"))
-    return {"with_dx": needed["x"], "with_weights": weights}
-
-
 class _Call(torch.autograd.Function):  # type: ignore[misc]
     """Eager calls, in as few steps as may be: each costs a good part of a microsecond."""
 
     @staticmethod
     def forward(  # `setup_context` would cost 9 µs more
-        ctx: Any, operation: _Operation, options: dict[str, Any], *tensors: torch.Tensor | None
+        ctx: Any, operation: Operation, options: dict[str, Any], *tensors: torch.Tensor | None
     ) -> tuple[torch.Tensor | None, ...]:
         named = dict(zip(operation.arrays, tensors))  # noqa: B905
         ctx.operation, ctx.options, ctx.device = operation, options, named[operation.first].device.type  # type: ignore[union-attr]
-        ctx.numbers = _numbers(operation, named)
+        ctx.numbers = operation.numbers(named)
         results = _compute(operation.name, named | options, ctx.device)
         values = [*tensors, *results.values()]
         ctx.save_for_backward(*[values[at] for _, at in operation.saved])
@@ -219,7 +133,7 @@ class _Call(torch.autograd.Function):  # type: ignore[misc]
             if name in ctx.options:
                 arguments[name] = ctx.options[name]
         needed = ctx.needs_input_grad[2:]
-        arguments |= _wanted(operation, dict(zip(operation.arrays, needed)))  # noqa: B905
+        arguments |= operation.wanted(dict(zip(operation.arrays, needed)))  # noqa: B905
         arguments |= ctx.numbers
         depends = []
         if torch.is_grad_enabled():  # create_graph=True
@@ -247,15 +161,6 @@ class _Once(torch.autograd.Function):  # type: ignore[misc]
         raise RuntimeError(_SECOND_ORDER)
 
 
-def _numbers(operation: _Operation, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """What the backward operation must be told of forward's arrays, which it does not get."""
-    if "timesteps" in operation.backward_numbers:
-        return {"timesteps": arrays["x"].shape[1]}
-    if "input_dim" in operation.backward_options:
-        return {"input_dim": arrays["embeddings"].shape[0]}
-    return {}
-
-
 # --- operators, for graphs --------------------------------------------------------------------------------------------
 
 _TYPES = {bool: "bool", int: "int", float: "float", str: "str"}
@@ -278,7 +183,6 @@ def _arguments(name: str, values: Sequence[Any]) -> dict[str, Any]:
 def _define(name: str) -> None:
     """An operator of the core's operation. A result that is not wanted is an empty tensor."""
     results = tuple(core.statement(name)[3])
-    arrays = tuple(core.statement(name)[0])
 
     def run(*values: Any) -> Any:
         arguments = _arguments(name, values)
@@ -293,7 +197,12 @@ def _define(name: str) -> None:
     def fake(*values: Any) -> Any:
         arguments = _arguments(name, values)
         first = next(value for value in values if isinstance(value, torch.Tensor) and value.is_floating_point())
-        shapes = _shapes(name, {key: arguments[key] for key in arrays}, arguments)
+        described = {
+            key: (tuple(value.shape), str(value.dtype).removeprefix("torch."))
+            for key, value in arguments.items()
+            if isinstance(value, torch.Tensor)
+        }
+        shapes = result_shapes(name, arguments | described)
         return _single(
             first.new_empty(0) if shape is None else first.new_empty(shape[0], dtype=getattr(torch, shape[1]))
             for shape in (shapes[key] for key in results)
@@ -309,90 +218,7 @@ def _define(name: str) -> None:
     torch.library.register_fake(f"fastseq::{name}", fake, lib=_library)
 
 
-def _shapes(
-    name: str, tensors: Mapping[str, torch.Tensor | None], arguments: Mapping[str, Any]
-) -> dict[str, tuple[Sequence[Any], str] | None]:
-    """Of results, whose batch and timesteps may be symbols.
-
-    All other sizes are numbers. The core says what they give where the batch and the timesteps are the least that a
-    convolution takes; what these are, the arguments' own sizes say.
-    """
-    x = next(tensors[key] for key in ("x", "doutputs", "ids") if tensors.get(key) is not None)
-    assert x is not None
-    if name.endswith("_backward"):
-        like = {f"d{key}": tensor for key, tensor in tensors.items()}
-        if "timesteps" in arguments:
-            return {"dx": ((x.shape[0], arguments["timesteps"], x.shape[2]), _dtype(x))}
-        if "input_dim" in arguments:
-            return {"dembeddings": ((arguments["input_dim"], x.shape[-1]), _dtype(x))}
-        if name.startswith(("lstm", "gru", "simple_rnn")):
-            state = (x.shape[0], tensors["recurrent_kernel"].shape[0])  # type: ignore[union-attr]
-            like |= {"dh0": x.new_empty(state), "dc0": x.new_empty(state)}
-        wanted = {"dx": arguments["with_dx"]}
-        return {
-            key: None
-            if like[key] is None or not wanted.get(key, key in ("dh0", "dc0") or arguments["with_weights"])
-            else (like[key].shape, _dtype(x))  # type: ignore[union-attr]
-            for key in core.statement(name)[3]
-        }
-    if name == "embedding_forward":
-        embeddings = tensors["embeddings"]
-        assert embeddings is not None
-        return {"outputs": ((*x.shape, embeddings.shape[1]), _dtype(embeddings))}
-    if name.startswith(("lstm", "gru", "simple_rnn")):
-        return _rnn_shapes(name, x, tensors, arguments)
-    timesteps = x.shape[1]
-    filters = x.shape[2]
-    pooling = {key: arguments.get(f"pool_{key}", arguments.get(key)) for key in ("strides", "padding")}
-    if (kernel := tensors.get("kernel")) is not None:
-        filters = kernel.shape[2]
-        timesteps = output_timesteps(
-            timesteps, kernel.shape[0], arguments["strides"], arguments["padding"], arguments["dilation_rate"]
-        )
-    if arguments["pool_size"]:
-        timesteps = output_timesteps(timesteps, arguments["pool_size"], **pooling)
-    shape = (x.shape[0], timesteps, filters)
-    size = arguments["pool_size"]
-    positions = "uint8" if size <= 256 else "uint16" if size <= 65536 else "int32"
-    saved = (shape, positions) if arguments.get("save_argmax") and size else None
-    return {"outputs": (shape, _dtype(x)), "argmax": saved}
-
-
-def _rnn_shapes(
-    name: str, x: torch.Tensor, tensors: Mapping[str, torch.Tensor | None], arguments: Mapping[str, Any]
-) -> dict[str, tuple[Sequence[Any], str] | None]:
-    kernel, recurrent_kernel = tensors["kernel"], tensors["recurrent_kernel"]
-    assert kernel is not None
-    assert recurrent_kernel is not None
-    batch, timesteps, _ = x.shape
-    units = recurrent_kernel.shape[0]
-    dtype = _dtype(x)
-    options = {key: arguments[key] for key in core.statement(name)[2]}
-    least = {
-        "x": ((1, 1, kernel.shape[0]), dtype),
-        "kernel": (tuple(kernel.shape), dtype),
-        "recurrent_kernel": (tuple(recurrent_kernel.shape), dtype),
-    }
-    shapes: dict[str, Any] = {}
-    for key, shape in core.output_shapes(name, least | options).items():
-        sizes = (batch, timesteps) if shape is not None and len(shape[0]) == 3 else (batch,)
-        shapes[key] = None if shape is None else ((*sizes, shape[0][-1]), shape[1])
-    assert shapes["h_n"][0][-1] == units
-    return shapes
-
-
-def output_timesteps(timesteps: Any, width: int, strides: int, padding: str, dilation_rate: int = 1) -> Any:
-    """Timesteps of a convolution's or a pooling's outputs; of a symbolic number, too."""
-    if padding == "valid":
-        timesteps = timesteps - dilation_rate * (width - 1)
-    return (timesteps + strides - 1) // strides
-
-
-def _dtype(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _in_graph(operation: _Operation, tensors: Sequence[torch.Tensor | None], options: Mapping[str, Any]) -> Results:
+def _in_graph(operation: Operation, tensors: Sequence[torch.Tensor | None], options: Mapping[str, Any]) -> Results:
     values = [*tensors, *(options.get(name, default) for name, default in operation.options.items())]
     results = getattr(torch.ops.fastseq, operation.name)(*values)
     named = dict(zip(operation.results, results if isinstance(results, tuple) else (results,), strict=True))
@@ -400,14 +226,14 @@ def _in_graph(operation: _Operation, tensors: Sequence[torch.Tensor | None], opt
     return {name: tensor if absent.get(name, True) else None for name, tensor in named.items()}
 
 
-def _make_differentiable(operation: _Operation) -> None:
+def _make_differentiable(operation: Operation) -> None:
     names = (*operation.arrays, *operation.options)
 
     def setup_context(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
         named = dict(zip(names, inputs, strict=True))
         results = dict(zip(operation.results, output if isinstance(output, tuple) else (output,), strict=True))
         ctx.options = {name: named[name] for name in operation.options}
-        ctx.numbers = _numbers(operation, named)
+        ctx.numbers = operation.numbers(named)
         ctx.save_for_backward(*(named.get(name, results.get(name)) for name in operation.backward_arrays))
         ctx.set_materialize_grads(False)
 
@@ -420,7 +246,7 @@ def _make_differentiable(operation: _Operation) -> None:
                 arguments[f"d{name}"] = gradient
         needed = dict(zip(names, ctx.needs_input_grad, strict=True))
         its = {**operation.backward_options, **{key: ctx.options[key] for key in operation.kept if key in ctx.options}}
-        its |= _wanted(operation, needed) | ctx.numbers
+        its |= operation.wanted(needed) | ctx.numbers
         order = (*operation.backward_arrays, *operation.backward_numbers, *operation.backward_options)
         results = getattr(torch.ops.fastseq, operation.backward)(*((arguments | its)[name] for name in order))
         found = dict(zip(operation.gradients, results if isinstance(results, tuple) else (results,), strict=True))
@@ -435,7 +261,7 @@ def _refuse(*_: Any) -> Any:
 
 
 def _define_all() -> None:
-    for operation in _OPERATIONS.values():
+    for operation in OPERATIONS.values():
         _define(operation.name)
         _define(operation.backward)
         _make_differentiable(operation)

@@ -166,14 +166,7 @@ class Trainer:
             model = spec.build(kind, mask_zero=mask_zero)
             if self.runs:
                 model.set_weights(self.runs[0].model.get_weights())
-            if frameworks.current().first_fit_draws:
-                self._build_metrics(model)
             self.runs.append(Run(kind, model))
-
-    def _build_metrics(self, model: keras.Model) -> None:
-        """Spares the first `fit` that, so that an epoch meets the same random numbers in a training that is resumed."""
-        x, y = self.data.x_train[: self.batch_size], self.data.y_train[: self.batch_size]
-        model.test_on_batch(self.spec.encode(x) if self.spec.encode else x, y)
 
     def train(self, after_epoch: Callable[[Run], None] = lambda run: None) -> None:
         """Trains until the epochs are over or validation stops it; an interrupt (Ctrl-C) ends it cleanly.
@@ -182,6 +175,8 @@ class Trainer:
             after_epoch: Called with the run that has finished an epoch.
         """
         try:
+            if frameworks.current().first_fit_draws:
+                self._build_metrics()
             while running := [run for run in self.runs if not self._over(run)]:
                 run = min(running, key=lambda run: run.epochs)
                 self._train_epoch(run)
@@ -192,6 +187,12 @@ class Trainer:
         for run in self.runs:
             if run.best_weights is not None:
                 run.model.set_weights(run.best_weights)
+
+    def _build_metrics(self) -> None:
+        """Spares the first `fit` that, so that an epoch meets the same random numbers in a training that is resumed."""
+        x, y = self.data.x_train[: self.batch_size], self.data.y_train[: self.batch_size]
+        for run in self.runs:
+            run.model.test_on_batch(self.spec.encode(x) if self.spec.encode else x, y)
 
     def _over(self, run: Run) -> bool:
         """Whether all epochs are done, or the last few, as many as the spec has patience for, brought nothing."""

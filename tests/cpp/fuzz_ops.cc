@@ -248,6 +248,7 @@ void fuzz_rnn(Call& call) {
   options.reset_after = bytes.coin();
   options.go_backwards = bytes.coin();
   options.zero_output_for_mask = bytes.coin();
+  options.h0_as_first_output = bytes.coin();
   const bool backward = bytes.coin();
   const int64_t batch = call.size(), timesteps = call.size(), width = call.size(), units = call.positive();
   const bool lstm = options.cell == Cell::kLstm;

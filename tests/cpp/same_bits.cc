@@ -287,6 +287,7 @@ Call random_call(const RnnOptions& variant, const Size& size, Random& random) {
   call.masked = random.coin();
   call.options.go_backwards = random.coin();
   call.options.zero_output_for_mask = random.coin();
+  call.options.h0_as_first_output = random.coin();
   call.sequences = random.coin();
   call.bias = random.below(4) > 0;
   call.states = random.below(4) > 0;

@@ -54,7 +54,11 @@ struct Loops {
         const int64_t t = p.options.go_backwards ? p.timesteps - 1 - step : step;
         double* out = outputs.data() + (b * p.timesteps + step) * units;
         if (!v.mask[static_cast<size_t>(b * p.timesteps + t)]) {
-          for (int64_t u = 0; u < units && step > 0 && !p.options.zero_output_for_mask; ++u) out[u] = out[u - units];
+          if (p.options.zero_output_for_mask) continue;
+          for (int64_t u = 0; u < units; ++u)
+            out[u] = step > 0                       ? out[u - units]
+                     : p.options.h0_as_first_output ? v.h0[static_cast<size_t>(b * units + u)]
+                                                    : 0;
           continue;
         }
         const std::vector<double> before(h.begin() + b * units, h.begin() + (b + 1) * units);
@@ -237,6 +241,8 @@ TEST(forward_is_its_definition) {
         options.go_backwards = masked;
         check_forward<float>({3, 6, 5, 19, options, masked});
         check_forward<double>({3, 6, 5, 7, options, masked});
+        options.h0_as_first_output = true;
+        check_forward<float>({3, 6, 5, 19, options, masked});
         options.zero_output_for_mask = true;
         check_forward<float>({1, 4, 1, 1, options, masked});
         check_forward<float>({0, 4, 2, 3, options, masked});
@@ -253,6 +259,9 @@ TEST(backward_is_the_derivative_of_forward) {
       options.zero_output_for_mask = masked;
       check_backward({2, 3, 2, 3, options, masked});
       check_backward({1, 1, 1, 1, options, masked});
+      options.zero_output_for_mask = false;
+      options.h0_as_first_output = true;
+      check_backward({2, 3, 2, 3, options, masked});
     }
 }
 

@@ -247,6 +247,7 @@ def rnn_arguments(rng: Random, cell: str) -> Arguments:
         "activation": rng.choice(["tanh", "relu"]),
         "go_backwards": rng.random() < 0.5,
         "zero_output_for_mask": rng.random() < 0.5,
+        "h0_as_first_output": rng.random() < 0.5,
     }
     if cell == "lstm":
         arguments["c0"] = _floats(rng, batch, units)

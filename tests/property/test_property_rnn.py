@@ -36,6 +36,7 @@ class RnnCase(SequenceRun):
     reset_after: bool = True
     go_backwards: bool = False
     zero_output_for_mask: bool = False
+    h0_as_first_output: bool = False
     return_sequences: bool = True
     mask: str = "none"
     masked_x: str = "nan"  # what x has at masked steps
@@ -73,6 +74,7 @@ cases = st.builds(
     reset_after=booleans,
     go_backwards=booleans,
     zero_output_for_mask=booleans,
+    h0_as_first_output=booleans,
     return_sequences=booleans,
     mask=st.sampled_from(("none", *_MASKS)),
     masked_x=st.sampled_from(("nan", "normal", "infinite")),
@@ -131,6 +133,7 @@ class _Call:
             "activation": case.activation,
             "go_backwards": case.go_backwards,
             "zero_output_for_mask": case.zero_output_for_mask,
+            "h0_as_first_output": case.h0_as_first_output,
         }
         if cell != "simple_rnn":
             self.options["recurrent_activation"] = case.recurrent_activation

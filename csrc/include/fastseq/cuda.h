@@ -102,7 +102,7 @@ Status max_pool_backward(const PoolPlan& plan, const Array& argmax, const Array&
 
 struct DeviceInfo {
   std::string name;
-  int major = 0;  // of the compute capability
+  int major = 0;  // the compute capability is major.minor
   int minor = 0;
   int multiprocessors = 0;
   size_t memory_bytes = 0;

@@ -21,7 +21,7 @@
 namespace fastseq {
 
 struct EmbeddingPlan {
-  DType dtype = DType::kOther;  // of the float arrays
+  DType dtype = DType::kOther;  // dtype of the float arrays
   DType ids_dtype = DType::kOther;
   int64_t positions = 0;  // how many ids there are
   int64_t input_dim = 0;

@@ -13,8 +13,8 @@
 //   SimpleRNN  h_t = a(x_t kernel + h_{t-1} recurrent_kernel + bias)
 //
 // A step whose mask is false leaves the states of that row as they were, and its inputs are never used, not even a NaN.
-// Its output repeats the row's previous output (zero before the first unmasked step, as in Keras, not h0) or is zero
-// with zero_output_for_mask.
+// Its output repeats the row's previous output or is zero with zero_output_for_mask. Before the first unmasked step the
+// previous output is zero, as in Keras on TensorFlow, or h0 with h0_as_first_output, as in Keras on JAX.
 //
 // Parallel over batch rows and, where that pays, over units; weight gradients over parts of the batch and the rows of
 // their matrices. The same bits for any number of threads.
@@ -39,6 +39,7 @@ struct RnnOptions {
   bool reset_after = true;                                 // of GRU only
   bool go_backwards = false;  // steps are taken from T-1 to 0; outputs are in the order the steps are taken in
   bool zero_output_for_mask = false;
+  bool h0_as_first_output = false;
 };
 
 struct RnnInputs {
@@ -55,7 +56,7 @@ struct RnnInputs {
 
 struct RnnOutputs {
   Array outputs;      // (B, T, U), optional
-  Array last_output;  // (B, U): the output of the last step taken; zero when T is 0
+  Array last_output;  // (B, U): the output of the last step taken, of T = 0 the one before the first
   Array h_n;          // (B, U): the state after the last step; h0 when no step is unmasked
   Array c_n;          // (B, U), LSTM only
   Array workspace;    // (B, T, rnn_workspace_width), optional: for backward, by time, undefined at masked steps
@@ -121,6 +122,7 @@ void state_options(RnnOptions& options, const Visit& visit) {
   if (options.cell == Cell::kGru) visit("reset_after", options.reset_after);
   visit("go_backwards", options.go_backwards);
   visit("zero_output_for_mask", options.zero_output_for_mask);
+  visit("h0_as_first_output", options.h0_as_first_output);
 }
 
 // What both directions share.

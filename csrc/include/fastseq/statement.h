@@ -26,6 +26,22 @@ namespace fastseq {
 // The kind of an array's elements. kSaved: forward saves the array for backward, in a dtype that the core chooses.
 enum class Holds { kFloats, kBools, kIntegers, kSaved };
 
+// Bytes as an array of a dtype, if they are a whole number of its elements, and an array as bytes. Frameworks see what
+// forward saves for backward as raw bytes: its values at masked steps are undefined, and checks of all float tensors
+// for NaN must not find them.
+inline Array bytes_as(Array bytes, DType dtype) {
+  const auto size = static_cast<int64_t>(dtype_bytes(dtype));
+  if (bytes.rank < 1 || size == 0 || bytes.shape[bytes.rank - 1] % size != 0) return bytes;
+  bytes.dtype = dtype;
+  bytes.shape[bytes.rank - 1] /= size;
+  return bytes;
+}
+inline Array as_bytes(Array array) {
+  array.shape[array.rank - 1] *= static_cast<int64_t>(dtype_bytes(array.dtype));
+  array.dtype = DType::kUInt8;
+  return array;
+}
+
 // An input is an array or a number. An array that is not required may be absent.
 struct Input {
   static constexpr int kAnyRank = -1;

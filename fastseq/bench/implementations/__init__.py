@@ -231,7 +231,7 @@ def make_local_implementation(name: str, problem: Problem, pass_: str, *, thread
     """Makes an implementation in this process, whose environment must be the one that the implementation needs."""
     try:
         module = importlib.import_module(f"{__name__}.{_kind(name).module}")
-    except ModuleNotFoundError as missing:  # that a package of the implementation needs
+    except ModuleNotFoundError as missing:  # a package that the implementation's packages need
         if (missing.name or "").partition(".")[0] == "fastseq":
             raise
         raise UnavailableError(f"{missing.name} is not installed") from missing

@@ -65,14 +65,14 @@ class _Graph:
     """A graph of the layers' nodes.
 
     Args:
-        layers: The layers.
-        weights: The weights of all layers, in Keras's order.
-        axes: The number of axes of the input.
+        layers: The layers to compute, in order.
+        weights: Keras's weights of all layers, in order.
+        axes: How many axes the input has.
 
     Attributes:
-        takes: The layout of inputs.
-        gives: The layout of outputs.
-        last: The name of the outputs of the last node.
+        takes: The layout of the graph's input.
+        gives: The layout of the last node's outputs.
+        last: The name of the last node's outputs.
 
     Raises:
         UnavailableError: A layer is not written here.

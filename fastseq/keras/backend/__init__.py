@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import keras
 
-_SUPPORTED = ("tensorflow", "torch")
+_SUPPORTED = ("tensorflow", "torch", "jax")
 _loaded: list[Backend] = []
 
 
@@ -21,6 +21,10 @@ class Backend(Protocol):
 
     What some backends do not have is None there, and layers ask for it.
     """
+
+    @property
+    def h0_as_first_output(self) -> bool:
+        """Whether stock Keras outputs h0, not zero, at masked steps before the first unmasked one."""
 
     @property
     def supports_jit(self) -> bool:
@@ -42,7 +46,7 @@ class Backend(Protocol):
             inputs: x, kernel, recurrent_kernel, bias, h0, with an LSTM c0, mask, dropout_mask and
                 recurrent_dropout_mask, as there; of the bias and the masks, None for those that are not there.
             options: The other keyword arguments of that function, all of them: activations, `go_backwards`,
-                `zero_output_for_mask`, `return_sequences`, `reset_after` of a GRU.
+                `zero_output_for_mask`, `h0_as_first_output`, `return_sequences`, `reset_after` of a GRU.
             training: See the class.
 
         Returns:
@@ -146,6 +150,6 @@ def unavailable_because(operation: str | None = None) -> str | None:
 
 
 if TYPE_CHECKING:
-    from fastseq.keras.backend import tensorflow, torch
+    from fastseq.keras.backend import jax, tensorflow, torch
 
-    _checked: tuple[Backend, ...] = (tensorflow, torch)
+    _checked: tuple[Backend, ...] = (jax, tensorflow, torch)

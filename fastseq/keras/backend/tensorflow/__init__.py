@@ -28,6 +28,7 @@ __all__ = [
     "dropout",
     "embedding",
     "exporting",
+    "h0_as_first_output",
     "max_pool",
     "rnn",
     "supports_jit",
@@ -35,6 +36,7 @@ __all__ = [
     "unavailable_because",
 ]
 
+h0_as_first_output = False
 supports_jit = False  # XLA compiles no custom operations
 
 exporting.check_saved_functions()

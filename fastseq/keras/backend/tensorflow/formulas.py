@@ -130,6 +130,7 @@ def rnn(
     reset_after: bool = True,
     go_backwards: bool,
     zero_output_for_mask: bool,
+    h0_as_first_output: bool,
     return_sequences: bool,
 ) -> list[Any]:
     """See `fastseq.functional`.
@@ -146,6 +147,7 @@ def rnn(
         reset_after: See there.
         go_backwards: See there.
         zero_output_for_mask: See there.
+        h0_as_first_output: See there.
         return_sequences: Whether the first result has timesteps, or none.
 
     Returns:
@@ -207,7 +209,8 @@ def rnn(
         new = tf.where(on, after[0], zeros if zero_output_for_mask else output)
         return (new, *(tf.where(on, one, other) for one, other in zip(after, before, strict=True)))
 
-    by_step, last, *states = _loop(step, timesteps, x.shape[1], zeros, *states)
+    first = states[0] if h0_as_first_output and not zero_output_for_mask else zeros
+    by_step, last, *states = _loop(step, timesteps, x.shape[1], first, *states)
     outputs = tf.transpose(by_step, (1, 0, 2)) if return_sequences else zeros[:, tf.newaxis][:, :0]
     return [outputs, last, *states]
 

@@ -1,0 +1,41 @@
+// The operations that there are, for front ends that offer them all.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fastseq/adam.h"
+#include "fastseq/conv1d.h"
+#include "fastseq/dropout.h"
+#include "fastseq/embedding.h"
+#include "fastseq/pool.h"
+#include "fastseq/rnn.h"
+
+namespace fastseq {
+
+template <class... All>
+struct OperationList {
+  // Calls body(null pointer to an operation) for the one of this name; false where there is none.
+  template <class Body>
+  static bool find(const std::string& name, const Body& body) {
+    return ((name == All::name() && (body(static_cast<All*>(nullptr)), true)) || ...);
+  }
+  static std::vector<std::string> names() { return {All::name()...}; }
+};
+
+// Those that have kernels for GPUs, too, with the plans of one kind of device.
+template <class RnnPlan, class Conv1dPlan, class PoolPlan, class... More>
+using DeviceOperations =
+    OperationList<RnnForward<Cell::kLstm, RnnPlan>, RnnBackward<Cell::kLstm, RnnPlan>, RnnForward<Cell::kGru, RnnPlan>,
+                  RnnBackward<Cell::kGru, RnnPlan>, RnnForward<Cell::kSimpleRnn, RnnPlan>,
+                  RnnBackward<Cell::kSimpleRnn, RnnPlan>, Conv1dForward<Conv1dPlan>, Conv1dBackward<Conv1dPlan>,
+                  PoolForward<true, PoolPlan>, PoolBackward<true, PoolPlan>, More...>;
+
+// Those with a gradient.
+template <class... More>
+using DifferentiableOperations = DeviceOperations<RnnPlan, Conv1dPlan, PoolPlan, PoolForward<false>,
+                                                  PoolBackward<false>, EmbeddingForward, EmbeddingBackward, More...>;
+
+using CpuOperations = DifferentiableOperations<Adam, Dropout>;
+
+}  // namespace fastseq

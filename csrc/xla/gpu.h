@@ -1,0 +1,54 @@
+// A GPU as the device that handlers compute on: the stream and the scratch memory are the call's.
+#pragma once
+
+#include <cstdint>
+
+#include "call.h"
+#include "fastseq/cuda.h"
+
+namespace fastseq::xla {
+
+class Gpu {
+ public:
+  // The calls allocate memory while they run, so they cannot be recorded into a CUDA graph.
+  static constexpr uint32_t kTraits = 0;
+
+  explicit Gpu(const CallFrame& frame) : frame_(frame) {
+    GetStream arguments{{sizeof(GetStream), nullptr}, frame.context, nullptr};
+    check(frame.api->get_stream(&arguments), "has no stream");
+    stream_ = arguments.stream;
+  }
+
+  // The device of the stream is current within a call.
+  template <class Operation>
+  Status plan(Operation& operation) const {
+    return operation.make_plan(cuda::Precision::kFloat32);
+  }
+
+  template <class Operation>
+  Status run(const Operation& operation) const {
+    if (operation.plan.scratch_bytes == 0) return operation.run(nullptr, stream_);
+    // Plans ask for scratch aligned to 256 bytes, and XLA grants 16 at most.
+    constexpr size_t kAlignment = 256;
+    const size_t bytes = operation.plan.scratch_bytes + kAlignment;
+    AllocateDeviceMemory arguments{{sizeof(AllocateDeviceMemory), nullptr}, frame_.context, bytes, 16, nullptr};
+    check(frame_.api->allocate_device_memory(&arguments), "has no memory for scratch");
+    const auto address = (reinterpret_cast<uintptr_t>(arguments.data) + kAlignment - 1) / kAlignment * kAlignment;
+    const Status status = operation.run(reinterpret_cast<void*>(address), stream_);
+    // In the order of the stream: what is queued already may still use it.
+    FreeDeviceMemory given_back{{sizeof(FreeDeviceMemory), nullptr}, frame_.context, bytes, arguments.data};
+    check(frame_.api->free_device_memory(&given_back), "does not take scratch back");
+    return status;
+  }
+
+ private:
+  // XLA's error cannot be read by what is declared in ffi.h; it is small, and is left to the process.
+  static void check(const Error* error, const char* what) {
+    if (error) throw CallError(ErrorCode::kInternal, std::string("XLA ") + what);
+  }
+
+  const CallFrame& frame_;
+  cuda::Stream stream_ = nullptr;
+};
+
+}  // namespace fastseq::xla

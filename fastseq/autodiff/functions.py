@@ -1,0 +1,236 @@
+"""The operations as functions of a framework's arrays, differentiable by it. All frameworks share the signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+__all__ = ["Functions", "LSTMOutputs", "RNNOutputs"]
+
+Array = TypeVar("Array")
+
+
+class RNNOutputs(NamedTuple):
+    """What `gru` and `simple_rnn` return.
+
+    Attributes:
+        outputs: (batch, timesteps, units) in the order the steps are taken in; None without `return_sequences`.
+        last_output: (batch, units), the output of the last step taken; zero where there is none.
+        h_n: (batch, units), the hidden state after the last step.
+    """
+
+    outputs: Any
+    last_output: Any
+    h_n: Any
+
+
+class LSTMOutputs(NamedTuple):
+    """What `lstm` returns.
+
+    Attributes:
+        outputs: See `RNNOutputs`.
+        last_output: See there.
+        h_n: See there.
+        c_n: (batch, units), the cell state after the last step.
+    """
+
+    outputs: Any
+    last_output: Any
+    h_n: Any
+    c_n: Any
+
+
+class Functions(Generic[Array]):
+    """The functions of one framework.
+
+    Args:
+        call: From the name of a forward operation and its arguments by name to its results by name.
+    """
+
+    def __init__(self, call: Callable[[str, Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        self._call = call
+
+    def lstm(
+        self,
+        x: Array,
+        kernel: Array,
+        recurrent_kernel: Array,
+        bias: Array | None = None,
+        *,
+        h0: Array | None = None,
+        c0: Array | None = None,
+        mask: Array | None = None,
+        dropout_mask: Array | None = None,
+        recurrent_dropout_mask: Array | None = None,
+        activation: str = "tanh",
+        recurrent_activation: str = "sigmoid",
+        go_backwards: bool = False,
+        zero_output_for_mask: bool = False,
+        h0_as_first_output: bool = False,
+        return_sequences: bool = True,
+    ) -> LSTMOutputs:
+        """An LSTM over a whole sequence: `fastseq.functional.lstm_forward`, which says what the arguments are.
+
+        Returns:
+            An `LSTMOutputs`. Gradients pass through all of it.
+
+        Raises:
+            ValueError: A shape or an option does not fit, or an array is on another device.
+            TypeError: A dtype is none that the operation takes, or differs from x's.
+        """
+        return LSTMOutputs(**self._rnn("lstm_forward", locals()))
+
+    def gru(
+        self,
+        x: Array,
+        kernel: Array,
+        recurrent_kernel: Array,
+        bias: Array | None = None,
+        *,
+        h0: Array | None = None,
+        mask: Array | None = None,
+        dropout_mask: Array | None = None,
+        recurrent_dropout_mask: Array | None = None,
+        activation: str = "tanh",
+        recurrent_activation: str = "sigmoid",
+        reset_after: bool = True,
+        go_backwards: bool = False,
+        zero_output_for_mask: bool = False,
+        h0_as_first_output: bool = False,
+        return_sequences: bool = True,
+    ) -> RNNOutputs:
+        """A GRU over a whole sequence: `fastseq.functional.gru_forward`, which says what the arguments are.
+
+        Returns:
+            An `RNNOutputs`. Gradients pass through all of it.
+
+        Raises:
+            ValueError: See `lstm`.
+            TypeError: See there.
+        """
+        return RNNOutputs(**self._rnn("gru_forward", locals()))
+
+    def simple_rnn(
+        self,
+        x: Array,
+        kernel: Array,
+        recurrent_kernel: Array,
+        bias: Array | None = None,
+        *,
+        h0: Array | None = None,
+        mask: Array | None = None,
+        dropout_mask: Array | None = None,
+        recurrent_dropout_mask: Array | None = None,
+        activation: str = "tanh",
+        go_backwards: bool = False,
+        zero_output_for_mask: bool = False,
+        h0_as_first_output: bool = False,
+        return_sequences: bool = True,
+    ) -> RNNOutputs:
+        """A simple RNN over a whole sequence: see `fastseq.functional.simple_rnn_forward` for the arguments.
+
+        Returns:
+            An `RNNOutputs`. Gradients pass through all of it.
+
+        Raises:
+            ValueError: See `lstm`.
+            TypeError: See there.
+        """
+        return RNNOutputs(**self._rnn("simple_rnn_forward", locals()))
+
+    def conv1d(
+        self,
+        x: Array,
+        kernel: Array,
+        bias: Array | None = None,
+        *,
+        activation: str = "linear",
+        strides: int = 1,
+        padding: str = "valid",
+        dilation_rate: int = 1,
+        groups: int = 1,
+    ) -> Array:
+        """A convolution along time: `fastseq.functional.conv1d_forward`, which says what the arguments are.
+
+        Returns:
+            (batch, output timesteps, filters).
+
+        Raises:
+            ValueError: See `lstm`.
+            TypeError: See there.
+        """
+        return self._outputs("conv1d_forward", locals())
+
+    def conv1d_max_pool(
+        self,
+        x: Array,
+        kernel: Array,
+        bias: Array | None,
+        pool_size: int,
+        pool_strides: int | None = None,
+        pool_padding: str = "valid",
+        *,
+        activation: str = "linear",
+        strides: int = 1,
+        padding: str = "valid",
+        dilation_rate: int = 1,
+        groups: int = 1,
+    ) -> Array:
+        """`max_pool` of `conv1d` in one pass: `fastseq.functional.conv1d_max_pool_forward` says what the arguments are.
+
+        Returns:
+            (batch, pooled timesteps, filters).
+
+        Raises:
+            ValueError: See `lstm`.
+            TypeError: See there.
+        """
+        pool_strides = pool_size if pool_strides is None else pool_strides
+        return self._outputs("conv1d_forward", locals())
+
+    def max_pool(self, x: Array, pool_size: int, strides: int | None = None, padding: str = "valid") -> Array:
+        """Max pooling along time: `fastseq.functional.max_pool_forward`, which says what the arguments are.
+
+        Returns:
+            (batch, pooled timesteps, channels).
+
+        Raises:
+            ValueError: See `lstm`.
+            TypeError: See there.
+        """
+        strides = pool_size if strides is None else strides
+        return self._outputs("max_pool_forward", locals())
+
+    def average_pool(self, x: Array, pool_size: int, strides: int | None = None, padding: str = "valid") -> Array:
+        """Average pooling along time: `fastseq.functional.average_pool_forward`, which says what the arguments are.
+
+        Returns:
+            (batch, pooled timesteps, channels).
+
+        Raises:
+            ValueError: See `lstm`.
+            TypeError: See there.
+        """
+        strides = pool_size if strides is None else strides
+        return self._outputs("average_pool_forward", locals())
+
+    def embedding(self, ids: Array, embeddings: Array) -> Array:
+        """Rows of a table: `fastseq.functional.embedding_forward`, which says what the arguments are.
+
+        Returns:
+            `(*ids.shape, output_dim)`. The gradient by `embeddings` is dense.
+
+        Raises:
+            ValueError: See `lstm`; an id is outside of the table.
+            TypeError: See there.
+        """
+        return self._outputs("embedding_forward", locals())
+
+    def _rnn(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        results = dict(self._call(name, given))
+        results.pop("workspace", None)
+        return results
+
+    def _outputs(self, name: str, given: Mapping[str, Any]) -> Array:
+        outputs: Array = self._call(name, given)["outputs"]
+        return outputs
