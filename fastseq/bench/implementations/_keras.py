@@ -57,12 +57,13 @@ def kind_of(implementation: str) -> Literal["fast", "stock", "stock-jit"]:
     return "stock-jit"
 
 
-def make_layer(implementation: str, problem: LayerProblem) -> Any:
-    """The problem's layers as one layer, built and with its weights.
+def make_layer(implementation: str, problem: LayerProblem, threads: int) -> Any:
+    """The problem's layers as one layer, built and with its weights, in a process with so many threads.
 
     Raises:
         UnavailableError: fastseq has no such layer on this backend.
     """
+    frameworks.current().set_threads(threads)  # before TensorFlow makes its context, and JAX its threads
     make = _stock_layer
     if kind_of(implementation) == "fast":
         problem, make = _fused(problem), _fast_layer
@@ -119,8 +120,8 @@ def names_of_results(problem: LayerProblem, pass_: str) -> list[str]:
     return ["outputs", *["dx"] * problem.differentiable, *weights]
 
 
-def make_model(implementation: str, problem: ModelProblem) -> Any:
-    """The compiled model with its weights.
+def make_model(implementation: str, problem: ModelProblem, threads: int) -> Any:
+    """The compiled model with its weights, in a process with so many threads.
 
     Raises:
         UnavailableError: fastseq has no kernels for this backend.
@@ -128,6 +129,7 @@ def make_model(implementation: str, problem: ModelProblem) -> Any:
     from fastseq.keras import backend
     from fastseq.training.models import MODELS  # here, since compare.py runs layers of older revisions
 
+    frameworks.current().set_threads(threads)
     kind = kind_of(implementation)
     if kind == "fast" and (reason := backend.unavailable_because()):
         raise UnavailableError(reason)

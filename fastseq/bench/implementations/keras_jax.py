@@ -11,7 +11,6 @@ import jax
 import keras
 import numpy as np
 
-from fastseq import frameworks
 from fastseq.bench.implementations import BatchImplementation, LocalImplementation, TrainingImplementation
 from fastseq.bench.implementations._keras import make_adam, make_layer, make_model, names_of_results
 from fastseq.bench.problems import LayerProblem, ModelProblem, Results
@@ -20,10 +19,9 @@ from fastseq.bench.shapes import ADAM_PASSES
 
 def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """A jitted function of the layers. The gradient of an Embedding is dense, and so is the update by Adam."""
-    frameworks.current().set_threads(threads)
     # A model, since it takes the argument `training` for any layers.
     inputs = keras.Input(problem.x.shape[1:], dtype=problem.x.dtype.name)
-    layer = keras.Sequential([inputs, make_layer(implementation, problem)])
+    layer = keras.Sequential([inputs, make_layer(implementation, problem, threads)])
     masks = {} if problem.mask is None else {"mask": jax.numpy.asarray(problem.mask)}
     x, doutputs = jax.numpy.asarray(problem.x), jax.numpy.asarray(problem.doutputs)
     weights, others = _values(layer)
@@ -115,8 +113,7 @@ def make_models(
     implementation: str, problem: ModelProblem, pass_: str, *, threads: int
 ) -> TrainingImplementation | BatchImplementation:
     """A training step as in `fit`, or a prediction of a batch."""
-    frameworks.current().set_threads(threads)
-    model = make_model(implementation, problem)
+    model = make_model(implementation, problem, threads)
     batches = [(jax.numpy.asarray(x), jax.numpy.asarray(y)) for x, y in problem.batches]
     if pass_ == "forward":
         return _predicting(model, [x for x, _ in batches])

@@ -8,7 +8,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastseq import frameworks
 from fastseq.bench.implementations import BatchImplementation, LocalImplementation, TrainingImplementation
 from fastseq.bench.implementations._keras import kind_of, make_adam, make_layer, make_model, names_of_results
 from fastseq.bench.implementations._tensorflow import forward, forward_backward
@@ -18,8 +17,7 @@ from fastseq.bench.shapes import ADAM_PASSES
 
 def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """A tf.function of the layers."""
-    frameworks.current().set_threads(threads)  # before a layer makes TensorFlow's context
-    layer = make_layer(implementation, problem)
+    layer = make_layer(implementation, problem, threads)
     x, doutputs = tf.constant(problem.x), tf.constant(problem.doutputs)
     mask = None if problem.mask is None else tf.constant(problem.mask)
     by_x, jit_compile = problem.differentiable, kind_of(implementation) == "stock-jit"
@@ -61,8 +59,7 @@ def make_models(
     implementation: Any, problem: ModelProblem, pass_: str, *, threads: int
 ) -> TrainingImplementation | BatchImplementation:
     """A training step as in `fit`, or a prediction of a batch."""
-    frameworks.current().set_threads(threads)
-    model = make_model(implementation, problem)
+    model = make_model(implementation, problem, threads)
     batches = [(tf.convert_to_tensor(x), tf.convert_to_tensor(y)) for x, y in problem.batches]
     if pass_ == "training":
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from fastseq import frameworks
 from fastseq.bench.implementations import BatchImplementation, LocalImplementation, TrainingImplementation
 from fastseq.bench.implementations._keras import make_adam, make_layer, make_model, names_of_results
 from fastseq.bench.problems import LayerProblem, ModelProblem, Results
@@ -17,8 +16,7 @@ from fastseq.bench.shapes import ADAM_PASSES
 
 def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """Calls of the layers. The gradient of an Embedding is dense, and so is the update by Adam."""
-    frameworks.current().set_threads(threads)
-    layer = make_layer(implementation, problem)
+    layer = make_layer(implementation, problem, threads)
     x, doutputs = torch.from_numpy(problem.x), torch.from_numpy(problem.doutputs)
     masks = {} if problem.mask is None else {"mask": torch.from_numpy(problem.mask)}
     weights = [variable.value for variable in layer.trainable_variables]
@@ -54,8 +52,7 @@ def make_models(
     implementation: str, problem: ModelProblem, pass_: str, *, threads: int
 ) -> TrainingImplementation | BatchImplementation:
     """A training step as in `fit`, or a prediction of a batch."""
-    frameworks.current().set_threads(threads)
-    model = make_model(implementation, problem)
+    model = make_model(implementation, problem, threads)
     batches = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in problem.batches]
     if pass_ == "training":
         return TrainingImplementation(model, batches, problem.weights, _loss_and_gradients, _training_step)
