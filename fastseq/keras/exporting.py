@@ -1,12 +1,28 @@
-"""`export_native`: exports that keep fastseq's operations."""
+"""What is exported: `export_native`, which keeps fastseq's operations, and the exporters that trace a model."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
+from types import FrameType
 
-__all__ = ["export_native", "exports_native"]
+__all__ = ["export_native", "exporter_among_callers", "exports_native"]
+
+# A package or a module with a dot behind it, and the format that it writes. The more special come first.
+_EXPORTERS = {
+    "keras.src.export.onnx.": "ONNX",
+    "keras.src.export.openvino.": "OpenVINO",
+    "keras.src.export.litert.": "LiteRT",
+    "keras.src.export.": "SavedModel",
+    "tensorflow.lite.": "LiteRT",
+    "tf2onnx.": "ONNX",
+    "openvino.": "OpenVINO",
+    "coremltools.": "Core ML",
+    "tensorflowjs.": "TensorFlow.js",
+}
+_NAMES = tuple(_EXPORTERS)
 
 _exports_native = ContextVar("fastseq_exports_native", default=False)
 
@@ -41,3 +57,18 @@ def export_native() -> Iterator[None]:
 def exports_native() -> bool:
     """Whether `export_native` is in force."""
     return _exports_native.get()
+
+
+def exporter_among_callers() -> str | None:
+    """The format that the caller's callers export a model to; None if there is no exporter among them.
+
+    Keras makes a SavedModel on the way to other formats: the outermost exporter counts.
+    """
+    found = None
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = f"{frame.f_globals.get('__name__')}."
+        if module.startswith(_NAMES):
+            found = next(format for name, format in _EXPORTERS.items() if module.startswith(name))
+        frame = frame.f_back
+    return found

@@ -1,11 +1,13 @@
-"""The operations of `Backend` over a framework's operations that are differentiable by it (`fastseq.autodiff`)."""
+"""What `Backend` asks for, over a framework's operations that are differentiable by it (`fastseq.autodiff`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Operations"]
+from fastseq.keras.exporting import exporter_among_callers, exports_native
+
+__all__ = ["Exporting", "Operations"]
 
 _RNN_INPUTS = ("x", "kernel", "recurrent_kernel", "bias", "h0")
 _RNN_MASKS = ("mask", "dropout_mask", "recurrent_dropout_mask")
@@ -51,3 +53,21 @@ class Operations:
 
     def _pool(self, name: str, x: Any, pool_size: int, strides: int, padding: str) -> Any:
         return self._call(name, {"x": x, "pool_size": pool_size, "strides": strides, "padding": padding})["outputs"]
+
+
+class Exporting:
+    """See `fastseq.keras.backend.Exporting`: Keras's exporters and others trace a model, as callers of its layers.
+
+    Args:
+        may_export: Whether what is computed now may be traced for an exporter, if that is known at less cost.
+    """
+
+    def __init__(self, may_export: Callable[[], bool]) -> None:
+        self._may_export = may_export
+
+    def export_format(self) -> str | None:
+        """See there."""
+        return exporter_among_callers() if self._may_export() and not exports_native() else None
+
+    def keep_in_export(self) -> None:
+        """See there. Here, exporters write what they have traced themselves."""

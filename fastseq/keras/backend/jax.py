@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from fastseq.jax.operations import call
-from fastseq.keras.backend.autodiff import Operations
+from fastseq.keras.backend.autodiff import Exporting, Operations
 
 __all__ = [
     "activation_name",
@@ -33,7 +33,8 @@ __all__ = [
 
 h0_as_first_output = True
 supports_jit = True
-adam = dropout = embedding = exporting = traced_convolution = None
+adam = dropout = embedding = traced_convolution = None
+exporting = Exporting(lambda: True)
 
 _operations = Operations(call)
 rnn, conv1d = _operations.rnn, _operations.conv1d

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fastseq.keras.backend.autodiff import Operations
+from fastseq.keras.backend.autodiff import Exporting, Operations
 from fastseq.torch.operations import call
 
 __all__ = [
@@ -32,7 +32,8 @@ __all__ = [
 
 h0_as_first_output = False
 supports_jit = True  # torch.compile takes the operations whole
-adam = dropout = embedding = exporting = traced_convolution = None
+adam = dropout = embedding = traced_convolution = None
+exporting = Exporting(torch.compiler.is_exporting)
 
 
 class _Operations(Operations):

@@ -8,48 +8,23 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
-from types import FrameType
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.saved_model import save, save_context
 
-from fastseq.keras.exporting import exports_native
+from fastseq.keras.exporting import exporter_among_callers, exports_native
 
 __all__ = ["check_saved_functions", "export_format", "keep_in_export"]
 
-# A package or a module with a dot behind it, and what it makes of a model. The more special come first.
-_EXPORTERS = {
-    "keras.src.export.onnx.": "ONNX",
-    "keras.src.export.openvino.": "OpenVINO",
-    "keras.src.export.litert.": "LiteRT",
-    "keras.src.export.": "SavedModel",
-    "tensorflow.lite.": "LiteRT",
-    "tf2onnx.": "ONNX",
-    "openvino.": "OpenVINO",
-    "coremltools.": "Core ML",
-    "tensorflowjs.": "TensorFlow.js",
-}
-_NAMES = tuple(_EXPORTERS)
 _KEPT = "fastseq_kept"
 
 
 def export_format() -> str | None:
-    """What the model is exported to that is traced now; None if it is not, or if `export_native` is in force.
-
-    Keras makes a SavedModel on the way to other formats: the outermost exporter counts.
-    """
+    """See `fastseq.keras.backend.Exporting`."""
     if tf.executing_eagerly() or exports_native():
         return None
-    found = "SavedModel" if save_context.in_save_context() else None
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        module = f"{frame.f_globals.get('__name__')}."
-        if module.startswith(_NAMES):
-            found = next(format for name, format in _EXPORTERS.items() if module.startswith(name))
-        frame = frame.f_back
-    return found
+    return exporter_among_callers() or ("SavedModel" if save_context.in_save_context() else None)
 
 
 def keep_in_export() -> None:
