@@ -121,14 +121,18 @@ def begin_with_revision(environment: Mapping[str, str]) -> None:
         del sys.modules[name]
     sys.path.insert(0, environment[_FOLDER])
     importlib.import_module("fastseq")
-    spec = importlib.util.spec_from_file_location(
-        "fastseq.bench", Path(_BENCH, "__init__.py"), submodule_search_locations=[_BENCH]
-    )
+    _import_own("fastseq.frameworks", Path(_BENCH).with_name("frameworks.py"))  # which the benchmarks need
+    _import_own("fastseq.bench", Path(_BENCH, "__init__.py"), [_BENCH])
+    importlib.import_module("fastseq.bench.processes").begin(environment)
+
+
+def _import_own(name: str, file: Path, folders: list[str] | None = None) -> None:
+    """Imports a module from this revision; a package's modules are found in its folders."""
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=folders)
     assert spec is not None
     assert spec.loader is not None
-    sys.modules["fastseq.bench"] = package = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(package)
-    importlib.import_module("fastseq.bench.processes").begin(environment)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
 
 
 def revision_of(name: str) -> str:

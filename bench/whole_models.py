@@ -9,8 +9,11 @@ between the quartiles.
 the layers before it make of a batch, and the optimizer's update. Each such row includes the call from Python, some
 tenths of a millisecond. The row "the rest", mostly losses and metrics, is the whole step less these rows.
 
+fast and stock run on the Keras backend that KERAS_BACKEND names, by default TensorFlow.
+
     python bench/whole_models.py --model imdb-cnn-lstm --breakdown
     python bench/whole_models.py --model reuters-lstm --peers stock torch onnxruntime --pass training forward
+    KERAS_BACKEND=torch python bench/whole_models.py --model reuters-lstm imdb-cnn-lstm --peers stock
 """
 
 from __future__ import annotations
@@ -48,11 +51,16 @@ def main() -> None:
     add_options(parser, rounds=10)
     options = parser.parse_args()
     threads = prepare(options, parser)
-    from fastseq.bench.implementations._tensorflow import set_threads
+    from fastseq import frameworks
     from fastseq.data import DataError
     from fastseq.training.models import MODELS
 
-    set_threads(threads)  # before the batches make TensorFlow's context
+    try:
+        framework = frameworks.start(threads)
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    if options.breakdown and framework.name != "tensorflow":
+        parser.error("argument --breakdown: only with Keras on TensorFlow")
     names = options.model or default_models(options.data, options.mask_zero)
     if unknown := [name for name in names if name not in MODELS]:
         parser.error(f"argument --model: choose from {', '.join(MODELS)}, got {', '.join(unknown)}")
@@ -106,7 +114,7 @@ def batches_of(spec: Any, data: Any) -> list[Batch]:
 
 def breakdown(comparison: Comparison, implementations: list[str], rounds: int) -> str:
     """A table of what the parts of a step take."""
-    from fastseq.bench.implementations.keras_layers import loss_and_gradients
+    from fastseq.bench.implementations.keras_tensorflow import loss_and_gradients
 
     parts: dict[str, dict[str, Turn]] = {_WHOLE: {}}
     for name in implementations:

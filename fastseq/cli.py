@@ -127,12 +127,20 @@ def _wrong_names(names: Mapping[str, Sequence[str]]) -> str | None:
 
 
 def _info() -> int:
-    with quiet_start():
-        from fastseq import cuda, runtime
-        from fastseq.data import DataError, locate
+    from fastseq import cuda, frameworks, runtime
+    from fastseq.data import DataError, locate
+
+    def describe_packages() -> dict[str, str]:
+        try:
+            frameworks.start()
+        except ValueError as error:
+            return {"fastseq": runtime.__version__, "Keras": f"error: {error}"}
         from fastseq.training.results import versions
 
-        of_packages = versions()
+        return versions()
+
+    with quiet_start():
+        of_packages = describe_packages()
 
     def describe_isa() -> str:
         try:

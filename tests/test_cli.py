@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 import small_models
 from processes import run_python
 
-from fastseq import cli
+from fastseq import cli, frameworks
 from fastseq.keras.replacements import PATCH_CLASSES
 from fastseq.training import models, plots, results
 from fastseq.training.command import MODEL_NAMES
@@ -92,7 +93,7 @@ def test_train_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert result["epochs"] == 2
     assert result["ms_per_step"] > 0
     assert len(result["epoch_seconds"]) == 2
-    assert {"fastseq", "keras", "tensorflow", "numpy", "python"} <= set(result["versions"])
+    assert {"fastseq", "keras", keras.backend.backend(), "numpy", "python"} == set(result["versions"])
     assert {"isa", "threads", "test_loss"} <= set(result)
 
     rows = _rows(out / "history.csv")
@@ -358,6 +359,37 @@ def test_bad_arguments(
     assert message in capsys.readouterr().err
 
 
+_WITHOUT_FRAMEWORK = """
+import sys
+from fastseq import cli
+sys.modules["tensorflow"] = None  # as where it is not installed
+sys.exit(cli.main({}))
+"""
+_CHOICE = "the variable KERAS_BACKEND chooses from tensorflow, torch, jax\n"
+
+
+@pytest.mark.parametrize(
+    ("backend", "reason"),
+    [
+        ("tensorflow", "Keras cannot be imported: tensorflow is not installed; "),
+        pytest.param(
+            "openvino",
+            "Keras runs on the openvino backend; ",
+            marks=pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed"),
+        ),
+    ],
+)
+def test_frameworks_that_do_not_train(backend: str, reason: str) -> None:
+    trained, told = (
+        run_python(_WITHOUT_FRAMEWORK.format(arguments), KERAS_BACKEND=backend)
+        for arguments in (["train", "reuters-lstm", "--out", "out"], ["info"])
+    )
+    assert trained.returncode == 2, trained.stderr
+    assert trained.stderr.endswith(f"error: {reason}{_CHOICE}")
+    assert told.returncode == 0, told.stderr
+    assert f"error: {reason}{_CHOICE}" in told.stdout
+
+
 def test_unknown_model_lists_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["train", "nope"])
@@ -393,7 +425,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for word in (
         "fastseq",
-        "tensorflow",
+        keras.backend.backend(),
         "instruction set",
         "available: scalar",
         "threads",
@@ -482,18 +514,27 @@ def test_forecast_of_a_file(
 
 def test_threads() -> None:
     code = """
-import json, pathlib
+import json, os, pathlib
 from fastseq import cli
 arguments = ["train", "reuters-lstm", "--data", "synthetic", "--epochs", "1", "--threads", "1"]
 assert cli.main([*arguments, "--out", "out"]) == 0
 print("threads", json.loads(pathlib.Path("out/result.json").read_text())["threads"])
-import tensorflow as tf
-print("tensorflow", tf.config.threading.get_intra_op_parallelism_threads())
+import keras
+name = keras.backend.backend()
+if name == "tensorflow":
+    import tensorflow as tf
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+elif name == "torch":
+    import torch
+    threads = torch.get_num_threads()
+else:
+    threads = len(os.sched_getaffinity(0))
+print(name, threads)
 """
     done = run_python(code)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "threads 1\n" in done.stdout
-    assert "tensorflow 1\n" in done.stdout
+    assert f"{keras.backend.backend()} 1\n" in done.stdout
 
 
 @pytest.mark.usefixtures("small_model")
@@ -505,8 +546,13 @@ def test_stock_layers(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_model")
-def test_jit(tmp_path: Path) -> None:
+def test_jit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", "reuters-lstm", "--compare", "--jit", "--epochs", "1", "--out", str(tmp_path)]
+    if reason := frameworks.current().no_jit:
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+        assert f"argument --jit: {reason}" in capsys.readouterr().err
+        return
     assert cli.main(arguments) == 0
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["layers"] == "fast"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tolerances import STOCK, assert_close
 
+from fastseq import frameworks
 from fastseq.keras import FastAdam
 from fastseq.training import models
 from fastseq.training.models import MAE, MODELS, ModelSpec
@@ -119,7 +120,8 @@ def test_a_training_step_of_each(spec: ModelSpec) -> None:
     losses = []
     for twin in _twins(spec, "fast", "stock"):
         x, y = _batch(spec, twin)
-        before = twin.fit(x, y, verbose=0).history["loss"][0]
+        keras.utils.set_random_seed(0)  # PyTorch's dropout draws its numbers by that, too
+        before = twin.fit(x, y, shuffle=False, verbose=0).history["loss"][0]
         losses.append([before, twin.evaluate(x, y, verbose=0)[0]])
     assert_close(losses[0], losses[1], STOCK["float32"])
     assert losses[0][1] < losses[0][0]
@@ -136,15 +138,16 @@ def test_mask_zero(spec: ModelSpec) -> None:
         with _loses_its_mask(spec) if mask_zero else contextlib.nullcontext():
             fast, stock = _twins(spec, "fast", "stock", mask_zero=mask_zero)
             x, _ = _batch(spec, fast)
-            outputs = [twin(x) for twin in (fast, stock)]
+            outputs = [keras.ops.convert_to_numpy(twin(x)) for twin in (fast, stock)]
         assert_close(outputs[0], outputs[1], STOCK["float32"])
         embedding = fast.layers[0].embeddings
         embedding.assign(keras.ops.concatenate([embedding[:1] + 1.0, embedding[1:]]))
         with _loses_its_mask(spec) if mask_zero else contextlib.nullcontext():
-            unchanged = np.array_equal(fast(x), outputs[0])
+            unchanged = np.array_equal(keras.ops.convert_to_numpy(fast(x)), outputs[0])
         assert unchanged == (mask_zero and "cnn" not in spec.name)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=frameworks.current().no_jit)
 def test_stock_jit() -> None:
     """Also an LSTM is compiled by XLA, which Keras by itself does not do."""
     spec = MODELS["reuters-lstm-small"]
@@ -168,5 +171,5 @@ def test_optimizer(spec: ModelSpec) -> None:
     for layers in ("fast", "stock"):
         optimizer = spec.build(layers).optimizer
         kind, rate = (keras.optimizers.RMSprop, 1e-4) if "rnn" in spec.name else (adam[layers], 1e-3)
-        assert type(optimizer) is kind
+        assert type(optimizer) is type(kind())  # Keras may make one of a class of the backend's
         assert float(optimizer.learning_rate) == pytest.approx(rate)

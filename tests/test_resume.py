@@ -47,6 +47,7 @@ def _refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has threads, which the script's forks would lose")
 def test_killed_at_any_moment() -> None:
     """Three of them; more by the same command."""
     script = Path(__file__).parent / "long/kill_training.py"
@@ -144,6 +145,14 @@ def test_other_options(options: list[str], message: str, interrupted: Path, caps
     told = _refused([*TRAIN, *options, "--resume", "--out", str(interrupted)], capsys)
     assert message.format(out=interrupted) in told
     assert (interrupted / STATE).exists()
+
+
+def test_another_framework(interrupted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = models.MODELS["reuters-lstm"].load("").digest
+    write_state(interrupted / STATE, {**read_state(interrupted / STATE), "data": data, "versions": {"other": "1.0"}})
+    told = _refused([*TRAIN, "--resume", "--out", str(interrupted)], capsys)
+    name = keras.backend.backend()
+    assert f"argument --resume: the training was not begun on {name}, which KERAS_BACKEND names now" in told
 
 
 def test_another_model(interrupted: Path, capsys: pytest.CaptureFixture[str]) -> None:

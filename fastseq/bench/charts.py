@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from fastseq.bench.drawing import Anchor, Drawing
-from fastseq.bench.implementations import FASTSEQ
+from fastseq.bench.implementations import FASTSEQ, FASTSEQ_ELSEWHERE
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.shapes import TITLES, Shape
 from fastseq.bench.verdicts import LABELS, TOO_FEW, UNCLEAR, label_of, name_of, peers_of, ratio_text, verdict
@@ -23,6 +23,10 @@ _SERIES = {
     "stock-jit": "series-4",
     "keras-jax": "series-5",
     "tf-block": "series-6",
+    "fast-torch": "series-3",
+    "keras-torch": "series-8",
+    "fast-keras-torch": "series-8",
+    "fast-keras-jax": "series-5",
 }
 _CELL_SERIES = {"lstm": "series-1", "gru": "series-2", "simple_rnn": "series-3"}
 
@@ -143,7 +147,7 @@ def _add_dot(drawing: Drawing, name: str, x: float, y: float) -> None:
     if name == "fast":
         drawing.rectangle(x - 6, y - 5, 12, 10, _SERIES[name])
     else:
-        drawing.dot(x, y, 5, _SERIES[name], hollow=name == "functional")
+        drawing.dot(x, y, 5, _SERIES[name], hollow=name in (*FASTSEQ, *FASTSEQ_ELSEWHERE))
 
 
 def scaling_drawing(title: str, curves: Sequence[Measurement], base: Shape) -> Drawing | None:

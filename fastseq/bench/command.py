@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fastseq.bench.implementations import FASTSEQ, IMPLEMENTATIONS, PEERS, not_installed, packages
+from fastseq.bench.implementations import FASTSEQ, FASTSEQ_ELSEWHERE, IMPLEMENTATIONS, PEERS, not_installed, packages
 from fastseq.bench.machine import busy, load, machine, prepare, versions
 from fastseq.bench.measuring import Budget, Measurement
 from fastseq.bench.page import CHARTS, drawings_of, page_of
@@ -19,11 +19,17 @@ from fastseq.bench.record import Record, save_json
 from fastseq.bench.suite import Task, layer_tasks, model_tasks, quick, select
 from fastseq.bench.tables import glance, row
 from fastseq.commands import make_writable, positive, replacing
+from fastseq.frameworks import start
 from fastseq.quiet import quiet_start
 from fastseq.training.command import MODEL_NAMES
 
 _OUT = Path("runs/bench")
 _MODE_ROUNDS = {True: 5, False: 10}
+# --quick leaves out Keras on PyTorch, where a step takes long, and fastseq on other frameworks.
+_DEFAULT_PEERS = {
+    True: [peer for peer in PEERS if peer not in (*FASTSEQ_ELSEWHERE, "keras-torch")],
+    False: list(PEERS),
+}
 # Comparisons begin within these seconds. The whole run takes two minutes with --quick, else twenty; the rest is for the
 # last comparison and for the report.
 _MODE_SECONDS = {True: 80.0, False: 1000.0}
@@ -39,7 +45,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--ops", nargs="+", metavar="OP", help="only these: lstm, lstm/reuters, dropout, adam, scaling ..."
     )
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="only these, as `fastseq train` has them; or all")
-    parser.add_argument("--peers", nargs="*", choices=PEERS, metavar="PEER", help=f"{', '.join(PEERS)}; default: all")
+    left_out = ", ".join(peer for peer in PEERS if peer not in _DEFAULT_PEERS[True])
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=PEERS,
+        metavar="PEER",
+        help=f"{', '.join(PEERS)}; default: all, with --quick all but {left_out}",
+    )
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="for every implementation; default: what fastseq would use"
     )
@@ -67,13 +80,15 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     make_writable(options.out, parser)
     try:
         threads = prepare(options.threads)
-        _start_tensorflow(threads)
+        if "keras" not in sys.modules:  # else a program has called main()
+            with quiet_start():  # here, since the first comparison would start Keras's framework with its messages
+                start(threads)
         from fastseq import runtime
 
         isa = runtime.isa()
     except ValueError as error:
         parser.error(str(error))
-    peers = list(PEERS) if options.peers is None else options.peers
+    peers = _DEFAULT_PEERS[options.quick] if options.peers is None else options.peers
     implementations = [name for name in IMPLEMENTATIONS if name in FASTSEQ or name in peers]
     record = Record(
         command=command_line(options),
@@ -108,19 +123,6 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         print("Interrupted.", file=sys.stderr)
         return 130
     return int(any(one.refused for one in record.measurements))
-
-
-def _start_tensorflow(threads: int) -> None:
-    """Starts TensorFlow without its messages. Otherwise the first comparison would start it."""
-    if "tensorflow" in sys.modules:  # a program has called main()
-        return
-    with quiet_start():
-        import tensorflow as tf
-
-        from fastseq.bench.implementations._tensorflow import set_threads
-
-        set_threads(threads)
-        tf.constant(0)
 
 
 def _tasks(options: argparse.Namespace) -> list[Task]:

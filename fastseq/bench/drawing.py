@@ -17,8 +17,8 @@ Anchor = Literal["start", "middle", "end"]
 Points = Sequence[tuple[float, float]]
 
 # The colours of series can be distinguished by colour-blind people (Okabe and Ito 2008).
-_ON_LIGHT = ["#0072b2", "#d55e00", "#009e73", "#b0508a", "#9a7d00", "#1b1f24", "#7a5230"]
-_ON_DARK = ["#56b4e9", "#ff9248", "#2fd0a4", "#e39bc6", "#f0e442", "#e6e8eb", "#d0a37a"]
+_ON_LIGHT = ["#0072b2", "#d55e00", "#009e73", "#b0508a", "#9a7d00", "#1b1f24", "#7a5230", "#626a73"]
+_ON_DARK = ["#56b4e9", "#ff9248", "#2fd0a4", "#e39bc6", "#f0e442", "#e6e8eb", "#d0a37a", "#9aa3ad"]
 # By name, the colours on a light and on a dark background.
 COLOURS = {
     "ink": ("#1b1f24", "#e6e8eb"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastseq.bench.implementations import FASTSEQ
+from fastseq.bench.implementations import FASTSEQ, FASTSEQ_ELSEWHERE
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.shapes import TITLES
 from fastseq.bench.timing import Samples
@@ -14,12 +14,16 @@ LEAST_ROUNDS = 3  # for quartiles to mean anything
 LABELS = {
     "fast": "fastseq",
     "functional": "fastseq without Keras",
-    "stock": "Keras on TensorFlow",
+    "stock": "stock Keras",
     "torch": "PyTorch",
     "onnxruntime": "ONNX Runtime",
     "stock-jit": "Keras, XLA",
     "keras-jax": "Keras on JAX",
     "tf-block": "TF BlockLSTM",
+    "fast-torch": "fastseq.torch",
+    "keras-torch": "Keras on PyTorch",
+    "fast-keras-torch": "fastseq.keras, PyTorch",
+    "fast-keras-jax": "fastseq.keras, JAX",
 }
 
 
@@ -27,7 +31,7 @@ def peers_of(measurement: Measurement) -> list[str]:
     """The implementations that were timed beside fastseq; none if fastseq was not timed."""
     if "fast" not in measurement.samples:
         return []
-    return [implementation for implementation in measurement.samples if implementation not in FASTSEQ]
+    return [name for name in measurement.samples if name not in (*FASTSEQ, *FASTSEQ_ELSEWHERE)]
 
 
 def name_of(measurement: Measurement) -> str:

@@ -16,6 +16,7 @@ from fastseq.bench.implementations import IMPLEMENTATIONS
 from fastseq.bench.layers import make_texts
 from fastseq.bench.measuring import Comparison, beside_stock
 from fastseq.bench.problems import Batch, Layer, ModelProblem, Results, verify
+from fastseq.frameworks import current
 
 BATCHES = 8
 # Relative to a gradient's norm. Correct gradients differ by 1e-6, or by the share of one of thousands of values where
@@ -45,10 +46,9 @@ def model_comparison(
     """
     import keras
 
-    from fastseq.bench.implementations._tensorflow import set_threads
     from fastseq.training.models import MODELS
 
-    set_threads(threads)
+    current().set_threads(threads)
     spec = MODELS[name]
     keras.utils.set_random_seed(0)
     stock = spec.build("stock", mask_zero=mask_zero)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastseq import frameworks
 from fastseq.commands import claimed, make_writable, positive, table
 from fastseq.quiet import quiet_start
 
@@ -46,7 +47,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--compare", action="store_true", help="also train the stock twin, interleaved, from the same weights"
     )
     parser.add_argument(
-        "--jit", action="store_true", help="compile the stock model, alone or as the twin, by XLA (jit_compile=True)"
+        "--jit",
+        action="store_true",
+        help="compile the stock model, alone or as the twin, by XLA (jit_compile=True); with TensorFlow only",
     )
     parser.add_argument(
         "--mask-zero", action="store_true", help="mask the padding in the Embedding, up to the first convolution if any"
@@ -54,7 +57,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=positive, metavar="N", help="at most; default: the model's own")
     parser.add_argument("--batch-size", type=positive, metavar="N", help="default: the model's own")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    parser.add_argument("--threads", type=positive, metavar="N", help="of fastseq and TensorFlow; default: all CPUs")
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="of fastseq and of Keras's framework; JAX has no such setting, and gets so many CPUs; default: all CPUs",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/MODEL")
     parser.add_argument(
         "--resume",
@@ -98,21 +106,21 @@ def _run_in(out: Path, options: argparse.Namespace, parser: argparse.ArgumentPar
     elif (out / STATE).exists():
         parser.error(f"{out} has an interrupted training: add --resume to go on, or remove {out / STATE} to begin anew")
     with quiet_start():
-        import tensorflow as tf
-
-        if options.threads is not None:
-            try:
-                tf.config.threading.set_intra_op_parallelism_threads(options.threads)
-                tf.config.threading.set_inter_op_parallelism_threads(options.threads)
-            except RuntimeError as error:  # only where a program calls main() after it has used TensorFlow
-                parser.error(f"argument --threads: {error}")
-        tf.constant(0)
         from fastseq import runtime
+
+        try:
+            framework = frameworks.start(options.threads)
+        except ValueError as error:
+            parser.error(str(error))
+        except RuntimeError as error:  # only where a program calls main() after it has used TensorFlow
+            parser.error(f"argument --threads: {error}")
         from fastseq.data import DataError
         from fastseq.training.models import MODELS
         from fastseq.training.results import save_epoch, save_forecast, save_result, save_training, versions
         from fastseq.training.trainer import Trainer
 
+    if options.jit and framework.no_jit:
+        parser.error(f"argument --jit: {framework.no_jit}")
     if options.threads is not None:
         runtime.set_num_threads(options.threads)
     spec = MODELS[options.model]
@@ -176,6 +184,8 @@ def _restore(
     """Puts a trainer into the state of an interrupted training, which must have had the same data."""
     if state["data"] != identity["data"]:
         parser.error("argument --data: must be the same data as before the interruption")
+    if (name := frameworks.current().name) not in state["versions"]:
+        parser.error(f"argument --resume: the training was not begun on {name}, which KERAS_BACKEND names now")
     if state["versions"] != identity["versions"]:
         print(
             f"fastseq: warning: the versions are not those from before the interruption, {state['versions']}: results "

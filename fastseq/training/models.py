@@ -127,9 +127,7 @@ def _ids(maxlen: int) -> Any:
 
 
 def _one_hot(ids: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.one_hot(ids, 300)
+    return keras.ops.one_hot(ids, 300, dtype="float32")
 
 
 def _reuters(layer: LayerNamed, recurrent: Callable[[LayerNamed], list[Any]] | None = None, width: int = 100) -> Any:

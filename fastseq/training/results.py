@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fastseq import runtime
+from fastseq import frameworks, runtime
 from fastseq.commands import replacing
 from fastseq.prices import PriceData
 from fastseq.training.plots import plot_forecast, plot_losses
@@ -25,13 +25,12 @@ __all__ = ["save_epoch", "save_forecast", "save_result", "save_training", "versi
 
 
 def versions() -> dict[str, str]:
-    """Of everything that a result depends on."""
-    import tensorflow as tf
-
+    """Of everything that a result depends on, the framework that Keras runs on by its name."""
+    framework = frameworks.current()
     return {
         "fastseq": runtime.__version__,
         "keras": keras.__version__,
-        "tensorflow": tf.__version__,
+        framework.name: framework.version,
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fastseq import frameworks
 from fastseq.data import TrainingData
 from fastseq.training.models import Layers, ModelSpec
 
@@ -174,6 +175,8 @@ class Trainer:
             after_epoch: Called with the run that has finished an epoch.
         """
         try:
+            if frameworks.current().first_fit_draws:
+                self._build_metrics()
             while running := [run for run in self.runs if not self._over(run)]:
                 run = min(running, key=lambda run: run.epochs)
                 self._train_epoch(run)
@@ -184,6 +187,12 @@ class Trainer:
         for run in self.runs:
             if run.best_weights is not None:
                 run.model.set_weights(run.best_weights)
+
+    def _build_metrics(self) -> None:
+        """Spares the first `fit` that, so that an epoch meets the same random numbers in a training that is resumed."""
+        x, y = self.data.x_train[: self.batch_size], self.data.y_train[: self.batch_size]
+        for run in self.runs:
+            run.model.test_on_batch(self.spec.encode(x) if self.spec.encode else x, y)
 
     def _over(self, run: Run) -> bool:
         """Whether all epochs are done, or the last few, as many as the spec has patience for, brought nothing."""
@@ -242,15 +251,10 @@ class Trainer:
         """
         if self.spec.encode is None:
             return x, y
-        import tensorflow as tf
-
         if shuffle:
             order = np.random.permutation(len(x))
             x, y = x[order], y[order]
-        encode = self.spec.encode
-        batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(self.batch_size)
-        # Encoded while the model computes the batch before.
-        return batches.map(lambda x, y: (encode(x), y)).prefetch(1), None
+        return frameworks.current().encoded(x, y, self.spec.encode, self.batch_size), None
 
     def test(self) -> None:
         """Evaluates the models on the test data; an interrupt leaves out those that are not done."""

@@ -12,6 +12,7 @@ import functools
 import importlib
 import importlib.util
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -121,54 +122,76 @@ class TrainingImplementation:
 
 
 class _Kind(NamedTuple):
-    module: str  # in this package
+    module: str  # in this package; "{backend}" in it stands for the Keras backend, as in the packages
     packages: tuple[str, ...]  # packages that it needs; a report has their versions
     masked: bool = False  # whether it takes a mask of any pattern
     environment: dict[str, str] | None = None  # environment of its separate process; None if it needs none
     lacks: Mapping[str, str] = {}  # by pass or kind of problem, why it is not implemented
 
 
+def _keras(backend: str | None = None) -> _Kind:
+    """A kind that runs on this process's Keras backend, or on another in a process of its own."""
+    environment = None if backend is None else {"KERAS_BACKEND": backend}
+    return _Kind("keras_{backend}", ("keras", "{backend}"), masked=True, environment=environment)
+
+
+# In fastseq's process, torch would use the OpenMP runtime that fastseq has loaded, whose idle threads sleep. With its
+# own runtime, whose idle threads spin, two threads took 5.6 ms instead of 9.3 ms.
+_TORCH = _Kind(
+    "pytorch", ("torch",), environment={}, lacks={"keras-adam": "has its own Adam, which is in the pass adam"}
+)
 _KINDS = {
-    "fast": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
+    "fast": _keras(),
     "functional": _Kind(
         "numpy_functions",
         ("numpy",),
         masked=True,
         lacks={"models": "has no models", **dict.fromkeys(ADAM_PASSES, "is measured without an optimizer")},
     ),
-    "stock": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
-    # In fastseq's process, torch would use the OpenMP runtime that fastseq has loaded, whose idle threads sleep. With
-    # its own runtime, whose idle threads spin, two threads took 5.6 ms instead of 9.3 ms.
-    "torch": _Kind(
-        "pytorch", ("torch",), environment={}, lacks={"keras-adam": "has its own Adam, which is in the pass adam"}
-    ),
+    "stock": _keras(),
+    "torch": _TORCH,
     "onnxruntime": _Kind(
         "onnx_runtime",
         ("onnxruntime", "onnx"),
         lacks=dict.fromkeys(("training", *ADAM_PASSES), "has no gradients"),
     ),
-    "stock-jit": _Kind("keras_layers", ("keras", "tensorflow"), masked=True),
-    # A process has one Keras backend.
-    "keras-jax": _Kind("keras_jax", ("keras", "jax"), masked=True, environment={"KERAS_BACKEND": "jax"}),
+    "stock-jit": _keras(),
+    "keras-jax": _keras("jax"),
     "tf-block": _Kind(
         "block_lstm",
         ("tensorflow",),
         lacks={"models": "is an LSTM", **dict.fromkeys(ADAM_PASSES, "has no optimizer")},
     ),
+    "fast-torch": _TORCH,
+    "keras-torch": _keras("torch"),
+    "fast-keras-torch": _keras("torch"),
+    "fast-keras-jax": _keras("jax"),
 }
 IMPLEMENTATIONS = tuple(_KINDS)
 FASTSEQ = ("fast", "functional")  # the others are peers
 PEERS = tuple(name for name in IMPLEMENTATIONS if name not in FASTSEQ)
+# Peers that fastseq takes part in, on another framework: it is not compared with itself.
+FASTSEQ_ELSEWHERE = tuple(name for name in PEERS if name.startswith("fast"))
+
+
+def _kind(name: str) -> _Kind:
+    """The kind of that name, for the Keras backend that it runs on."""
+    kind = _KINDS[name]
+    backend = {**os.environ, **(kind.environment or {})}.get("KERAS_BACKEND", "tensorflow")
+    return kind._replace(
+        module=kind.module.format(backend=backend),
+        packages=tuple(package.format(backend=backend) for package in kind.packages),
+    )
 
 
 def packages(names: Iterable[str]) -> list[str]:
     """The packages that implementations with these names need."""
-    return list(dict.fromkeys(package for name in names for package in _KINDS[name].packages))
+    return list(dict.fromkeys(package for name in names for package in _kind(name).packages))
 
 
 def not_installed(name: str) -> str:
     """The package that an implementation needs and that is not installed, in words; "" where there is none."""
-    missing = [package for package in _KINDS[name].packages if importlib.util.find_spec(package) is None]
+    missing = [package for package in _kind(name).packages if importlib.util.find_spec(package) is None]
     return f"{missing[0]} is not installed" if missing else ""
 
 
@@ -207,7 +230,7 @@ def make_implementation(name: str, problem: Problem, pass_: str, *, threads: int
 def make_local_implementation(name: str, problem: Problem, pass_: str, *, threads: int) -> Implementation:
     """Makes an implementation in this process, whose environment must be the one that the implementation needs."""
     try:
-        module = importlib.import_module(f"{__name__}.{_KINDS[name].module}")
+        module = importlib.import_module(f"{__name__}.{_kind(name).module}")
     except ModuleNotFoundError as missing:  # a package that the implementation's packages need
         if (missing.name or "").partition(".")[0] == "fastseq":
             raise

@@ -11,17 +11,6 @@ import tensorflow as tf
 tf.get_logger().setLevel("ERROR")
 
 
-def set_threads(threads: int) -> None:
-    """Sets the number of threads within an operation, and of operations that run at the same time.
-
-    The second also limits a loop of small operations.
-    """
-    config = tf.config.threading
-    if (config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads()) != (threads, threads):
-        config.set_intra_op_parallelism_threads(threads)
-        config.set_inter_op_parallelism_threads(threads)
-
-
 def forward(layer: Any, x: Any, mask: Any = None, *, jit_compile: bool = False) -> Callable[[], list[Any]]:
     """A function that computes a layer's outputs in inference, and returns them as the only element of a list.
 

@@ -9,15 +9,15 @@ import tensorflow as tf
 
 from fastseq.bench.implementations import LocalImplementation, UnavailableError
 from fastseq.bench.implementations._layouts import RECURRENT, from_keras, to_keras
-from fastseq.bench.implementations._tensorflow import set_threads
 from fastseq.bench.problems import LayerProblem, Results
+from fastseq.frameworks import FRAMEWORKS
 
 
 def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """BlockLSTMV2 and, in training, BlockLSTMGradV2."""
     if [layer.name for layer in problem.layers] != ["LSTM"]:
         raise UnavailableError("is an LSTM")
-    set_threads(threads)
+    FRAMEWORKS["tensorflow"].set_threads(threads)
     kernel, recurrent_kernel, bias = problem.weights.values()
     (batch, timesteps, inputs), units = problem.x.shape, len(recurrent_kernel)
     x = tf.constant(from_keras(problem.x, RECURRENT))

@@ -1,10 +1,9 @@
-"""The stock Keras layers and models on JAX."""
+"""Keras layers and models on JAX: fastseq's, and the stock ones."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,16 +12,16 @@ import keras
 import numpy as np
 
 from fastseq.bench.implementations import BatchImplementation, LocalImplementation, TrainingImplementation
-from fastseq.bench.implementations._keras import one_layer
+from fastseq.bench.implementations._keras import make_adam, make_layer, make_model, names_of_results
 from fastseq.bench.problems import LayerProblem, ModelProblem, Results
 from fastseq.bench.shapes import ADAM_PASSES
 
 
 def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """A jitted function of the layers. The gradient of an Embedding is dense, and so is the update by Adam."""
-    _use_threads(threads)
     # A model, since it takes the argument `training` for any layers.
-    layer = keras.Sequential([keras.Input(problem.x.shape[1:], dtype=problem.x.dtype.name), one_layer(problem)])
+    inputs = keras.Input(problem.x.shape[1:], dtype=problem.x.dtype.name)
+    layer = keras.Sequential([inputs, make_layer(implementation, problem, threads)])
     masks = {} if problem.mask is None else {"mask": jax.numpy.asarray(problem.mask)}
     x, doutputs = jax.numpy.asarray(problem.x), jax.numpy.asarray(problem.doutputs)
     weights, others = _values(layer)
@@ -50,7 +49,7 @@ def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threa
         outputs, dx, dweights = gradients(x, weights, doutputs)
         return [outputs, *dx, *dweights]
 
-    adam = keras.optimizers.Adam()
+    adam = make_adam(implementation, pass_)
     adam.build(layer.trainable_variables)
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -70,9 +69,7 @@ def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threa
         return jax.block_until_ready(train(x, weights, doutputs) if pass_ == "training" else predict(x, weights))
 
     def read(arrays: list[Any]) -> Results:
-        names = ["outputs"]
-        if pass_ != "forward":
-            names += ["dx"] * by_x + [f"d{name}" if pass_ == "training" else name for name in problem.weights]
+        names = names_of_results(problem, pass_)
         return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
 
     return LocalImplementation(run, read)
@@ -116,11 +113,7 @@ def make_models(
     implementation: str, problem: ModelProblem, pass_: str, *, threads: int
 ) -> TrainingImplementation | BatchImplementation:
     """A training step as in `fit`, or a prediction of a batch."""
-    _use_threads(threads)
-    from fastseq.training.models import MODELS
-
-    model = MODELS[problem.name].build("stock", mask_zero=problem.masked)
-    model.set_weights(list(problem.weights.values()))
+    model = make_model(implementation, problem, threads)
     batches = [(jax.numpy.asarray(x), jax.numpy.asarray(y)) for x, y in problem.batches]
     if pass_ == "forward":
         return _predicting(model, [x for x, _ in batches])
@@ -144,9 +137,3 @@ def _predicting(model: Any, batches: list[Any]) -> BatchImplementation:
         batches,
         lambda outputs: {"outputs": np.asarray(outputs)},
     )
-
-
-def _use_threads(threads: int) -> None:
-    """Limits the CPUs of the process: JAX starts a thread for each of them with its first array, and has no setting."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

@@ -1,4 +1,4 @@
-"""Layers and models written with torch.nn, without torch.compile."""
+"""Layers and models written with torch.nn, and with fastseq.torch's modules in it, without torch.compile."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threa
     """
     torch.set_num_threads(threads)
     weights = {name: array.astype(np.float32) for name, array in problem.weights.items()}
-    stack = Stack(problem.layers, list(weights.values()), problem.x.ndim)
+    stack = _accelerated(implementation, Stack(problem.layers, list(weights.values()), problem.x.ndim))
     stack.train(pass_ != "forward")
     parameters = list(stack.parameters())
     x = torch.from_numpy(from_keras(problem.x, stack.takes))
@@ -81,7 +81,7 @@ def make_models(
     torch.set_num_threads(threads)
     training = pass_ == "training"
     layers = _without_last_activation(problem.layers, problem.loss) if training else problem.layers
-    stack = Stack(layers, list(problem.weights.values()), problem.batches[0][0].ndim)
+    stack = _accelerated(implementation, Stack(layers, list(problem.weights.values()), problem.batches[0][0].ndim))
     if not training:
         return _predicting(stack.eval(), [x for x, _ in problem.batches])
     name, settings = problem.optimizer
@@ -112,6 +112,19 @@ def make_models(
         return step
 
     return TrainingImplementation(stack, batches, problem.weights, loss_and_gradients, make_step)
+
+
+def _accelerated(implementation: str, stack: Stack) -> Stack:
+    """The layers, with fastseq's modules in the place of torch's if it is fastseq's implementation."""
+    if implementation != "fast-torch":
+        return stack
+    import fastseq.torch  # after torch, and here: torch alone computes in a process without it
+
+    fast, report = fastseq.torch.accelerate(stack, verbose=False, return_report=True)
+    if not report.replaced:
+        raise UnavailableError("fastseq.torch has no such module")
+    accelerated: Stack = fast
+    return accelerated
 
 
 def _predicting(stack: Stack, inputs: Sequence[NDArray[Any]]) -> BatchImplementation:

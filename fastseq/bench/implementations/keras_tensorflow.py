@@ -4,67 +4,35 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-import fastseq.keras
-from fastseq.bench.implementations import (
-    BatchImplementation,
-    LocalImplementation,
-    TrainingImplementation,
-    UnavailableError,
-)
-from fastseq.bench.implementations._keras import one_layer
-from fastseq.bench.implementations._tensorflow import forward, forward_backward, set_threads
-from fastseq.bench.problems import Layer, LayerProblem, ModelProblem
+from fastseq.bench.implementations import BatchImplementation, LocalImplementation, TrainingImplementation
+from fastseq.bench.implementations._keras import kind_of, make_adam, make_layer, make_model, names_of_results
+from fastseq.bench.implementations._tensorflow import forward, forward_backward
+from fastseq.bench.problems import LayerProblem, ModelProblem
 from fastseq.bench.shapes import ADAM_PASSES
-
-_JIT = "stock-jit"
 
 
 def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """A tf.function of the layers."""
-    set_threads(threads)  # before a layer makes TensorFlow's context
-    layer = one_layer(_fused(problem), _fast_layer) if implementation == "fast" else one_layer(problem)
+    layer = make_layer(implementation, problem, threads)
     x, doutputs = tf.constant(problem.x), tf.constant(problem.doutputs)
     mask = None if problem.mask is None else tf.constant(problem.mask)
-    by_x, jit_compile = problem.differentiable, implementation == _JIT
-    names = ["outputs", *(["dx"] if by_x else [])]
+    by_x, jit_compile = problem.differentiable, kind_of(implementation) == "stock-jit"
+    names = names_of_results(problem, pass_)
     if pass_ in ADAM_PASSES:
-        fast_adam = implementation == "fast" and pass_ == "adam"
-        adam = fastseq.keras.FastAdam() if fast_adam else keras.optimizers.Adam()
+        adam = make_adam(implementation, pass_)
         run = _step_with(adam, layer, x, doutputs, by_x=by_x, jit_compile=jit_compile)
-        names += problem.weights
     elif pass_ == "training":
         run = forward_backward(layer, x, mask, doutputs, by_x=by_x, jit_compile=jit_compile)
-        names += [f"d{name}" for name in problem.weights]
     else:
         run = forward(layer, x, mask, jit_compile=jit_compile)
-        names = names[:1]
     # A gradient may be tf.IndexedSlices.
     return LocalImplementation(
         run, lambda raw: {n: tf.convert_to_tensor(t).numpy() for n, t in zip(names, raw, strict=True)}
     )
-
-
-def _fast_layer(layer: Layer) -> Any:
-    name = f"Fast{layer.name}"
-    if not hasattr(fastseq.keras, name):
-        raise UnavailableError(f"fastseq.keras has no {name}")
-    native = {} if layer.name == "Attention" else {"use_native": True}  # FastAttention has no such option
-    return getattr(fastseq.keras, name)(**layer.settings, **native)
-
-
-def _fused(problem: LayerProblem) -> LayerProblem:
-    """The problem, with a Conv1D and a MaxPooling1D after it replaced by the one layer that fastseq has for both."""
-    if [layer.name for layer in problem.layers] != ["Conv1D", "MaxPooling1D"]:
-        return problem
-    convolution, pooling = problem.layers
-    layer = Layer("Conv1DMaxPooling1D", {**convolution.settings, "pool_size": pooling.settings["pool_size"]})
-    return replace(problem, layers=[layer])
 
 
 def _step_with(
@@ -91,11 +59,7 @@ def make_models(
     implementation: Any, problem: ModelProblem, pass_: str, *, threads: int
 ) -> TrainingImplementation | BatchImplementation:
     """A training step as in `fit`, or a prediction of a batch."""
-    from fastseq.training.models import MODELS  # here, since compare.py runs layers of older revisions
-
-    set_threads(threads)
-    model = MODELS[problem.name].build(implementation, mask_zero=problem.masked)
-    model.set_weights(list(problem.weights.values()))
+    model = make_model(implementation, problem, threads)
     batches = [(tf.convert_to_tensor(x), tf.convert_to_tensor(y)) for x, y in problem.batches]
     if pass_ == "training":
 
