@@ -11,6 +11,8 @@ from fastseq.keras.native import NativeChoice, replacement_for
 from fastseq.keras.tensors import NATIVE_DTYPES
 
 _MAX_RANK = 8
+# The class of what `keras.optimizers.Adam(...)` gives: on PyTorch another one, which updates all variables at once.
+_Adam: Any = type(keras.optimizers.Adam.__new__(keras.optimizers.Adam))
 
 
 def _is_number_of(dtype: str, number: Any) -> bool:
@@ -21,7 +23,7 @@ def _is_number_of(dtype: str, number: Any) -> bool:
 
 
 @replacement_for(keras.optimizers.Adam, overridden=["update_step"])
-class FastAdam(NativeChoice, keras.optimizers.Adam):  # type: ignore[misc]
+class FastAdam(NativeChoice, _Adam):  # type: ignore[misc]
     """`keras.optimizers.Adam`, whose update is one pass over memory where stock Keras makes a dozen.
 
     Takes every argument of the stock optimizer and has the same variables under the same names, so that its state goes
