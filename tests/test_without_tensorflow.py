@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
-import pytest
 from processes import run_python
 
 # Python takes these for modules that are not there.
@@ -29,7 +26,7 @@ assert np.allclose(functional.average_pool_forward(x, **window), expected)
     _run(code, "tensorflow", "keras", "torch", "jax")
 
 
-# Keras's NumPy backend imports jax and scipy, of which it asks nothing for the layers here.
+# Keras's NumPy backend imports jax and scipy. The layers here do not use them; convolution and pooling would.
 _NUMPY = """
 import importlib.abc, importlib.machinery
 from unittest.mock import MagicMock
@@ -59,15 +56,11 @@ import numpy as np
 
 import fastseq.keras as fast
 
-name = keras.backend.backend()
-reason = f"Keras runs on the {name} backend, and the kernels on tensorflow, torch"
+reason = "Keras runs on the numpy backend, and the kernels on tensorflow, torch, jax"
 x = np.random.default_rng(0).random((2, 6, 4)).astype("float32")
 settings = {
-    "GRU": (3,), "LSTM": (3,), "SimpleRNN": (3,), "Dropout": (0.5,), "SpatialDropout1D": (0.5,), "Embedding": (5, 3),
-    "Conv1D": (3, 5), "MaxPooling1D": (2,), "AveragePooling1D": (2,),
+    "GRU": (3,), "LSTM": (3,), "SimpleRNN": (3,), "Dropout": (0.5,), "Embedding": (5, 3),
 }
-if name == "numpy":  # which asks jax for these
-    settings = {kind: numbers for kind, numbers in settings.items() if "1D" not in kind}
 for kind, numbers in settings.items():
     layer, stock = getattr(fast, f"Fast{kind}"), getattr(keras.layers, kind)(*numbers)
     try:
@@ -102,17 +95,10 @@ with warnings.catch_warnings(record=True) as told:
 assert any("makes nothing fast: " + reason in str(one.message) for one in told), told
 warnings.simplefilter("ignore")
 fast.FastAttention(3)(x)
-if name != "numpy":  # which trains nothing
-    model = keras.Sequential([keras.Input((6, 4)), fast.FastLSTM(3), keras.layers.Dense(1)])
-    model.compile(fast.FastAdam(), "mse")
-    model.fit(x, np.ones((2, 1)), verbose=0)
 assert "tensorflow" not in fast.backend.__dict__
 assert not any(module.startswith("fastseq.keras.backend.") for module in sys.modules)
 """
 
 
-@pytest.mark.parametrize("backend", ["numpy", "jax"])
-def test_layers_run_on_stock_keras(backend: str) -> None:
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
-    _run((_NUMPY if backend == "numpy" else "") + _LAYERS, "tensorflow", KERAS_BACKEND=backend)
+def test_layers_run_on_stock_keras() -> None:
+    _run(_NUMPY + _LAYERS, "tensorflow", KERAS_BACKEND="numpy")
