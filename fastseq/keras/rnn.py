@@ -88,7 +88,7 @@ class NativeRNN(NativeChoice):
         last_output, outputs, states = backend.load().rnn(
             native.name,
             inputs,
-            options=native.options(cell) | {name: getattr(self, name) for name in settings},
+            options=native.options(cell) | {name: bool(getattr(self, name)) for name in settings},
             training=bool(training),
         )
         if not self.return_sequences:
