@@ -29,9 +29,8 @@ def _module(name: str) -> Any:
 
 tf, torch, jax = (_module(name) for name in ("tensorflow", "torch", "jax"))
 
-needs_tensorflow = pytest.mark.skipif(
-    BACKEND != "tensorflow", reason=f"is about TensorFlow itself, and Keras runs on {BACKEND}"
-)
+ABOUT_TENSORFLOW = f"is about TensorFlow itself, and Keras runs on {BACKEND}"
+needs_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason=ABOUT_TENSORFLOW)
 
 # What comes of arguments that the kernels refuse.
 REFUSALS: tuple[type[Exception], ...]
