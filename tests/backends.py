@@ -18,6 +18,7 @@ import pytest
 import tolerances
 
 from fastseq.keras import backend
+from fastseq.keras.replacements import FAST_LAYERS, FAST_OPTIMIZERS
 
 BACKEND = keras.backend.backend()
 
@@ -28,9 +29,8 @@ def _module(name: str) -> Any:
 
 tf, torch, jax = (_module(name) for name in ("tensorflow", "torch", "jax"))
 
-needs_tensorflow = pytest.mark.skipif(
-    BACKEND != "tensorflow", reason=f"is about TensorFlow itself, and Keras runs on {BACKEND}"
-)
+ABOUT_TENSORFLOW = f"is about TensorFlow itself, and Keras runs on {BACKEND}"
+needs_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason=ABOUT_TENSORFLOW)
 
 # What comes of arguments that the kernels refuse.
 REFUSALS: tuple[type[Exception], ...]
@@ -41,8 +41,12 @@ elif jax is not None:
 else:
     REFUSALS = (ValueError,)
 
-# The float64 of stock layers with products of matrices, or with hard_sigmoid: on PyTorch they err as in float32.
-STOCK_FLOAT64 = tolerances.STOCK["float64" if torch is None else "float32"]
+# Stock classes and fast ones. On PyTorch, `keras.optimizers.Adam` constructs another class, of which there is no twin.
+TWINS: dict[type, type] = {**FAST_LAYERS, **({} if BACKEND == "torch" else FAST_OPTIMIZERS)}
+
+# Of stock layers in float64, some of whose operations err as in float32: products of matrices and hard_sigmoid on
+# PyTorch, tanh on JAX.
+STOCK_FLOAT64 = tolerances.STOCK["float64" if BACKEND == "tensorflow" else "float32"]
 
 Wrap = Callable[[Any], Any]
 
@@ -78,7 +82,14 @@ def compiled(function: Any) -> Any:
     return torch.compile(function, backend="aot_eager", fullgraph=True)
 
 
+def for_stock(wrap: Wrap) -> Wrap:
+    """What goes around a stock layer beside a fast one in `wrap`; torch.compile cannot look into all stock ones."""
+    return wrap if torch is None else as_it_is
+
+
 every_wrap = pytest.mark.parametrize("wrap", [as_it_is, compiled], ids=["eager", "graph"])
+# For what torch.compile does not look into: warnings, and numbers of NumPy.
+every_wrap_but_dynamo = every_wrap if torch is None else pytest.mark.parametrize("wrap", [as_it_is], ids=["eager"])
 
 
 def to_numpy(values: Any) -> Any:
@@ -100,6 +111,39 @@ def assert_close(got: Any, expected: Any, tolerance: float, what: str = "") -> N
 def assert_equal(got: Any, expected: Any, what: str = "") -> None:
     """`numpy.testing.assert_array_equal` of tensors."""
     np.testing.assert_array_equal(to_numpy(got), to_numpy(expected), err_msg=what)
+
+
+def call(function: Callable[[Any], Any], x: Any, variables: Sequence[Any] = (), wrap: Wrap = as_it_is) -> Any:
+    """What a function gives for an array, as NumPy arrays.
+
+    Args:
+        function: Of a tensor.
+        x: The array.
+        variables: All that the function uses.
+        wrap: Goes around the function.
+    """
+    x = keras.ops.convert_to_tensor(x)
+    if jax is None:
+        return to_numpy(wrap(function)(x))
+    outputs, after = wrap(_stateless(function, variables))(x, [one.value for one in variables])
+    _assign(variables, after)
+    return to_numpy(outputs)
+
+
+def _stateless(function: Any, variables: Sequence[Any]) -> Any:
+    """From x and the variables' values to what the function gives, and their values afterwards."""
+
+    def compute(x: Any, values: Any) -> Any:
+        with keras.StatelessScope(zip(variables, values, strict=True), collect_losses=True) as scope:
+            outputs = function(x)
+        return outputs, [scope.get_current_value(one) for one in variables]
+
+    return compute
+
+
+def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def outputs_and_gradients(
@@ -152,14 +196,14 @@ def _on_torch(flat: Any, x: Any, weights: Any, states: Any, wrap: Wrap, weigh: A
 
 
 def _on_jax(flat: Any, x: Any, weights: Any, states: Any, wrap: Wrap, weigh: Any) -> tuple[Any, Any]:
+    stateless = _stateless(flat, [*weights, *states])
+
     def loss(x: Any, values: Any, before: Any) -> Any:
-        with keras.StatelessScope(zip([*weights, *states], [*values, *before], strict=True)) as scope:
-            outputs = flat(x)
-        return _sum(outputs, weigh), (outputs, [scope.get_current_value(state) for state in states])
+        outputs, after = stateless(x, [*values, *before])
+        return _sum(outputs, weigh), (outputs, after[len(weights) :])
 
     compute = wrap(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
     values, before = ([one.value for one in variables] for variables in (weights, states))
     (_, (outputs, after)), (dx, dweights) = compute(keras.ops.convert_to_tensor(x), values, before)
-    for state, value in zip(states, after, strict=True):
-        state.assign(value)
+    _assign(states, after)
     return outputs, [dx, *dweights]

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from backends import Wrap, as_it_is, assert_close, outputs_and_gradients
+from backends import Wrap, as_it_is, assert_close, for_stock, outputs_and_gradients
 from tolerances import STOCK
 
 
@@ -28,7 +28,7 @@ def assert_same(
     """That both give the same results but for rounding; x has the layers' dtype."""
     if tolerance is None:
         tolerance = STOCK[keras.backend.standardize_dtype(x.dtype)]
-    for one, two in zip(run(stock, x, wrap, **call), run(fast, x, wrap, **call), strict=True):
+    for one, two in zip(run(stock, x, for_stock(wrap), **call), run(fast, x, wrap, **call), strict=True):
         assert_close(two, one, tolerance)
 
 

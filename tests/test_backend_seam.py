@@ -7,7 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from backends import ABOUT_TENSORFLOW, tf
+
+if tf is None:
+    pytest.skip(ABOUT_TENSORFLOW, allow_module_level=True)
 
 import fastseq.keras as fast
 from fastseq.keras.backend import tensorflow as backend

@@ -11,8 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from backends import ABOUT_TENSORFLOW, tf
 from tolerances import STOCK, assert_close
+
+if tf is None:
+    pytest.skip(ABOUT_TENSORFLOW, allow_module_level=True)
 
 from fastseq.keras import (
     FastAttention,

@@ -13,10 +13,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from backends import ABOUT_TENSORFLOW, tf
 from everyday_model import IDS, LABELS, adam, compiled, everyday_layers, everyday_model, kind
 from processes import run_python
 from tolerances import HALF, STOCK, assert_close
+
+if tf is None:
+    pytest.skip(ABOUT_TENSORFLOW, allow_module_level=True)
 
 from fastseq.keras import FastAdam, FastEmbedding, FastLSTM, NativeFallbackWarning, export_native
 

@@ -9,9 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from backends import ABOUT_TENSORFLOW, tf
 from layer_cases import assert_same_histories, keras_can_drop_everything
 from processes import run_python
+
+if tf is None:
+    pytest.skip(ABOUT_TENSORFLOW, allow_module_level=True)
 
 from fastseq import reference, runtime
 from fastseq.functional import dropout

@@ -11,10 +11,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from backends import ABOUT_TENSORFLOW, tf
 from layer_cases import assert_same_histories
 from processes import run_python
 from tolerances import STOCK, assert_close
+
+if tf is None:
+    pytest.skip(ABOUT_TENSORFLOW, allow_module_level=True)
 
 from fastseq import reference
 from fastseq.keras import FastEmbedding, NativeFallbackWarning, export_native

@@ -9,10 +9,22 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from backends import (
+    assert_close,
+    assert_equal,
+    compiled,
+    every_wrap,
+    every_wrap_but_dynamo,
+    jax,
+    needs_kernel,
+    needs_tensorflow,
+    tf,
+    to_numpy,
+    torch,
+)
 from keras import layers
-from layer_cases import assert_same, every_wrap
-from tolerances import STOCK, assert_close
+from layer_cases import assert_same
+from tolerances import STOCK
 
 import fastseq.keras
 from fastseq.keras import FastAdam, NativeFallbackWarning, accelerate, patch
@@ -25,6 +37,8 @@ X = np.random.default_rng(0).standard_normal(SHAPE).astype("float32")
 MASK = np.array([[1, 1, 1, 0, 0, 0], [1] * 6, [0, 1, 0, 1, 1, 0], [0, 0, 1, 1, 1, 1]], bool)
 
 TRUTH_VALUES = [None, 0, 1, np.True_, np.False_, np.int64(1), 1.0, np.float32(0), np.array(True), "yes", []]
+
+TRUE = keras.ops.convert_to_tensor(True)
 
 Make = Callable[..., Any]
 
@@ -53,7 +67,7 @@ every_way = pytest.mark.parametrize("make", [_constructed, _patched, _accelerate
 truth_values_in_every_way = pytest.mark.parametrize(
     ("make", "value"),
     [
-        *((_constructed, value) for value in [*TRUTH_VALUES, tf.constant(True)]),
+        *((_constructed, value) for value in [*TRUTH_VALUES, TRUE]),
         *((make, value) for make in (_patched, _accelerated) for value in (None, 1, np.True_)),
     ],
     ids=lambda one: getattr(one, "__name__", repr(one)).strip("_"),
@@ -91,7 +105,7 @@ RECURRENT: dict[str, tuple[Any, tuple[Any, ...]]] = {
 def test_flags_of_recurrent_layers(make: Make, cell: str, flag: str, value: Any) -> None:
     stock, arguments = RECURRENT[cell]
     settings = {"return_sequences": True, flag: value}
-    assert_same(*_pair(make, stock, *arguments, **settings), X, mask=tf.constant(MASK))
+    assert_same(*_pair(make, stock, *arguments, **settings), X, mask=MASK)
 
 
 @truth_values_in_every_way
@@ -108,11 +122,14 @@ def test_flags_of_rnn(make: Make, value: Any) -> None:
     assert_same(*pair, X)
 
 
+@pytest.mark.skipif(torch is not None, reason="torch.compile takes no masks of Keras, which are attributes of tensors")
 @pytest.mark.parametrize("value", [None, 1, np.True_], ids=repr)
 @pytest.mark.parametrize("flag", ["return_sequences", "go_backwards", "zero_output_for_mask"])
 def test_flags_in_a_graph(flag: str, value: Any) -> None:
     settings = {"return_sequences": True, flag: value}
-    assert_same(*_pair(_constructed, layers.LSTM, UNITS, **settings), X, tf.function, mask=tf.constant(MASK))
+    assert_same(
+        *_pair(_constructed, layers.LSTM, UNITS, **settings), X, compiled, mask=keras.ops.convert_to_tensor(MASK)
+    )
 
 
 @pytest.mark.parametrize("value", [None, 1, np.True_], ids=repr)
@@ -123,7 +140,7 @@ def test_flags_assigned_later(cell: str, flag: str, value: Any) -> None:
     pair = _pair(_constructed, stock, *arguments, return_sequences=True)
     for layer in pair:
         setattr(layer, flag, value)
-    assert_same(*pair, X, mask=tf.constant(MASK))
+    assert_same(*pair, X, mask=MASK)
 
 
 @every_way
@@ -159,7 +176,7 @@ def test_models_with_loose_settings_are_trained_alike(make: Make) -> None:
         assert_close(other, one, STOCK["float32"])
 
 
-@pytest.mark.parametrize("training", [None, 0, 1, np.True_, np.False_, np.int64(1), tf.constant(True)], ids=repr)
+@pytest.mark.parametrize("training", [None, 0, 1, np.True_, np.False_, np.int64(1), TRUE], ids=repr)
 @pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn", "dropout", "spatial_dropout"])
 def test_training(kind: str, training: Any) -> None:
     if kind in RECURRENT:
@@ -176,10 +193,15 @@ def test_masks(cell: str, mask: Any) -> None:
     stock, arguments = RECURRENT[cell]
     pair = _pair(_constructed, stock, *arguments, return_sequences=True)
     assert_same(*pair, X, mask=mask)
-    assert_same(*pair, X, mask=tf.constant(mask))
+    assert_same(*pair, X, mask=keras.ops.convert_to_tensor(mask))
 
 
-@pytest.mark.parametrize("as_type", [np.asarray, tf.constant, tf.Variable, lambda h: h.astype("float64")])
+AS_TYPES = [np.asarray, keras.ops.convert_to_tensor, lambda h: h.astype("float64")]
+if tf is not None:
+    AS_TYPES.append(tf.Variable)
+
+
+@pytest.mark.parametrize("as_type", AS_TYPES)
 @pytest.mark.parametrize("container", [list, tuple])
 @pytest.mark.parametrize("cell", RECURRENT)
 def test_initial_state(cell: str, container: Any, as_type: Any) -> None:
@@ -195,28 +217,31 @@ def test_state_with_a_dimension_too_many() -> None:
         assert_same(*pair, X, initial_state=np.ones((1, BATCH, UNITS), "float32"))
 
 
-RATES = [np.float32(0.3), np.float16(0.3), tf.constant(0.3), tf.constant(0)]
+RATES = [np.float32(0.3), np.float16(0.3), keras.ops.convert_to_tensor(0.3), keras.ops.convert_to_tensor(0)]
 
 
+@needs_kernel("dropout")
 @pytest.mark.parametrize("rate", RATES, ids=repr)
 @pytest.mark.parametrize("stock", [layers.Dropout, layers.SpatialDropout1D])
 def test_rates_that_tensorflow_rounds_otherwise(stock: Any, rate: Any) -> None:
     one, two = stock(rate, seed=1), FAST_LAYERS[stock](rate, seed=1)
     drops = bool(rate > 0)
     with pytest.warns(NativeFallbackWarning, match="rate must be a float") if drops else contextlib.nullcontext():
-        np.testing.assert_array_equal(two(X, training=True), one(X, training=True))
+        assert_equal(two(X, training=True), one(X, training=True))
     if drops:
-        np.testing.assert_array_equal(two.seed_generator.state, one.seed_generator.state)
+        assert_equal(two.seed_generator.state, one.seed_generator.state)
 
 
+@needs_tensorflow
 def test_rate_that_is_a_variable() -> None:
     one, two = layers.Dropout(0.5, seed=1), fastseq.keras.FastDropout(0.5, seed=1)
     for layer in (one, two):
         layer.rate = tf.Variable(0.3)
     with pytest.warns(NativeFallbackWarning, match="rate must be a float"):
-        np.testing.assert_array_equal(two(X, training=True), one(X, training=True))
+        assert_equal(two(X, training=True), one(X, training=True))
 
 
+@needs_kernel("dropout")
 def test_accelerate_leaves_what_falls_back() -> None:
     model = keras.Sequential([keras.Input(SHAPE[1:]), layers.Dropout(np.float32(0.3))])
     _, report = accelerate(model, verbose=False, return_report=True)
@@ -242,25 +267,29 @@ ASSIGNED_LATER: list[tuple[Any, dict[str, Any]]] = [
     (layers.Conv1D, {"padding": "SAME"}),
     (layers.Conv1D, {"dilation_rate": 2}),
     (layers.Conv1D, {"groups": 3}),
-    (layers.Conv1D, {"data_format": "Channels_Last"}),
     (layers.Conv1D, {"data_format": "channels_first"}),
     (layers.MaxPooling1D, {"pool_size": 3}),
     (layers.MaxPooling1D, {"strides": None}),
     (layers.MaxPooling1D, {"data_format": "CHANNELS_FIRST"}),
-    (layers.AveragePooling1D, {"strides": np.int64(1)}),
 ]
+if torch is None:  # whose stock layers do not take these
+    ASSIGNED_LATER += [
+        (layers.Conv1D, {"data_format": "Channels_Last"}),
+        (layers.AveragePooling1D, {"strides": np.int64(1)}),
+    ]
 
 
 def _window(stock: Any, settings: dict[str, Any]) -> dict[str, Any]:
     return ({"filters": 6, "kernel_size": 2} if stock is layers.Conv1D else {"pool_size": 2}) | settings
 
 
-@every_wrap
+@every_wrap_but_dynamo
 @pytest.mark.parametrize(("stock", "settings"), WINDOWS, ids=str)
 def test_windows(stock: Any, settings: dict[str, Any], wrap: Any) -> None:
     assert_same(*_pair(_constructed, stock, **_window(stock, settings)), X, wrap)
 
 
+@needs_tensorflow  # the others' stock layers take none
 @every_wrap
 @pytest.mark.parametrize(("stock", "settings"), ODD_WINDOWS, ids=str)
 def test_windows_that_are_no_whole_numbers(stock: Any, settings: dict[str, Any], wrap: Any) -> None:
@@ -269,7 +298,7 @@ def test_windows_that_are_no_whole_numbers(stock: Any, settings: dict[str, Any],
         assert_same(*pair, X, wrap)
 
 
-@every_wrap
+@every_wrap_but_dynamo
 @pytest.mark.parametrize(("stock", "settings"), ASSIGNED_LATER, ids=str)
 def test_windows_assigned_later(stock: Any, settings: dict[str, Any], wrap: Any) -> None:
     pair = _pair(_constructed, stock, **_window(stock, {}))
@@ -287,16 +316,36 @@ def test_use_bias_assigned_later(use_bias: Any) -> None:
         pair = _pair(_constructed, stock, *arguments)
         for layer in pair:
             getattr(layer, "cell", layer).use_bias = use_bias
+            if hasattr(layer, "use_cudnn"):
+                layer.use_cudnn = False  # PyTorch's own LSTM and GRU ask nobody
         assert_close(pair[1](X), pair[0](X), STOCK["float32"], stock.__name__)
 
 
 OTHER_NAMES: dict[str, list[Any]] = {
-    "tanh": [tf.tanh, tf.nn.tanh, tf.math.tanh, keras.ops.tanh, keras.activations.deserialize("tanh")],
-    "sigmoid": [tf.sigmoid, tf.nn.sigmoid, tf.math.sigmoid, keras.ops.sigmoid, keras.ops.nn.sigmoid],
-    "relu": [tf.nn.relu, keras.ops.relu, keras.ops.nn.relu],
+    "tanh": [keras.ops.tanh, keras.activations.deserialize("tanh")],
+    "sigmoid": [keras.ops.sigmoid, keras.ops.nn.sigmoid],
+    "relu": [keras.ops.relu, keras.ops.nn.relu],
     "hard_sigmoid": [keras.ops.hard_sigmoid, keras.ops.nn.hard_sigmoid],
-    "linear": [tf.identity],
+    "linear": [keras.activations.linear],
 }
+OTHER_FUNCTIONS: list[Any] = [keras.ops.silu]
+# The framework's own come first.
+if tf is not None:
+    OTHER_NAMES["tanh"][:0] = [tf.tanh, tf.nn.tanh, tf.math.tanh]
+    OTHER_NAMES["sigmoid"][:0] = [tf.sigmoid, tf.nn.sigmoid, tf.math.sigmoid]
+    OTHER_NAMES["relu"].insert(0, tf.nn.relu)
+    OTHER_NAMES["linear"].insert(0, tf.identity)
+    OTHER_FUNCTIONS[:0] = [tf.nn.relu6, tf.nn.leaky_relu, tf.nn.softplus]
+elif torch is not None:
+    OTHER_NAMES["tanh"].insert(0, torch.tanh)
+    OTHER_NAMES["sigmoid"].insert(0, torch.sigmoid)
+    OTHER_NAMES["relu"].insert(0, torch.relu)
+    OTHER_FUNCTIONS[:0] = [torch.nn.functional.relu6, torch.nn.functional.leaky_relu, torch.nn.functional.softplus]
+elif jax is not None:
+    OTHER_NAMES["tanh"].insert(0, jax.numpy.tanh)
+    OTHER_NAMES["sigmoid"].insert(0, jax.nn.sigmoid)
+    OTHER_NAMES["relu"].insert(0, jax.nn.relu)
+    OTHER_FUNCTIONS[:0] = [jax.nn.relu6, jax.nn.leaky_relu, jax.nn.softplus]
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
@@ -311,7 +360,7 @@ def test_activations_by_other_names(make: Make, name: str) -> None:
         assert_same(*pair, X)
 
 
-@pytest.mark.parametrize("activation", [tf.nn.relu6, tf.nn.leaky_relu, tf.nn.softplus, keras.ops.silu])
+@pytest.mark.parametrize("activation", OTHER_FUNCTIONS)
 def test_other_functions_are_not_taken_for_these(activation: Any) -> None:
     pair = _pair(_constructed, layers.LSTM, UNITS, activation=activation)
     with pytest.warns(NativeFallbackWarning, match="activation must be one of"):
@@ -319,7 +368,7 @@ def test_other_functions_are_not_taken_for_these(activation: Any) -> None:
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True])
-@pytest.mark.parametrize("activation", ["sigmoid", tf.nn.sigmoid, keras.ops.sigmoid])
+@pytest.mark.parametrize("activation", ["sigmoid", OTHER_NAMES["sigmoid"][0], keras.ops.sigmoid])
 @pytest.mark.parametrize("kind", ["conv1d", "simple_rnn"])
 def test_crossentropy_finds_the_logits(kind: str, activation: Any, run_eagerly: bool) -> None:
     """With logits as large as these, a loss computed from probabilities has no gradient."""
@@ -346,7 +395,7 @@ def test_crossentropy_finds_the_logits(kind: str, activation: Any, run_eagerly: 
 ADAM: list[tuple[dict[str, Any], bool]] = [
     ({"learning_rate": np.float64(0.01)}, False),
     ({"amsgrad": 1, "beta_1": np.float32(0.9)}, False),
-    ({"amsgrad": np.True_, "beta_2": tf.constant(0.99), "epsilon": np.float32(1e-3)}, False),
+    ({"amsgrad": np.True_, "beta_2": keras.ops.convert_to_tensor(0.99), "epsilon": np.float32(1e-3)}, False),
     ({"amsgrad": None, "clipnorm": np.float32(0.1), "weight_decay": np.float64(0.01)}, False),
     ({"beta_1": np.float64(0.9)}, True),
     ({"beta_1": np.float16(0.3)}, True),
@@ -355,11 +404,12 @@ ADAM: list[tuple[dict[str, Any], bool]] = [
 ]
 
 
+@needs_kernel("adam")
 @pytest.mark.parametrize(("settings", "falls_back"), ADAM, ids=str)
 @every_wrap
 def test_adam(settings: dict[str, Any], falls_back: bool, wrap: Any) -> None:
     rng = np.random.default_rng(0)
-    gradients = [tf.constant(rng.standard_normal(SHAPE), tf.float32) for _ in range(3)]
+    gradients = [keras.ops.convert_to_tensor(rng.standard_normal(SHAPE), "float32") for _ in range(3)]
 
     def updated(optimizer: Any) -> list[Any]:
         variable = keras.Variable(X)
@@ -367,7 +417,7 @@ def test_adam(settings: dict[str, Any], falls_back: bool, wrap: Any) -> None:
         step = wrap(lambda gradient: optimizer.apply([gradient], [variable]))
         for gradient in gradients:
             step(gradient)
-        return [np.asarray(one.value) for one in (variable, *optimizer.variables)]
+        return to_numpy([one.value for one in (variable, *optimizer.variables)])  # type: ignore[no-any-return]
 
     expected = updated(keras.optimizers.Adam(**settings))
     with pytest.warns(NativeFallbackWarning) if falls_back else contextlib.nullcontext():

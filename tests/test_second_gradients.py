@@ -8,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from backends import every_wrap
+from backends import ABOUT_TENSORFLOW, every_wrap, tf
 from tolerances import STOCK, assert_close
+
+if tf is None:
+    pytest.skip(ABOUT_TENSORFLOW, allow_module_level=True)
 
 from fastseq.keras import (
     FastAveragePooling1D,

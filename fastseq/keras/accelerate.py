@@ -244,7 +244,9 @@ def _holds_layers(part: Any) -> bool:
 
 def _remark(part: Any) -> str:
     """What else there is to say about a layer that has been replaced."""
-    convolution = convolution_before(part) if type(part) is FastMaxPooling1D else None
+    if type(part) is not FastMaxPooling1D or backend.lacks("traced_convolution"):
+        return ""
+    convolution = convolution_before(part)
     return f"in one pass with {convolution.name}" if convolution is not None else ""
 
 

@@ -21,7 +21,7 @@ class NativeCell:
         name: As the backend names it.
         stock_methods: Those that the kernels stand in for.
         activations: Which of the cell's attributes are activations.
-        settings: Which more of them the backend takes as options.
+        settings: Which more of them, true or false in the way of Python, the backend takes as options.
         drops_all: Whether the stock cell applies dropout also with a rate of 1.
         gate_masks: The attribute of cells that have a mask of recurrent dropout for each gate, which they apply in the
             products only, as the kernels do; None if all versions of Keras do so.
@@ -50,7 +50,7 @@ class NativeCell:
     def options(self, cell: Any) -> dict[str, Any]:
         """The backend's `options`, as far as they are the cell's."""
         activations = {name: native_name(getattr(cell, name)) for name in self.activations}
-        return activations | {name: getattr(cell, name) for name in self.settings}
+        return activations | {name: bool(getattr(cell, name)) for name in self.settings}
 
     def bias(self, cell: Any) -> Any | None:
         """The bias that the stock cell adds, or None."""

@@ -106,7 +106,8 @@ class FastAveragePooling1D(NativePooling, keras.layers.AveragePooling1D):  # typ
     Args:
         pool_size: int, size of the window in timesteps.
         strides: int or None, from one window to the next; None for `pool_size`.
-        padding: `"valid"` or `"same"`; what is padded does not count for the mean.
+        padding: `"valid"` or `"same"`. What is padded does not count for the mean; on PyTorch it does, as in the stock
+            layer, where it is more on one side than on the other: copies of the ends are padded there.
         data_format: `"channels_last"` or `"channels_first"`; None for Keras's default.
         use_native: `"auto"`, `True` or `False`, as in `FastLSTM`.
         **kwargs: All other arguments of `keras.layers.AveragePooling1D`.

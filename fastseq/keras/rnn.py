@@ -90,7 +90,7 @@ class NativeRNN(NativeChoice):
         last_output, outputs, states = backend.load().rnn(
             native.name,
             inputs,
-            options=native.options(cell) | {name: getattr(self, name) for name in settings} | first_output,
+            options=native.options(cell) | {name: bool(getattr(self, name)) for name in settings} | first_output,
             training=bool(training),
         )
         if not self.return_sequences:
