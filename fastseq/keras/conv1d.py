@@ -93,7 +93,7 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
             "strides": only_number(self.strides),
             "padding": self.padding,
             "dilation_rate": only_number(self.dilation_rate),
-            "groups": self.groups,
+            "groups": int(self.groups),
             **pooling,
         }
         shape = self._convolved_shape(inputs.shape)
