@@ -123,3 +123,18 @@ def test_scripts(tmp_path: Path) -> None:
     done = run("-m", "fastseq", str(script), environment=dict(os.environ))
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["torch", "FastLSTM"]
+
+
+def test_adam_updates_all_variables_at_once() -> None:
+    """As stock Keras's Adam on PyTorch, which is another class than on the other backends."""
+    assert isinstance(fastseq.keras.FastAdam(), type(keras.optimizers.Adam()))
+    x, y = np.ones((8, 20), "int32"), np.ones((8, 3), "float32")
+    weights = []
+    for optimizer in (keras.optimizers.Adam(), fastseq.keras.FastAdam()):
+        keras.utils.set_random_seed(0)
+        model = small_model()
+        model.compile(optimizer, "mse")
+        model.fit(x, y, epochs=2, verbose=0)
+        weights.append(model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
