@@ -18,14 +18,15 @@ class FastLSTM(NativeRNN, keras.layers.LSTM):  # type: ignore[misc]
     `recurrent_dropout` with the same random numbers for the same seed, inside `Bidirectional` and `TimeDistributed`,
     eager and in `tf.function`. An exported model has the stock layer's operations, and needs no fastseq.
 
-    The kernels cover the activations tanh, sigmoid, hard_sigmoid, relu and linear, in any pair, on the TensorFlow
-    backend on a CPU. They compute in float32, or float64 where the layer's dtype is; half types are cast to float32
-    and back. `unroll` changes nothing there.
+    The kernels cover the activations tanh, sigmoid, hard_sigmoid, relu and linear, in any pair, on a CPU, with Keras on
+    TensorFlow, PyTorch or JAX. They compute in float32, or float64 where the layer's dtype is; half types are cast to
+    float32 and back. `unroll` changes nothing there.
 
-    Gradients of gradients (nested `tf.GradientTape`s, Hessians) and `tf.autodiff.ForwardAccumulator` are computed by
-    TensorFlow's own operations, at the speed of the stock layer. XLA cannot compile the kernels: in a function with
-    `jit_compile=True` stock Keras computes. Where such a function calls another that was traced outside of it before,
-    TensorFlow raises `InvalidArgumentError` about unsupported operations. The same holds for the other fast layers.
+    On TensorFlow, gradients of gradients (nested `tf.GradientTape`s, Hessians) and `tf.autodiff.ForwardAccumulator` are
+    computed by TensorFlow's own operations, at the speed of the stock layer. TensorFlow's XLA cannot compile the
+    kernels: in a function with `jit_compile=True` stock Keras computes. Where such a function calls another that was
+    traced outside of it before, TensorFlow raises `InvalidArgumentError` about unsupported operations. The same holds
+    for the other fast layers. On PyTorch and JAX, gradients of gradients are an error that says so.
 
     Args:
         units: Positive integer, dimensionality of the output space.

@@ -49,13 +49,13 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
     """`keras.layers.MaxPooling1D`, somewhat faster on a CPU: pooling is as fast as memory is read and written.
 
     Takes every argument of the stock layer and computes the same results, to the bit; gradients go to the first of
-    equal values, as with the stock layer. NaN counts for nothing, as in the stock layer on TensorFlow, also on PyTorch,
-    where the stock layer passes it on. For the gradient it keeps one byte for every output, where `pool_size` is 256
+    equal values, as with the stock layer. A NaN is never the greatest value, as in the stock layer on TensorFlow; the stock
+    layer on PyTorch and JAX returns it. For the gradient it keeps one byte for every output, where `pool_size` is 256
     at most, and neither inputs nor outputs. It keeps that in calls with `training=True`, as those of `fit` are. After
     other calls, the gradient takes more time.
 
-    The kernels cover all of the stock layer's options on the TensorFlow backend on a CPU, for floating dtypes. They
-    compute in float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
+    The kernels cover all of the stock layer's options on a CPU, with Keras on TensorFlow, PyTorch or JAX, for floating
+    dtypes. They compute in float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
 
     In a sequential or functional model, where what a `FastConv1D` gives goes to this layer and nowhere else, both are
     computed in one pass, as `FastConv1DMaxPooling1D` does, in all that TensorFlow traces: `fit`, `predict`. An
