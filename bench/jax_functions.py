@@ -135,7 +135,9 @@ def time_of_a_call() -> float:
 
 def main() -> None:
     parser = script_parser(__doc__)
-    parser.add_argument("--case", nargs="+", metavar="CASE", default=list(_CASES), help="B,T,D,U or B,T,C,F,K")
+    parser.add_argument(
+        "--case", nargs="+", metavar="CASE", default=list(_CASES), help="NAME,B,T,D,U or conv1d,B,T,C,F,K"
+    )
     parser.add_argument("--keep-memory", action="store_true", help="fastseq.runtime.keep_freed_memory()")
     add_options(parser, rounds=9)
     options = parser.parse_args()

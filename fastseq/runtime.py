@@ -113,11 +113,11 @@ def keep_freed_memory(limit: int = 2**30) -> None:
     every page of a new block. Frameworks that allocate large arrays in every training step, such as XLA in Keras on
     JAX, spend a part of the step on that. fastseq's own blocks do not come from the C library: see `idle_memory`.
 
-    It applies to all libraries in the process and cannot be undone. The process keeps as much memory as it has used at
-    its peak.
+    It applies to all libraries in the process and cannot be undone.
 
     Args:
-        limit: Bytes. Larger blocks still come from the system, and freed memory beyond it is returned.
+        limit: In bytes, the largest block and the most freed memory that the C library keeps. Versions of it before
+            2.35 take only blocks of up to 32 MiB from the memory that they keep.
 
     Raises:
         ValueError: `limit` is not between 1 MiB and 2 GiB.
@@ -133,7 +133,7 @@ def keep_freed_memory(limit: int = 2**30) -> None:
     if mallopt is None:
         raise OSError("keep_freed_memory needs the GNU C library, whose function mallopt this C library does not have")
     for name, number in settings.items():
-        if mallopt(number, limit) != 1:
+        if mallopt(number, limit) != 1 and mallopt(number, min(limit, 2**25)) != 1:
             raise OSError(f"the C library refuses {name}={limit}")
 
 

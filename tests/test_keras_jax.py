@@ -27,20 +27,13 @@ def test_training_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = keras.Sequential([keras.Input((7, 3)), fast.FastLSTM(5), keras.layers.Dense(1)])
     model.compile("adam", "mse")
     x, y = np.ones((40, 7, 3), "float32"), np.ones((40, 1), "float32")
+    assert model.jit_compile
     traced.clear()
     model.fit(x, y, batch_size=16, epochs=1, verbose=0)
     first = len(traced)
     assert {shape[0] for shape in traced} == {16, 8}
     model.fit(x, y, batch_size=16, epochs=3, verbose=0)
     assert len(traced) == first
-
-
-def test_jit_compile_runs_the_kernels() -> None:
-    """Keras compiles all models on JAX, if the layers say that they can be compiled."""
-    assert fast.FastLSTM(3).supports_jit
-    model = keras.Sequential([keras.Input((7, 3)), fast.FastLSTM(5, use_native=True)])
-    model.compile("adam", "mse")
-    assert model.jit_compile
 
 
 @pytest.mark.filterwarnings("ignore")  # of JAX's converter

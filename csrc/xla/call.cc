@@ -95,7 +95,7 @@ std::string Call::text(const char* name) {
   return {found->data, found->size};
 }
 
-bool answer_metadata(const CallFrame& frame, uint32_t traits) {
+bool answer_metadata(const CallFrame& frame) {
   Extension* extension = frame.header.extensions;
   while (extension && extension->type != kMetadataExtension) extension = extension->next;
   if (!extension) return false;
@@ -105,7 +105,7 @@ bool answer_metadata(const CallFrame& frame, uint32_t traits) {
   Metadata& metadata = *reinterpret_cast<MetadataExtension*>(extension)->metadata;
   metadata.version.major = 0;
   metadata.version.minor = frame.api ? std::min(frame.api->version.minor, kNewestKnown) : 1;
-  metadata.traits = traits;
+  metadata.traits = 0;  // the calls allocate memory, so they cannot be recorded into a CUDA graph
   return true;
 }
 

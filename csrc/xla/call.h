@@ -78,7 +78,7 @@ class Call {
 };
 
 // What a handler is asked when it is registered; false where this is a call.
-bool answer_metadata(const CallFrame& frame, uint32_t traits);
+bool answer_metadata(const CallFrame& frame);
 
 Error* make_error(const CallFrame& frame, ErrorCode code, const char* message) noexcept;
 

@@ -50,7 +50,6 @@ struct Metadata {
   Version version;
   uint32_t traits;
 };
-constexpr uint32_t kCommandBufferCompatible = 1;  // may be recorded into a CUDA graph
 
 struct MetadataExtension {
   Extension base;
@@ -114,6 +113,11 @@ struct FreeDeviceMemory {
   void* data;
 };
 
+struct DestroyError {
+  Header header;
+  Error* error;
+};
+
 using Function = Error*(void*);
 struct Api {
   Header header;
@@ -121,7 +125,7 @@ struct Api {
   const void* internal;
   Error* (*create_error)(CreateError*);
   Function* get_error_message;
-  Function* destroy_error;
+  void (*destroy_error)(DestroyError*);
   Function* register_handler;
   Error* (*get_stream)(GetStream*);
   Function* register_type;

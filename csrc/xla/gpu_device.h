@@ -10,9 +10,6 @@ namespace fastseq::xla {
 
 class Gpu {
  public:
-  // The calls allocate memory while they run, so they cannot be recorded into a CUDA graph.
-  static constexpr uint32_t kTraits = 0;
-
   explicit Gpu(const CallFrame& frame) : frame_(frame) {
     GetStream arguments{{sizeof(GetStream), nullptr}, frame.context, nullptr};
     check(frame.api->get_stream(&arguments), "has no stream");
@@ -42,9 +39,11 @@ class Gpu {
   }
 
  private:
-  // XLA's error cannot be read by what is declared in ffi.h; it is small, and is left to the process.
-  static void check(const Error* error, const char* what) {
-    if (error) throw CallError(ErrorCode::kInternal, std::string("XLA ") + what);
+  void check(Error* error, const char* what) const {
+    if (!error) return;
+    DestroyError arguments{{sizeof(DestroyError), nullptr}, error};
+    frame_.api->destroy_error(&arguments);
+    throw CallError(ErrorCode::kInternal, std::string("XLA ") + what);
   }
 
   const CallFrame& frame_;

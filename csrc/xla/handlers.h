@@ -13,7 +13,6 @@ namespace fastseq::xla {
 
 // A CPU as the device that handlers compute on; csrc/xla/gpu_device.h has the other.
 struct Cpu {
-  static constexpr uint32_t kTraits = 0;
   explicit Cpu(const CallFrame&) {}
   template <class Operation>
   Status plan(Operation& operation) const {
@@ -29,7 +28,7 @@ struct Cpu {
 template <class Operation, class Device>
 Error* handle(CallFrame* frame) noexcept {
   return guarded(*frame, [&] {
-    if (answer_metadata(*frame, Device::kTraits)) return;
+    if (answer_metadata(*frame)) return;
     Call call(*frame);
     Operation operation;
     const auto read = [&](const auto& what, auto& value) { call.read(what, value); };

@@ -221,7 +221,8 @@ class Functions(Generic[Array]):
             `(*ids.shape, output_dim)`. The gradient by `embeddings` is dense.
 
         Raises:
-            ValueError: See `lstm`; an id is outside of the table.
+            ValueError: See `lstm`; an id is outside of the table. In a compiled program of JAX, that is a
+                `jax.errors.JaxRuntimeError`.
             TypeError: See there.
         """
         return self._outputs("embedding_forward", locals())

@@ -9,6 +9,7 @@ and backward computes only the gradients that are.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -22,7 +23,7 @@ from fastseq._libraries import core, cuda_extension
 from fastseq.autodiff.operations import OPERATIONS, SECOND_ORDER, Described, result_shapes
 from fastseq.jax.sharding import WEIGHTS, batch_axis, marked_varying, partitioned, same_varying_axes, varying_axes
 
-__all__ = ["Results", "call", "register_handlers"]
+__all__ = ["Results", "call"]
 
 Results: TypeAlias = "dict[str, Any]"
 _Settings: TypeAlias = "tuple[tuple[str, Any], ...]"  # a dictionary's items, which can be hashed
@@ -37,12 +38,14 @@ def _target(name: str) -> str:
     return f"fastseq_{_PROTOCOL}_{name}"
 
 
-@functools.cache
-def register_handlers() -> None:
+def _register_handlers() -> None:
     """Makes the operations known to XLA. It initialises no backend: `jax.distributed.initialize` can come after."""
     for platform, extension in (("cpu", core), ("CUDA", cuda_extension())):
         for name, handler in extension.xla_handlers().items() if extension else ():
             jax.ffi.register_ffi_target(_target(name), handler, platform=platform)
+
+
+_register_handlers()
 
 
 def _kernels() -> Any:
@@ -71,18 +74,23 @@ def call(name: str, given: Mapping[str, Any]) -> Results:
         TypeError: A dtype is none that the operation takes, or differs from x's.
         RuntimeError: There are no kernels for JAX's default backend.
     """
-    register_handlers()
     operation = OPERATIONS[name]
     arrays: list[Any] = [None if given.get(key) is None else jnp.asarray(given[key]) for key in operation.arrays]
     dtype = arrays[operation.arrays.index(operation.first)].dtype
     half = dtype.name in _HALF and _kernels() is core
     if half:
-        arrays = [
-            array.astype("float32") if key in operation.floats and array is not None and array.dtype == dtype else array
-            for key, array in zip(operation.arrays, arrays, strict=True)
-        ]
+        for index, key in enumerate(operation.arrays):
+            if key not in operation.floats or arrays[index] is None:
+                continue
+            if arrays[index].dtype != dtype:
+                raise TypeError(f"{key} must have dtype {dtype} as {operation.first} has, got {arrays[index].dtype}")
+            arrays[index] = arrays[index].astype("float32")
     arrays = same_varying_axes(arrays)
-    options = {key: given.get(key, default) for key, default in operation.options.items() if key != operation.saves}
+    options = {
+        key: _option(key, given.get(key, default), type(default))
+        for key, default in operation.options.items()
+        if key != operation.saves
+    }
     results = _differentiable(operation.name, tuple(options.items()))(*arrays)
     if half:
         results = {key: None if array is None else array.astype(dtype) for key, array in results.items()}
@@ -206,7 +214,7 @@ def _batchable(name: str, present: tuple[str, ...], settings: _Settings) -> Any:
             results = jax.lax.map(lambda some: compute(*(some.get(key, named[key]) for key in present)), mapped)
         else:
             results = compute(*(_folded(key, named[key], axis_size, has_axis[key]) for key in present))
-            results = {key: array.reshape(axis_size, -1, *array.shape[1:]) for key, array in results.items()}
+            results = {key: array.reshape(axis_size, *wanted[key].shape) for key, array in results.items()}
         return results, dict.fromkeys(results, True)
 
     return compute
@@ -220,7 +228,9 @@ def _folded(key: str, array: Any, size: int, has_axis: bool) -> Any:
     if not has_axis:
         array = jnp.broadcast_to(array, (size, *array.shape))
     array = jnp.moveaxis(array, 0, axis)
-    return array.reshape(*array.shape[:axis], -1, *array.shape[axis + 2 :])
+    if array.ndim == axis + 1:  # an id, which has no axes of its own
+        return array
+    return array.reshape(*array.shape[:axis], size * array.shape[axis + 1], *array.shape[axis + 2 :])
 
 
 def _described(array: Any) -> Described:
@@ -271,6 +281,17 @@ def _result_types(name: str, arrays: Results, settings: Mapping[str, Any]) -> di
             shape, dtype = (*shape[:-1], shape[-1] * jnp.dtype(dtype).itemsize), "uint8"
         types[key] = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
     return types
+
+
+def _option(name: str, value: Any, kind: type) -> Any:
+    """An option as an object of its type: equal ones of other types would be the same to caches, but not to XLA."""
+    if kind is int and not isinstance(value, (bool, np.bool_)) and hasattr(value, "__index__"):
+        return operator.index(value)
+    if kind is bool and isinstance(value, np.bool_):
+        return bool(value)
+    if type(value) is not kind:
+        raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
+    return value
 
 
 def _attribute(name: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ batch; XLA divides it by `custom_partitioning`. Without that it would gather the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -74,23 +75,28 @@ def partitioned(compute: Callable[..., tuple[Any, ...]], arguments: _Ranks, resu
             specs.append(PartitionSpec(*(axes if axis == batch else None for axis in range(rank))))
         return specs
 
-    def axes_of(arg_shapes: Sequence[Any]) -> Any:
-        """The axes of the mesh that the batch is divided by."""
+    def axes_of(mesh: Any, arg_shapes: Sequence[Any]) -> Any:
+        """The axes of the mesh that the batch is divided by; None where that leaves a device with a smaller part.
+
+        XLA fills such a part up, and the rows that it adds would count in the gradients of weights.
+        """
         for name, shape in zip(arguments, arg_shapes, strict=True):
             batch = batch_axis(name)
             spec = getattr(shape.sharding, "spec", ())
             if batch is not None and len(spec) > batch and spec[batch] is not None:
-                return spec[batch]
+                axes = spec[batch] if isinstance(spec[batch], tuple) else (spec[batch],)
+                devices = math.prod(mesh.shape[axis] for axis in axes)
+                return spec[batch] if shape.shape[batch] % devices == 0 else None
         return None
 
     def shardings(mesh: Any, specs: Sequence[PartitionSpec]) -> tuple[NamedSharding, ...]:
         return tuple(NamedSharding(mesh, spec) for spec in specs)
 
     def infer_sharding_from_operands(mesh: Any, arg_shapes: Any, _: Any) -> Any:
-        return shardings(mesh, specs_of(results, axes_of(arg_shapes)))
+        return shardings(mesh, specs_of(results, axes_of(mesh, arg_shapes)))
 
     def partition(mesh: Any, arg_shapes: Any, _: Any) -> Any:
-        axes = axes_of(arg_shapes)
+        axes = axes_of(mesh, arg_shapes)
 
         def lowered(*arrays: Any) -> tuple[Any, ...]:
             own = zip(results, compute(*arrays), strict=True)

@@ -25,9 +25,9 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
     Takes every argument of the stock layer, has the same weights under the same names, and computes the same results:
     weights and weight files go from either to the other.
 
-    The kernels run on a CPU, with Keras on TensorFlow, PyTorch or JAX. The activations linear, relu, tanh and hard_sigmoid are theirs;
-    any other is applied to what they return, sigmoid too, so that a crossentropy finds its logits. They compute in
-    float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
+    The kernels run on a CPU, with Keras on TensorFlow, PyTorch or JAX. They compute the activations linear, relu, tanh
+    and hard_sigmoid. Any other is applied to what they return, sigmoid too, so that a crossentropy finds its logits.
+    They compute in float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
 
     Args:
         filters: Positive integer, dimensionality of the output space.

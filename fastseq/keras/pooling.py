@@ -49,10 +49,12 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
     """`keras.layers.MaxPooling1D`, somewhat faster on a CPU: pooling is as fast as memory is read and written.
 
     Takes every argument of the stock layer and computes the same results, to the bit; gradients go to the first of
-    equal values, as with the stock layer. A NaN is never the greatest value, as in the stock layer on TensorFlow; the stock
-    layer on PyTorch and JAX returns it. For the gradient it keeps one byte for every output, where `pool_size` is 256
-    at most, and neither inputs nor outputs. It keeps that in calls with `training=True`, as those of `fit` are. After
-    other calls, the gradient takes more time.
+    equal values, as with the stock layer. A NaN is never the greatest value, as in the stock layer on TensorFlow. The
+    stock layer on PyTorch and JAX returns NaN for a window that has one.
+
+    For the gradient it keeps one byte for every output, where `pool_size` is 256 at most, and neither inputs nor
+    outputs. It keeps that in calls with `training=True`, as those of `fit` are. After other calls, the gradient takes
+    more time.
 
     The kernels cover all of the stock layer's options on a CPU, with Keras on TensorFlow, PyTorch or JAX, for floating
     dtypes. They compute in float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
