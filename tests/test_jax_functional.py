@@ -394,7 +394,7 @@ POOLING = {"pool_size": np.int64(2), "strides": np.int64(2), "padding": "valid",
     ("changes", "result", "message"),
     [
         ({"present": np.int64(3)}, (2, 2, 1), "there are arguments, results or attributes"),
-        ({"present": np.int64(0)}, (2, 2, 1), "x must"),
+        ({"present": np.int64(0)}, (2, 2, 1), "x is required"),
         ({"pool_size": np.int64(0)}, (2, 2, 1), "pool_size must be"),
         ({"pool_size": 2.0}, (2, 2, 1), "pool_size"),
         ({"padding": "around"}, (2, 2, 1), "padding must be one of"),

@@ -44,17 +44,17 @@ def accelerate(
     optimizer's state, what `compile` was given, seeds, the states of stateful layers, and what files of weights fit.
 
     These are left, and the report says why: what `only` and `exclude` leave out; subclasses of the layers above; layers
-    set up as the kernels do not cover; everything, if the model is compiled with `jit_compile=True` on TensorFlow. Cells of
-    recurrent layers are not looked into, and what a model makes when it is built is found only then.
+    set up as the kernels do not cover; on TensorFlow everything, if the model is compiled with `jit_compile=True`.
+    Cells of recurrent layers are not looked into, and what a model makes when it is built is found only then.
 
     Call it on the outermost model. Whatever else shares a layer shares the fast one, but functions that TensorFlow has
     traced already go on as before. So does a bound method that has been taken already (`call = layer.call`): it goes on
     on stock Keras.
 
-    An accelerated model differs in this: a model compiled anew with `jit_compile=True` on TensorFlow is not compiled by
-    XLA, which Keras says in a warning, and a file that it is saved to opens only where `fastseq.keras` has been imported. For a
-    file that opens anywhere, save what `to_stock` returns. What `model.export` writes needs no fastseq: see
-    `export_native`.
+    An accelerated model differs in two things. On TensorFlow, a model compiled anew with `jit_compile=True` is not
+    compiled by XLA, which Keras says in a warning. And a file that it is saved to opens only where `fastseq.keras` has
+    been imported: for a file that opens anywhere, save what `to_stock` returns. What `model.export` writes needs no
+    fastseq: see `export_native`.
 
     Args:
         model: A `keras.Model`, sequential, functional or subclassed, built or not, compiled or not.
