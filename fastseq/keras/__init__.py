@@ -1,7 +1,7 @@
 """Keras layers over fastseq's kernels: same arguments, same weights, same results as the stock layers, faster.
 
-Importing this module also makes known to Keras and TensorFlow what files saved with these layers refer to: `.keras`
-files, and SavedModels that were written within `export_native`, load in any process that has imported it.
+Importing this module also registers the layers with Keras and the operations with TensorFlow. So any process that has
+imported it can load `.keras` files with these layers, and SavedModels that were written within `export_native`.
 
 >>> import keras
 >>> from fastseq.keras import FastLSTM

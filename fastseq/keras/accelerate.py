@@ -1,8 +1,8 @@
-"""`accelerate` and `to_stock`: the layers of a model that exists made fast, and stock again, in place.
+"""`accelerate` makes the layers of an existing model fast, in place; `to_stock` makes them stock again.
 
-A fast layer is its stock layer with other methods: it has the same variables and attributes, but for a few that have
-defaults. So a layer is replaced by giving the object the other class. Whatever holds it, be it a wrapper, another
-model, an optimizer or the user, goes on holding it.
+A fast layer is its stock layer with other methods: it has the same variables and attributes, and a few more attributes
+that have defaults. So a layer is replaced by giving the object the other class. References to the layer stay valid,
+whether a wrapper, another model, an optimizer or the user holds them.
 """
 
 from __future__ import annotations
@@ -40,26 +40,28 @@ def accelerate(
 
     LSTM, GRU, SimpleRNN, RNN with one of their cells, Conv1D, MaxPooling1D, AveragePooling1D, Embedding, Dropout and
     SpatialDropout1D are replaced wherever they are: in wrappers such as Bidirectional, in models inside the model, in
-    attributes of subclassed models and of your own layers. So is Adam. All else stays as it is: names, weights, the
-    optimizer's state, what `compile` was given, seeds, the states of stateful layers, and what files of weights fit.
+    attributes of subclassed models and of custom layers. Adam is replaced, too. Everything else stays as it is: names,
+    weights, the optimizer's state, the arguments of `compile`, seeds and the states of stateful layers. The same weight
+    files can be loaded.
 
-    These are left, and the report says why: what `only` and `exclude` leave out; subclasses of the layers above; layers
-    set up as the kernels do not cover; on TensorFlow everything, if the model is compiled with `jit_compile=True`.
-    Cells of recurrent layers are not looked into, and what a model makes when it is built is found only then.
+    Some layers stay stock, and the report says why: classes that `only` and `exclude` leave out; subclasses of the
+    layers above; layers with settings that the kernels do not cover; on TensorFlow all layers, if the model is compiled
+    with `jit_compile=True`. The cells of recurrent layers are not searched. Layers that a model makes when it is built
+    are found only after that.
 
-    Call it on the outermost model. Whatever else shares a layer shares the fast one, but functions that TensorFlow has
-    traced already go on as before. So does a bound method that has been taken already (`call = layer.call`): it goes on
-    on stock Keras.
+    Call it on the outermost model. If another model shares a layer, it shares the fast one. But functions that
+    TensorFlow has traced already compute as before. A reference to a bound method that was taken before
+    (`call = layer.call`) still runs stock Keras.
 
-    An accelerated model differs in two things. On TensorFlow, a model compiled anew with `jit_compile=True` is not
-    compiled by XLA, which Keras says in a warning. And a file that it is saved to opens only where `fastseq.keras` has
-    been imported: for a file that opens anywhere, save what `to_stock` returns. What `model.export` writes needs no
-    fastseq: see `export_native`.
+    An accelerated model differs in two things. On TensorFlow, XLA does not compile the model if it is compiled anew
+    with `jit_compile=True`; Keras warns of that. And a file of the saved model opens only where `fastseq.keras` has
+    been imported: for a file that opens anywhere, save the model that `to_stock` returns. Exports by `model.export`
+    need no fastseq: see `export_native`.
 
     Args:
         model: A `keras.Model`, sequential, functional or subclassed, built or not, compiled or not.
         only: The stock classes to replace, or their names: `["LSTM", keras.layers.GRU]`. None for all of the above.
-        exclude: The stock classes to leave, or their names. Layers that are fast already stay fast.
+        exclude: The stock classes that stay stock, or their names. Layers that are fast already stay fast.
         optimizer: Whether Adam becomes FastAdam.
         verbose: Whether to print the report.
         return_report: Whether to return the report, too.
@@ -68,8 +70,9 @@ def accelerate(
         The model, the same object; with `return_report`, a tuple of it and an `AccelerationReport`.
 
     Raises:
-        TypeError: `model` is no `keras.Model`; `only` or `exclude` is one class or name, and no list of them.
-        ValueError: Something in `only` or `exclude` is no stock class that has a fast replacement, or is in both.
+        TypeError: `model` is not a `keras.Model`; `only` or `exclude` is a single class or name instead of a list.
+        ValueError: `only` or `exclude` has an entry that is not a stock class with a fast replacement, or both have the
+            same class.
 
     >>> import keras
     >>> from fastseq.keras import accelerate
@@ -97,13 +100,14 @@ def accelerate(
 
 
 def to_stock(model: Any, *, optimizer: bool = True, verbose: bool = False, return_report: bool = False) -> Any:
-    """Makes the fast layers of a model stock ones, in place: what `accelerate` does, the other way.
+    """Makes the fast layers of a model stock layers, in place: the inverse of `accelerate`.
 
     The model has the class, config and weights that it would have without fastseq, and a file that it is saved to opens
-    without fastseq. What only fast layers have, `use_native` and FastEmbedding's `dense_gradient`, is gone.
+    without fastseq. The settings that only fast layers have, `use_native` and FastEmbedding's `dense_gradient`, are
+    removed.
 
-    FastAttention and FastConv1DMaxPooling1D stay, for which Keras has no layer. A bound method that has been taken
-    before (`call = layer.call`) is the fast layer's, and no method of the stock one: take it anew.
+    FastAttention and FastConv1DMaxPooling1D stay, because Keras has no such layers. A reference to a bound method that
+    was taken before (`call = layer.call`) still points to the fast layer's method: take it anew.
 
     Args:
         model: A `keras.Model`.
@@ -115,7 +119,7 @@ def to_stock(model: Any, *, optimizer: bool = True, verbose: bool = False, retur
         The model, the same object; with `return_report`, a tuple of it and an `AccelerationReport`.
 
     Raises:
-        TypeError: `model` is no `keras.Model`.
+        TypeError: `model` is not a `keras.Model`.
 
     >>> import keras
     >>> from fastseq.keras import FastLSTM, to_stock
@@ -135,7 +139,7 @@ def _make_fast(part: Any, xla: bool, *, classes: frozenset[type]) -> str | None:
         classes: The stock classes that the user wants replaced.
 
     Returns:
-        Why it is left; "" if it is not; None if fastseq has nothing for it.
+        Why it stays stock; "" if it has been made fast; None if fastseq has no replacement for it.
     """
     stock = type(part)
     if stock in _FAST:
@@ -150,7 +154,7 @@ def _make_fast(part: Any, xla: bool, *, classes: frozenset[type]) -> str | None:
         return reason or ""
     if isinstance(part, NativeChoice):
         return "is fast already" if part.use_native else "has use_native=False"
-    if not stock.__module__.startswith("keras."):  # whose own subclasses of its layers are just other layers
+    if not stock.__module__.startswith("keras."):  # a subclass that Keras itself defines is just another layer
         for base in _FAST:
             if isinstance(part, base):
                 return f"is a subclass of keras's {base.__name__}, and may compute something else"
@@ -176,14 +180,15 @@ def _make_stock(part: Any, xla: bool) -> str | None:
 def _convert(
     model: Any, change: Callable[[Any, bool], str | None], *, optimizer: bool, verbose: bool, return_report: bool
 ) -> Any:
-    """Lets `change` change every layer and optimizer, and reports.
+    """Calls `change` with every layer and optimizer, and reports.
 
     Args:
         model: The model.
-        change: From a layer or an optimizer, and whether XLA compiles it, to what there is to say; None if nothing.
-        optimizer: As in `accelerate`; so are the two that follow.
-        verbose: See there.
-        return_report: See there.
+        change: A function of a layer or an optimizer, and of whether XLA compiles the model. It returns a note for the
+            report, or None to leave the part out of the report.
+        optimizer: As in `accelerate`.
+        verbose: As in `accelerate`.
+        return_report: As in `accelerate`.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a keras.Model, got {describe(type(model))}")
@@ -199,7 +204,7 @@ def _convert(
     others = {was for _, part, was, note in before if note is None and not _holds_layers(part)}
     report = AccelerationReport(tuple(rows), tuple(sorted(others)))
     if report.replaced:
-        for _, one in models:  # what Keras has traced calls the layers as they were
+        for _, one in models:  # the functions that Keras has traced call the layers as they were
             _trace_anew(one)
     if verbose:
         print(report)
@@ -207,27 +212,28 @@ def _convert(
 
 
 def _trace_anew(model: Any) -> None:
-    """Gives a model new functions in place of those it has; `fit` may be using them."""
+    """Replaces a model's train, test and predict functions by new ones; `fit` may be using them."""
     for step in ("train", "test", "predict"):
         if getattr(model, f"{step}_function") is not None:
             getattr(model, f"make_{step}_function")(force=True)
 
 
 def _layers(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Paths and layers of all that is in a layer, each once."""
+    """Yields the path and the layer for every layer inside a layer, each once."""
     for child in layer._flatten_layers(include_self=False, recursive=False):
         if id(child) not in seen:
             seen.add(id(child))
             inside = f"{path}{child.name}"
             yield inside, child
-            if not isinstance(child, keras.layers.RNN):  # the cell of which is computed as a whole
+            if not isinstance(child, keras.layers.RNN):  # a kernel computes the whole cell
                 yield from _layers(child, f"{inside}/", seen)
 
 
 def _optimizers(model: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Paths and optimizers of a model, each once: that of `compile`, and in other attributes."""
+    """Yields the path and the optimizer for every optimizer in the attributes of a model, each once."""
     for name, attribute in vars(model).items():
-        holds_more = isinstance(attribute, (dict, list, tuple)) and not name.startswith("_")  # Keras's own books
+        # Containers in private attributes are Keras's own.
+        holds_more = isinstance(attribute, (dict, list, tuple)) and not name.startswith("_")
         values = attribute.values() if isinstance(attribute, dict) else attribute
         for value in list(values) if holds_more else [attribute]:
             inside = f"{path}/{name}" if path else name
@@ -238,12 +244,12 @@ def _optimizers(model: Any, path: str, seen: set[int]) -> Iterator[tuple[str, An
 
 
 def _holds_layers(part: Any) -> bool:
-    """Whether a part is something around others."""
+    """Whether a part only holds other layers, such as a wrapper or a model; input layers count, too."""
     return isinstance(part, keras.layers.InputLayer) or bool(getattr(part, "_layers", None))
 
 
 def _remark(part: Any) -> str:
-    """What else there is to say about a layer that has been replaced."""
+    """The report's remark on a layer that has been replaced, or ""."""
     if type(part) is not FastMaxPooling1D or backend.lacks("traced_convolution"):
         return ""
     convolution = convolution_before(part)

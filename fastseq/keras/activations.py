@@ -1,4 +1,4 @@
-"""Which activation functions the kernels have: Keras's, and the backend's own."""
+"""Maps activation functions, Keras's and the backend's own, to the kernels' names of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ACTIVATIONS = {
     keras.activations.relu: "relu",
     keras.activations.linear: "linear",
 }
-# The same functions, of which Keras has two each.
+# The same functions in `keras.ops`, which are other objects.
 _OPERATIONS = {getattr(keras.ops, name): name for name in ("tanh", "sigmoid", "hard_sigmoid", "relu")}
 
 
@@ -31,7 +31,7 @@ def native_name(activation: Any) -> str | None:
 
 
 def not_native_because(argument: str, activation: Any) -> str | None:
-    """What is wrong with a layer's activation, or None if the kernels have it."""
+    """Why the kernels cannot compute a layer's activation, or None if they can."""
     if native_name(activation) is not None:
         return None
     names = ", ".join(_ACTIVATIONS.values())
@@ -39,6 +39,6 @@ def not_native_because(argument: str, activation: Any) -> str | None:
 
 
 def describe(thing: Any) -> str:
-    """A function or class by its full name, anything else by its `repr`."""
+    """The full name of a function or class; the `repr` of anything else."""
     name = getattr(thing, "__qualname__", None)
     return f"{thing.__module__}.{name}" if name else repr(thing)

@@ -11,12 +11,13 @@ from fastseq.keras.native import NativeChoice, replacement_for
 from fastseq.keras.tensors import NATIVE_DTYPES
 
 _MAX_RANK = 8
-# The class of what `keras.optimizers.Adam(...)` gives: on PyTorch another one, which updates all variables at once.
+# The class of the optimizer that `keras.optimizers.Adam(...)` constructs. On PyTorch that is another class, which
+# updates all variables at once.
 _Adam: Any = type(keras.optimizers.Adam.__new__(keras.optimizers.Adam))
 
 
 def _is_number_of(dtype: str, number: Any) -> bool:
-    """Whether stock Keras computes with a number in a variable's dtype, as it does with Python numbers."""
+    """Whether a number is a Python number or a scalar of the variable's dtype; stock Keras computes alike with both."""
     if hasattr(number, "dtype"):
         return tuple(number.shape) == () and bool(keras.backend.standardize_dtype(number.dtype) == dtype)
     return isinstance(number, (int, float))
@@ -24,20 +25,21 @@ def _is_number_of(dtype: str, number: Any) -> bool:
 
 @replacement_for(keras.optimizers.Adam, overridden=["update_step"])
 class FastAdam(NativeChoice, _Adam):  # type: ignore[misc]
-    """`keras.optimizers.Adam`, whose update is one pass over memory where stock Keras makes a dozen.
+    """`keras.optimizers.Adam`, whose update is one pass over memory; stock Keras makes a dozen passes.
 
-    Takes every argument of the stock optimizer and has the same variables under the same names, so that its state goes
-    from either to the other. Clipping, weight decay, moving averages, gradient accumulation, loss scaling and schedules
-    are the stock optimizer's own code. For the same gradients, momentum and velocity have the stock optimizer's bits,
-    and so has the variable wherever TensorFlow rounds square roots correctly, as its releases for x86-64 do.
+    Takes every argument of the stock optimizer and has the same variables under the same names. So the state of either
+    can be loaded into the other. Clipping, weight decay, moving averages, gradient accumulation, loss scaling and
+    schedules are the stock optimizer's own code. For the same gradients, momentum and velocity equal the stock
+    optimizer's bit by bit. So does the variable wherever TensorFlow rounds square roots correctly, as its releases for
+    x86-64 do.
 
-    What gains most is an Embedding's table, whose gradient comes as slices (`tf.IndexedSlices`): they are summed on the
-    way, to the same sums.
+    An Embedding's table gains most. Its gradient comes as slices (`tf.IndexedSlices`), and the kernel sums them in the
+    same pass, to the same sums.
 
-    The kernels update variables of float32 and float64 on the TensorFlow backend on a CPU, with Python numbers for
-    `beta_1`, `beta_2` and `epsilon`, or numbers of the variable's dtype. All else is updated by stock Keras, and so is
-    everything in a step that XLA compiles, which has no custom operations. On a CPU, Keras compiles a step so only if
-    `compile` is given `jit_compile=True`, and not where the model has fast layers.
+    The kernels update variables of float32 and float64 on the TensorFlow backend on a CPU. `beta_1`, `beta_2` and
+    `epsilon` must be Python numbers or numbers of the variable's dtype. Stock Keras updates all other variables, and
+    all variables in a step that XLA compiles, because XLA has no custom operations. On a CPU, Keras has XLA compile a
+    step only if `compile` is given `jit_compile=True` and the model has no fast layers.
 
     Args:
         learning_rate: A number, a schedule or a callable, as in the stock optimizer.

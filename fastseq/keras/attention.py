@@ -1,8 +1,8 @@
 """FastAttention: attention of the last step over all steps of a sequence.
 
-Plain `keras.ops`, on every backend. A native operation would not pay: forward and backward of (40, 500, 64) take 3 to
-4 ms on 2 cores, 5 to 9 with the additive score (`python bench/attention.py`), memory traffic alone 1, and a training
-step of the IMDB model that has this layer about 120.
+The layer consists of plain `keras.ops` and runs on every backend. A native operation would not pay: forward and
+backward of (40, 500, 64) take 3 to 4 ms on 2 cores, and 5 to 9 ms with the additive score (`bench/attention.py`). The
+memory traffic takes 1 ms of that. A training step of the IMDB model that has this layer takes about 120 ms.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
-# The score of masked steps: next to any other it has no weight, and alone it is finite, as -inf would not be.
+# The score of masked steps. Next to any other score it gets no weight. Unlike -inf, it also gives finite weights where
+# all steps are masked.
 _NO_SCORE = -3e38
 
 
@@ -23,22 +24,24 @@ def _sum_of_steps(factors: Any, x: Any) -> Any:
 
 @keras.saving.register_keras_serializable("fastseq")
 class FastAttention(keras.layers.Layer):  # type: ignore[misc]
-    """Many-to-one attention: what the last step of a sequence finds in all of its steps.
+    """Many-to-one attention: the last step of a sequence attends to all of its steps.
 
-    The layer `Attention` of the PyPI package `attention`, which does not run on Keras 3: same arguments, same results,
-    the same weights in the same order, so that `set_weights` takes what its `get_weights` gave. Beyond that it knows
-    masks and takes sequences of any length with either score. `keras.layers.Attention` is something else.
+    It replaces the layer `Attention` of the PyPI package `attention`, which does not run on Keras 3. It has the same
+    arguments, the same results, and the same weights in the same order: `set_weights` takes the list that
+    `get_weights` of that layer returns. In addition, it supports masks, and sequences of any length with either score.
+    `keras.layers.Attention` is a different layer.
 
-    With x_t the inputs at step t and h those at the last, a score per step goes through a softmax over the steps, whose
-    weights a_t sum up a context c; the output is tanh([c, h] W_o). The scores are
+    Let x_t be the inputs at step t, and h the inputs at the last step. Each step has a score, and a softmax over the
+    steps turns the scores into weights a_t. The context c is the sum of a_t x_t, and the output is tanh([c, h] W_o).
+    The scores are
 
     - `"luong"`: (x_t W) . h, multiplicative.
     - `"bahdanau"`: tanh(h W_1 + x_t W_2) v, additive.
 
-    With a mask, a_t is zero at masked steps, which are never read, and h is the last step that is not masked. A row
-    that is masked throughout gives zero, as if its inputs were. The package ignores masks.
+    With a mask, a_t is zero at masked steps, whose inputs are never read, and h is the last step that is not masked. A
+    row whose steps are all masked gives zero, as a row of zeros does. The package ignores masks.
 
-    All is computed in the layer's compute dtype, but for the softmax, which is never done in a half type.
+    All is computed in the layer's compute dtype, except that the softmax is never computed in a half type.
 
     Args:
         units: Positive integer, dimensionality of the output space.
@@ -58,7 +61,7 @@ class FastAttention(keras.layers.Layer):  # type: ignore[misc]
         bahdanau_v (features, 1), bahdanau_w1 and bahdanau_w2 (features, features), attention_vector likewise.
 
     Raises:
-        ValueError: An argument or the shape of a call argument is none of these.
+        ValueError: An argument, or the shape of a call argument, is not as described above.
 
     References:
         Luong, Pham and Manning 2015 (arXiv 1508.04025); Bahdanau, Cho and Bengio 2014 (arXiv 1409.0473). The exact
@@ -94,7 +97,7 @@ class FastAttention(keras.layers.Layer):  # type: ignore[misc]
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the weights, of which `get_weights` keeps the order."""
+        """Makes the weights, in the order in which `get_weights` returns them."""
         features = input_shape[-1]
         if features is None:
             raise ValueError(f"the last dimension of inputs must be known, got shape {tuple(input_shape)}")
@@ -134,7 +137,7 @@ class FastAttention(keras.layers.Layer):  # type: ignore[misc]
 
     @staticmethod
     def _last_unmasked(x: Any, mask: Any) -> Any:
-        """(batch, features) of the last true step of each row, or of any step where there is none."""
+        """(batch, features): x at the last unmasked step of each row; any step for a row without one."""
         timesteps = ops.shape(x)[1]
         last = timesteps - 1 - ops.argmax(ops.cast(ops.flip(mask, axis=1), "int32"), axis=1)
         # A product, not a gather: with its gradient, forward and backward took a third longer on TensorFlow.
@@ -152,12 +155,12 @@ class FastAttention(keras.layers.Layer):  # type: ignore[misc]
         return ops.squeeze(scores, axis=-1)
 
     def compute_mask(self, inputs: Any, previous_mask: Any | None = None) -> None:
-        """None: no steps are left."""
+        """None: the output has no steps."""
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """(batch, units)."""
         return input_shape[0], self.units
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """The arguments that construct an equal layer."""
         return {**super().get_config(), "units": self.units, "score": self.score}

@@ -1,4 +1,4 @@
-"""What Keras knows of the layer call under way."""
+"""Reads Keras's context of the layer call under way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["called_for_training", "current_call"]
 
 
 def current_call() -> Any | None:
-    """Keras's notes on the outermost layer call under way; None outside of calls."""
+    """Keras's context object of the layer call under way; None outside of calls."""
     return global_state.get_global_attribute("current_call_ctx")
 
 

@@ -1,4 +1,4 @@
-"""Which of Keras's recurrent cells the kernels compute, and how they are told about one."""
+"""Lists the recurrent cells of Keras that the kernels compute, and turns their settings into the kernels' options."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ __all__ = ["NativeCell", "gives_logits", "native_cell", "no_native_cell_because"
 
 @dataclass(frozen=True)
 class NativeCell:
-    """What the kernels know of a cell.
+    """A kind of cell that the kernels compute.
 
     Attributes:
-        name: As the backend names it.
-        stock_methods: Those that the kernels stand in for.
-        activations: Which of the cell's attributes are activations.
-        settings: Which more of them, true or false in the way of Python, the backend takes as options.
+        name: The backend's name of the cell.
+        stock_methods: The cell's methods that the kernels replace.
+        activations: The cell's attributes that are activations.
+        settings: Further attributes that the backend takes as options. Their truth value counts.
         drops_all: Whether the stock cell applies dropout also with a rate of 1.
-        gate_masks: The attribute of cells that have a mask of recurrent dropout for each gate, which they apply in the
-            products only, as the kernels do; None if all versions of Keras do so.
-        reads_use_bias: Whether the stock cell asks `use_bias` in every call; else it adds the bias that it has.
+        gate_masks: An attribute that the cell has only in some versions of Keras. In these versions the cell has a mask
+            of recurrent dropout for each gate and applies it only in the products, as the kernels do. None if all
+            versions of Keras do so.
+        reads_use_bias: Whether the stock cell reads `use_bias` in every call. If not, it adds the bias if it has one.
     """
 
     name: str
@@ -37,7 +38,7 @@ class NativeCell:
     reads_use_bias: bool = True
 
     def not_native_because(self, cell: Any) -> str | None:
-        """Which of a cell's settings the kernels do not cover, or None."""
+        """Says which of a cell's settings the kernels do not cover; None if they cover all."""
         if reason := self.stock_methods.replaced(cell):
             return reason
         for name in self.activations:
@@ -48,7 +49,7 @@ class NativeCell:
         return None
 
     def options(self, cell: Any) -> dict[str, Any]:
-        """The backend's `options`, as far as they are the cell's."""
+        """The part of the backend's `options` that the cell determines."""
         activations = {name: native_name(getattr(cell, name)) for name in self.activations}
         return activations | {name: bool(getattr(cell, name)) for name in self.settings}
 
@@ -83,12 +84,12 @@ _CELLS = {
 
 
 def native_cell(cell: Any) -> NativeCell | None:
-    """What the kernels know of a cell, or None if they do not have it."""
+    """The `NativeCell` of a cell, or None if the kernels do not have it."""
     return _CELLS.get(type(cell))
 
 
 def gives_logits(cell: Any) -> bool:
-    """Whether the output of a step is a sigmoid's, on which Keras notes the logits."""
+    """Whether a step's output is the output of a sigmoid, to which Keras attaches the logits."""
     return type(cell) is keras.layers.SimpleRNNCell and native_name(cell.activation) == "sigmoid"
 
 

@@ -22,12 +22,13 @@ _PADDINGS = ("valid", "same", "causal")
 class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
     """`keras.layers.Conv1D`, with bias and activation in one pass over memory.
 
-    Takes every argument of the stock layer, has the same weights under the same names, and computes the same results:
-    weights and weight files go from either to the other.
+    Takes every argument of the stock layer, has the same weights under the same names, and computes the same results.
+    Either layer loads the other's weights and weight files.
 
     The kernels run on a CPU, with Keras on TensorFlow, PyTorch or JAX. They compute the activations linear, relu, tanh
-    and hard_sigmoid. Any other is applied to what they return, sigmoid too, so that a crossentropy finds its logits.
-    They compute in float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
+    and hard_sigmoid. Keras applies any other activation to the kernels' outputs. It also applies sigmoid, so that a
+    crossentropy finds its logits. The kernels compute in float32, or in float64 if that is the layer's dtype; half
+    types are cast to float32 and back.
 
     Args:
         filters: Positive integer, dimensionality of the output space.
@@ -62,13 +63,13 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
         return None
 
     def _call_reason(self, inputs: Any) -> str | None:
-        """What the kernels do not cover of these inputs."""
+        """Why the kernels cannot compute with these inputs, or None if they can."""
         rank = len(inputs.shape)
         if rank != 3:
             return f"inputs must have 3 dimensions, got {rank}"
         width, channels, filters = self.kernel.shape
         given = inputs.shape[1 if self.data_format == "channels_first" else -1]
-        # Settings may have been assigned after the kernel was made. The stock layer goes by the kernel then.
+        # Settings may have been assigned after the kernel was made. The stock layer follows the kernel in that case.
         fits = given is None or given == channels * self.groups
         if (width, filters) != (*self.kernel_size, self.filters) or not fits:
             return (
@@ -80,10 +81,10 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
         """See `keras.layers.Conv1D`."""
         if not self._runs_native(self._call_reason(inputs)):
             return super().call(inputs)
-        activation = keras.activations.get(self.activation)  # None, too, is one that can be assigned
+        activation = keras.activations.get(self.activation)  # users can also assign None
         native = native_name(activation)
         if native == "sigmoid":
-            native = None  # a crossentropy after it is computed from the logits, which it finds by Keras's own sigmoid
+            native = None  # Keras's own sigmoid keeps the logits, from which a crossentropy is computed
         outputs = self._convolve(inputs, native or "linear")
         return outputs if native else activation(outputs)
 
@@ -105,9 +106,9 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
         return with_channels_last(convolve, ops.cast(inputs, self.compute_dtype), self.data_format)
 
     def _convolved_shape(self, shape: Any) -> tuple[Any, Any, Any]:
-        """(batch, timesteps, filters) for the shape of inputs, with None for what is not known.
+        """(batch, timesteps, filters) for the shape of inputs; unknown sizes are None.
 
-        Keras's own function takes NumPy for that, which torch.compile does not look into.
+        Keras's own function computes that with NumPy, which torch.compile cannot trace.
         """
         timesteps = shape[2 if self.data_format == "channels_first" else 1]
         if timesteps is not None:
@@ -119,22 +120,22 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
         return shape[0], timesteps, self.filters
 
 
-@replacement_for(keras.layers.Conv1D)  # which has the weights
+@replacement_for(keras.layers.Conv1D)  # the stock layer with the same weights
 class FastConv1DMaxPooling1D(FastConv1D):
     """`FastConv1D`, then `FastMaxPooling1D`, in one pass: the convolution itself is never written to memory.
 
-    The same results as the two layers one after the other, for any activation that the kernels have; with another one,
-    or where the kernels do not cover the call, it is the two layers one after the other. What the gradient needs is
-    saved in calls with `training=True`, as in `FastMaxPooling1D`.
+    The results are those of the two layers one after the other. If the kernels do not have the activation or do not
+    cover the call, the two layers run one after the other. Calls with `training=True` save the data that the gradient
+    needs, as in `FastMaxPooling1D`.
 
     Args:
         filters: Positive integer, dimensionality of the output space.
         kernel_size: Positive integer, the width of the convolution window.
         pool_size: Positive integer, the size of the pooling window in timesteps of the convolution.
-        pool_strides: From one pooling window to the next; None for `pool_size`.
+        pool_strides: Distance from one pooling window to the next; None for `pool_size`.
         pool_padding: `"valid"` or `"same"`.
         use_native: As in `FastConv1D`.
-        **kwargs: All other arguments of `keras.layers.Conv1D`. An `activity_regularizer` sees what has been pooled.
+        **kwargs: All other arguments of `keras.layers.Conv1D`. An `activity_regularizer` sees the pooled outputs.
 
     Call arguments:
         inputs: (batch, timesteps, channels), or (batch, channels, timesteps) with `data_format="channels_first"`.
@@ -163,7 +164,7 @@ class FastConv1DMaxPooling1D(FastConv1D):
         padding = str(pool_padding).lower()
         if padding not in ("valid", "same"):
             raise ValueError(f"pool_padding must be 'valid' or 'same', got {pool_padding!r}")
-        # Knows what shape comes of its arguments, and computes where the kernels do not.
+        # Checks the arguments, computes output shapes, and pools where the kernels do not.
         self._pooling = keras.layers.MaxPooling1D(
             pool_size, pool_strides, padding, data_format=self.data_format, dtype=self.dtype_policy
         )
@@ -175,7 +176,7 @@ class FastConv1DMaxPooling1D(FastConv1D):
         return super()._not_native_because() or _POOLING_METHODS.replaced(self._pooling)
 
     def call(self, inputs: Any) -> Any:
-        """Convolves, activates, pools."""
+        """Convolves, applies the activation, and pools."""
         native = native_name(keras.activations.get(self.activation))
         if native is None or not self._runs_native(self._call_reason(inputs)):
             return self._pooling(super().call(inputs))
@@ -189,11 +190,11 @@ class FastConv1DMaxPooling1D(FastConv1D):
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Of the pooling's outputs."""
+        """The shape after the convolution and the pooling."""
         return self._pooling.compute_output_shape(super().compute_output_shape(input_shape))
 
     def get_config(self) -> dict[str, Any]:
-        """That of `FastConv1D`, and the pooling's arguments."""
+        """The config of `FastConv1D`, and the pooling's arguments."""
         return {
             **super().get_config(),
             "pool_size": self._pooling.pool_size[0],

@@ -28,7 +28,7 @@ class NativeDropout(NativeChoice):
 
     def _not_native_because(self) -> str | None:
         if not isinstance(self.rate, (int, float)):  # NumPy's float64 is a float
-            # TensorFlow divides by a tensor where it multiplies by a number, and rounds as the rate's dtype does.
+            # With a tensor, TensorFlow divides where it multiplies with a number, and rounds to the tensor's dtype.
             return f"rate must be a float, got {self.rate!r}"
         noise_shape = self._native_noise_shape()
         if noise_shape is None or all(size is None or (isinstance(size, int) and size > 0) for size in noise_shape):
@@ -36,7 +36,7 @@ class NativeDropout(NativeChoice):
         return f"noise_shape must have positive integers and None only, got {noise_shape!r}"
 
     def _call_reason(self, inputs: Any) -> str | None:
-        """What the kernels do not cover of these inputs."""
+        """Why the kernels cannot compute with these inputs, or None if they can."""
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if dtype not in _DTYPES:
             return f"inputs must have one of the dtypes {', '.join(_DTYPES)}, got {dtype}"
@@ -44,13 +44,13 @@ class NativeDropout(NativeChoice):
         if dimensions is None or dimensions > _MOST_DIMENSIONS:
             return f"inputs must have a known number of at most {_MOST_DIMENSIONS} dimensions, got shape {inputs.shape}"
         noise_shape = self._native_noise_shape()
-        # Keras takes these sizes from the inputs' first dimensions, where broadcasting goes by the last.
+        # Keras takes these sizes from the inputs' first dimensions, but broadcasting aligns the last dimensions.
         if noise_shape is not None and None in noise_shape and len(noise_shape) != dimensions:
             return f"noise_shape must have {dimensions} sizes where some are None, got {noise_shape!r}"
         return None
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """As the stock layer's."""
+        """See `keras.layers.Dropout.call`."""
         draws = training and self.rate > 0 and self.rate < 1
         if draws:
             inputs = keras.ops.convert_to_tensor(inputs)
@@ -65,14 +65,14 @@ class NativeDropout(NativeChoice):
 class FastDropout(NativeDropout, keras.layers.Dropout):  # type: ignore[misc]
     """`keras.layers.Dropout`, several times as fast in training on a CPU.
 
-    Takes every argument of the stock layer and drops the same elements for the same seed: outputs and gradients are
-    the stock layer's, bit by bit. For the gradient it keeps what was dropped as one bit an element; with a
-    `noise_shape` it keeps nothing, and draws again.
+    Takes every argument of the stock layer and drops the same elements for the same seed: outputs and gradients equal
+    the stock layer's bit by bit. For the gradient, the layer keeps one bit for each element, which says whether it was
+    dropped. With a `noise_shape` the layer keeps nothing and draws the random numbers again.
 
     The kernels run on the TensorFlow backend on a CPU, for inputs of up to 8 dimensions of any floating dtype.
 
     Args:
-        rate: Between 0 and 1: which fraction of the inputs to drop.
+        rate: Between 0 and 1: the fraction of the inputs to drop.
         use_native: `"auto"` computes with stock Keras where the kernels do not cover this layer, and says so once in a
             `NativeFallbackWarning`. `True` raises `ValueError` instead. `False` always computes with stock Keras.
         **kwargs: All other arguments of `keras.layers.Dropout`: `noise_shape`, `seed`.
@@ -101,7 +101,7 @@ class FastSpatialDropout1D(NativeDropout, keras.layers.SpatialDropout1D):  # typ
     """`keras.layers.SpatialDropout1D`, several times as fast in training on a CPU: see `FastDropout`.
 
     Args:
-        rate: Between 0 and 1: which fraction of the channels to drop.
+        rate: Between 0 and 1: the fraction of the channels to drop.
         use_native: `"auto"`, `True` or `False`, as in `FastDropout`.
         **kwargs: All other arguments of `keras.layers.SpatialDropout1D`.
 

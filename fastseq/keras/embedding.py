@@ -20,33 +20,33 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
     """`keras.layers.Embedding`, faster in training on a CPU.
 
     Takes every argument of the stock layer, has the same weights under the same names, and computes the same outputs
-    and gradients: every optimizer trains it to the weights that it trains the stock layer to. Weights and weight files
-    go from either to the other.
+    and gradients: every optimizer trains it to the same weights as the stock layer. Either layer loads the other's
+    weights and weight files.
 
-    A negative id counts from the end of the table, as in the stock layer: -1 stands for the last row. The first call
-    with negative ids warns of that, if it is an eager one. In what TensorFlow traces, such as `fit`, nobody sees ids
-    before they are computed, and there is no warning. An id that is less than `-input_dim`, or not less than
-    `input_dim`, is an error that names it.
+    A negative id counts from the end of the table, as in the stock layer: -1 stands for the last row. The first eager
+    call with negative ids warns of that. In functions that TensorFlow traces, as `fit` does, there is no warning,
+    because the ids are not known during tracing. An id that is less than `-input_dim`, or not less than `input_dim`, is
+    an error that names the id.
 
-    The kernels take dense inputs, on the TensorFlow backend on a CPU. Sparse and ragged inputs, LoRA and quantized
-    weights are computed by stock Keras.
+    The kernels take dense inputs, on the TensorFlow backend on a CPU. Stock Keras computes with sparse and ragged
+    inputs, LoRA and quantized weights.
 
     `tf.autodiff.ForwardAccumulator` over the table needs `dense_gradient=True` or `use_native=False`.
 
     Args:
-        input_dim: Integer, how many ids there are: each is in [0, input_dim).
-        output_dim: Integer, how many numbers stand for an id.
-        dense_gradient: Whether the gradient is a dense tensor, a row for every id. By default it has a slice for every
-            position, as the stock layer's on TensorFlow. SGD, with momentum or without, does the same with both, and
-            is faster with a dense one. Optimizers that square the gradient (Adam, RMSprop, most others) square every
-            slice where there are slices, and the sum of a row where there is a dense tensor, as stock Keras does on its
-            other backends: steps of ids that are frequent in a batch come out smaller, as a rule. Clipping differs
-            likewise. Without effect where stock Keras computes.
+        input_dim: Integer, the number of ids: each is in [0, input_dim).
+        output_dim: Integer, the length of the vector for an id.
+        dense_gradient: Whether the gradient is a dense tensor with a row for every id. By default the gradient has a
+            slice for every position, as the stock layer's on TensorFlow. SGD, with momentum or without, gives the same
+            weights with both, and is faster with a dense gradient. Optimizers that square the gradient (Adam, RMSprop,
+            most others) square every slice of a gradient with slices. With a dense gradient they square the sum of a
+            row, as stock Keras does on its other backends: the steps of ids that are frequent in a batch are smaller
+            then, as a rule. Clipping differs likewise. Without effect where stock Keras computes.
         use_native: `"auto"`, `True` or `False`, as in `FastLSTM`.
         **kwargs: All other arguments of `keras.layers.Embedding`.
 
     Call arguments:
-        inputs: Ids of any shape. What is neither int32 nor int64 is cast to int32, as in the stock layer.
+        inputs: Ids of any shape. Other dtypes than int32 and int64 are cast to int32, as in the stock layer.
 
     Raises:
         ValueError: As `keras.layers.Embedding`, or as said under `use_native` of `FastLSTM`.
@@ -93,7 +93,7 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         """See `keras.layers.Embedding.call`."""
-        # A sparse or ragged tensor has its values apart from their places. (A method of PyTorch's has that name.)
+        # Sparse and ragged tensors have an attribute `values`. On PyTorch's dense tensors, `values` is a method.
         dense = callable(getattr(inputs, "values", len))
         if not self._runs_native(None if dense else f"inputs must be dense, got {type(inputs).__name__}"):
             return super().call(inputs)
@@ -117,15 +117,15 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
 
     def quantized_call(self, *args: Any, **kwargs: Any) -> Any:
         """See `keras.layers.Layer`."""
-        self._runs_native()  # tells that it does not
+        self._runs_native()  # warns or raises, as the kernels do not run here
         return super().quantized_call(*args, **kwargs)
 
     @property
     def quantize(self) -> Callable[..., None]:
-        """See `keras.layers.Embedding.quantize`, which refuses subclasses of that layer, of which this is one.
+        """See `keras.layers.Embedding.quantize`. Keras's method refuses subclasses of its layer, such as this class.
 
-        A property goes before what Keras keeps under this name in every layer, and so before the method of a layer that
-        was made a stock one.
+        Keras stores a method under this name in every layer object. A property takes precedence over it, also in a
+        layer that was constructed as a stock one.
         """
         own = fast_class(self) is FastEmbedding
         overridden = type(self).quantize is not FastEmbedding.quantize
@@ -142,6 +142,6 @@ class FastEmbedding(NativeChoice, keras.layers.Embedding):  # type: ignore[misc]
         self.__dict__["quantize"] = as_kept
 
     def get_config(self) -> dict[str, Any]:
-        """The stock layer's config, and what of ours is not the default."""
+        """The stock layer's config, and the settings of this class that are not the defaults."""
         gradient = {"dense_gradient": True} if self.dense_gradient else {}
         return {**super().get_config(), **gradient}

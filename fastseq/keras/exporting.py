@@ -1,4 +1,4 @@
-"""What is exported: `export_native`, which keeps fastseq's operations, and the exporters that trace a model."""
+"""Defines `export_native`, which keeps fastseq's operations in exports, and finds out which exporter traces a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from types import FrameType
 
 __all__ = ["export_native", "exporter_among_callers", "exports_native"]
 
-# A package or a module with a dot behind it, and the format that it writes. The more special come first.
+# Exporting packages and modules, each with a dot behind its name, and the format that they write. The first match
+# counts, so modules come before their packages.
 _EXPORTERS = {
     "keras.src.export.onnx.": "ONNX",
     "keras.src.export.openvino.": "OpenVINO",
@@ -31,15 +32,14 @@ _exports_native = ContextVar("fastseq_exports_native", default=False)
 def export_native() -> Iterator[None]:
     """Within this context, exported models keep fastseq's operations.
 
-    By default a model is exported with the operations of the stock layers, whatever it computes with in this process:
-    by `model.export`, `keras.export.ExportArchive`, `tf.saved_model.save`, `tf.lite.TFLiteConverter` and `tf2onnx`. So
-    what is exported runs without fastseq.
+    By default, exports of a model have the operations of the stock layers, so that they run without fastseq. This holds
+    for `model.export`, `keras.export.ExportArchive`, `tf.saved_model.save`, `tf.lite.TFLiteConverter` and `tf2onnx`.
 
     A SavedModel that keeps the operations is as fast as the fast layers. It loads only in a process that has imported
     `fastseq.keras`. ONNX, LiteRT and OpenVINO have no such operations.
 
-    The context holds for the thread that enters it. A layer with `use_native=True` keeps its operations in a SavedModel
-    without it.
+    The context applies to the thread that enters it. A layer with `use_native=True` keeps its operations in a
+    SavedModel without this context, too.
 
     >>> import keras
     >>> import fastseq.keras
@@ -60,9 +60,9 @@ def exports_native() -> bool:
 
 
 def exporter_among_callers() -> str | None:
-    """The format that the caller's callers export a model to; None if there is no exporter among them.
+    """The format of the exporter that is on the call stack; None if there is no exporter.
 
-    Keras makes a SavedModel on the way to other formats: the outermost exporter counts.
+    Keras makes a SavedModel on the way to other formats, so the outermost exporter counts.
     """
     found = None
     frame: FrameType | None = sys._getframe(1)

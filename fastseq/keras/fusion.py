@@ -1,4 +1,4 @@
-"""Where a max pooling can be computed in one pass with the convolution before it."""
+"""Decides whether a max pooling can be computed in one pass with the convolution before it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BETWEEN = ("relu", "sigmoid", "tanh")  # single operations, as TensorFlow trace
 
 
 def convolution_before(pooling: Any) -> Any | None:
-    """The convolution that a pooling layer can be computed in one pass with, or None.
+    """The convolution layer that can be computed in one pass with a pooling layer, or None.
 
-    It is a `FastConv1D` whose outputs, directly or through a layer that activates them, go to this layer and to no
-    other in any graph of Keras layers. So where there is no such graph, as in subclassed models, there is none.
+    It is a `FastConv1D`. Its outputs go to the pooling layer and to no other, directly or through an activation layer,
+    in all graphs of Keras layers. In subclassed models there is no such graph, so the result is None.
     """
     layer = _only_source(pooling)
     activated = _activation(layer) in _BETWEEN
@@ -41,10 +41,11 @@ def convolution_before(pooling: Any) -> Any | None:
 
 
 def in_one_pass(pooling: Any) -> bool:
-    """Whether the call under way is to compute a pooling layer with the convolution before it.
+    """Whether the call under way should compute a pooling layer in one pass with the convolution before it.
 
-    Only where a sequential or functional model calls both itself does nothing come between them: no tape, no gradient,
-    no loop. And what is between them must not be an output of the model, whose gradient someone may ask for.
+    A sequential or functional model must call both layers. Only then is it certain that no gradient tape, gradient
+    computation or loop comes between them. And the tensors between the layers must not be outputs of the model, whose
+    gradients may be asked for.
     """
     convolution = convolution_before(pooling)
     if convolution is None:
@@ -56,7 +57,7 @@ def in_one_pass(pooling: Any) -> bool:
 
 
 def _models_called_by(entry: Any) -> Iterator[Any]:
-    """The sequential and functional models that run when `entry` is called: itself, and those among its layers."""
+    """The sequential and functional models that a call of `entry` runs: `entry`, and models among its layers."""
     if isinstance(entry, keras.Model) and type(entry).call in (keras.Sequential.call, Functional.call):
         yield entry
         for layer in entry.layers:
@@ -64,7 +65,7 @@ def _models_called_by(entry: Any) -> Iterator[Any]:
 
 
 def _only_source(layer: Any) -> Any | None:
-    """The layer that all inputs of `layer` come from, if its outputs go nowhere else."""
+    """The layer that gives all inputs of `layer`, or None if there are several or its outputs go elsewhere, too."""
     sources = {parent.operation for node in layer._inbound_nodes for parent in node.parent_nodes}
     if len(sources) != 1:
         return None
@@ -77,7 +78,7 @@ _ACTIVATION_METHODS = {cls: StockMethods(cls, unused=["call"]) for cls in (keras
 
 
 def _activation(layer: Any) -> str | None:
-    """The kernels' name of what a layer does, if it does nothing but activate."""
+    """The kernels' name of a layer's activation if the layer is only an activation, else None."""
     methods = _ACTIVATION_METHODS.get(type(layer))
     if methods is None or methods.replaced(layer):
         return None

@@ -15,10 +15,10 @@ class FastGRU(NativeRNN, keras.layers.GRU):  # type: ignore[misc]
     """`keras.layers.GRU`, several times as fast in training on a CPU.
 
     Takes every argument of the stock layer, has the same weights under the same names, and computes the same results in
-    all of its modes: see `FastLSTM`, of which all that is said holds here too.
+    all of its modes. Everything that `FastLSTM` documents also holds here.
 
-    With `recurrent_dropout`, older versions of Keras drop h also where the update gate keeps it, which the kernels do
-    not: there such layers run on stock Keras.
+    With `recurrent_dropout`, older versions of Keras also drop elements of the h that the update gate keeps. The
+    kernels do not, so with these versions such layers run on stock Keras.
 
     Args:
         units: Positive integer, dimensionality of the output space.
@@ -29,7 +29,7 @@ class FastGRU(NativeRNN, keras.layers.GRU):  # type: ignore[misc]
         inputs: (batch, timesteps, features).
         mask: (batch, timesteps), bool: true where a step counts. A masked step costs no time and is never read.
         training: Whether `dropout` and `recurrent_dropout` apply.
-        initial_state: A list of h, (batch, units). As in the stock layer, further states are not looked at.
+        initial_state: A list of h, (batch, units). Further states in it are ignored, as in the stock layer.
 
     Raises:
         ValueError: As `keras.layers.GRU`, or as said under `use_native` of `FastLSTM`.
@@ -46,5 +46,5 @@ class FastGRU(NativeRNN, keras.layers.GRU):  # type: ignore[misc]
     """
 
     def _states(self, initial_state: Any) -> list[Any]:
-        """The first of those given, as in the stock layer: all, of a `Bidirectional` encoder, are two."""
+        """The first of the given states, as in the stock layer; a `Bidirectional` encoder gives two."""
         return super()._states(initial_state[0] if keras.tree.is_nested(initial_state) else initial_state)

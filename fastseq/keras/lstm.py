@@ -12,21 +12,21 @@ from fastseq.keras.rnn import NativeRNN
 class FastLSTM(NativeRNN, keras.layers.LSTM):  # type: ignore[misc]
     """`keras.layers.LSTM`, three to four times as fast in training on a CPU.
 
-    Takes every argument of the stock layer, has the same weights under the same names, and computes the same results:
-    weights and weight files go from either to the other. All modes are the stock layer's: `return_sequences`,
-    `return_state`, `stateful`, `go_backwards`, `initial_state`, masks of any pattern, `dropout` and
+    Takes every argument of the stock layer, has the same weights under the same names, and computes the same results.
+    Either layer loads the other's weights and weight files. All modes of the stock layer are supported:
+    `return_sequences`, `return_state`, `stateful`, `go_backwards`, `initial_state`, masks of any pattern, `dropout` and
     `recurrent_dropout` with the same random numbers for the same seed, inside `Bidirectional` and `TimeDistributed`,
     eager and in `tf.function`. An exported model has the stock layer's operations, and needs no fastseq.
 
     The kernels cover the activations tanh, sigmoid, hard_sigmoid, relu and linear, in any pair, on a CPU, with Keras on
-    TensorFlow, PyTorch or JAX. They compute in float32, or float64 where the layer's dtype is; half types are cast to
-    float32 and back. `unroll` changes nothing there.
+    TensorFlow, PyTorch or JAX. They compute in float32, or in float64 if that is the layer's dtype; half types are cast
+    to float32 and back. `unroll` has no effect on them.
 
     On TensorFlow, gradients of gradients (nested `tf.GradientTape`s, Hessians) and `tf.autodiff.ForwardAccumulator` are
     computed by TensorFlow's own operations, at the speed of the stock layer. TensorFlow's XLA cannot compile the
-    kernels: in a function with `jit_compile=True` stock Keras computes. Where such a function calls another that was
-    traced outside of it before, TensorFlow raises `InvalidArgumentError` about unsupported operations. The same holds
-    for the other fast layers. On PyTorch and JAX, gradients of gradients are an error that says so.
+    kernels: in a function with `jit_compile=True` stock Keras computes. If such a function calls another function that
+    was traced before, outside of it, TensorFlow raises `InvalidArgumentError` about unsupported operations. The same
+    holds for the other fast layers. On PyTorch and JAX, gradients of gradients raise an error that says so.
 
     Args:
         units: Positive integer, dimensionality of the output space.

@@ -1,4 +1,4 @@
-"""What all fast layers share: whether this layer, as it is set up, runs on the kernels."""
+"""Shared base class of the fast layers and optimizers: decides whether a call runs on the kernels or on stock Keras."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def replacement_for(
 ) -> Callable[[_Class], _Class]:
     """A class decorator: registers a fast class under its own name, and gives it the `__name__` of its stock class.
 
-    Keras names layers, variables and the groups of a weights file after the class. With the stock name, all of these
-    are the stock layer's, so that weights files fit either way. What identifies the class in a saved model is the
-    registered name, `fastseq>FastLSTM` for example; Python and `repr` know it by its own name too.
+    Keras names layers, variables and the groups of a weights file after the class. With the stock class's `__name__`,
+    these names equal the stock layer's, so that either layer loads the other's weights files. The registered name, for
+    example `fastseq>FastLSTM`, identifies the class in a saved model. `__qualname__` and `repr` keep the fast name.
 
-    A class without an `__init__` gets one: the stock class's, and `use_native`. `inspect.signature` shows the stock
-    class's arguments, and what the fast one adds to them.
+    A class without an `__init__` gets one that takes the stock class's arguments and `use_native`.
+    `inspect.signature` shows the stock class's arguments, and those that the fast class adds.
 
     Args:
         stock: The stock class.
-        overridden: As in `StockMethods`; if empty, those of an inherited class hold.
-        unused: See there.
+        overridden: As in `StockMethods`. If empty, the class keeps the inherited `stock_methods`.
+        unused: As in `StockMethods`.
     """
 
     def decorate(fast: Any) -> Any:
@@ -67,7 +67,7 @@ def _with_inherited_arguments(own: Callable[..., Any], inherited: Callable[..., 
 
 
 def frames_to_the_user() -> int:
-    """The `stacklevel` of the first frame that is neither in fastseq nor in Keras, seen from who calls this."""
+    """The `stacklevel`, for the caller, of the first frame outside of fastseq, Keras and Keras's backends."""
     frame: FrameType | None = sys._getframe(1)
     level = 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (
@@ -78,47 +78,47 @@ def frames_to_the_user() -> int:
         "tensorflow",
         "torch",
     ):
-        if "importlib._bootstrap" not in frame.f_code.co_filename:  # frames that `warnings` does not count
+        if "importlib._bootstrap" not in frame.f_code.co_filename:  # `warnings` does not count such frames
             level += 1
         frame = frame.f_back
     return level
 
 
 class PatchClass(type(keras.layers.Layer)):  # type: ignore[misc]
-    """The class of what `patch` constructs: fast classes under the full names of the stock ones."""
+    """Metaclass of the classes that `patch` constructs objects of: fast classes with the stock classes' full names."""
 
 
 def fast_class(instance: Any) -> type:
-    """The class of a layer or an optimizer; of one that a patch has constructed, that of one made by hand."""
+    """The class of a layer or an optimizer; for an object that a patch has constructed, the public fast class."""
     cls = type(instance)
     return cls.__bases__[0] if isinstance(cls, PatchClass) else cls
 
 
 class NativeFallbackWarning(UserWarning):
-    """A fast layer or optimizer computes with stock Keras, since the kernels do not cover how it is set up."""
+    """A fast layer or optimizer computes with stock Keras, because the kernels do not cover its settings or inputs."""
 
 
 class NativeChoice:
-    """A mixin for layers, and an optimizer, with the argument `use_native`.
+    """A mixin for layers and optimizers with the argument `use_native`.
 
-    A layer calls `_set_use_native` at the end of its `__init__`, says in `_not_native_because` what the kernels do not
-    cover, and asks `_runs_native` when it computes.
+    A layer calls `_set_use_native` at the end of its `__init__`. Its `_not_native_because` says which of its settings
+    the kernels do not cover. Its `call` asks `_runs_native` where to compute.
     """
 
     name: str
-    native_op: str  # the operation of the backend's
-    stock_methods: StockMethods  # those that the kernel stands in for
+    native_op: str  # the name of the operation in `Backend`
+    stock_methods: StockMethods  # the stock methods that the kernel replaces
     use_native: bool | str = "auto"
-    own_settings: tuple[str, ...] = ("use_native", "_fallback_told")  # what instances have and stock ones do not
+    own_settings: tuple[str, ...] = ("use_native", "_fallback_told")  # attributes that stock instances do not have
     _fallback_told: bool = False
     _kind: str = "layer"
 
     def _not_native_because(self) -> str | None:
-        """Which of this layer's settings the kernels do not cover, or None."""
+        """Says which of this layer's settings the kernels do not cover; None if they cover all."""
         return None
 
     def reason_against(self) -> str | None:
-        """Why the kernels cannot run this layer, or None if they can; single calls may still be none of theirs."""
+        """Why the kernels cannot run this layer, or None if they can. They may still not cover a particular call."""
         return (
             self.stock_methods.replaced(self)
             or self._not_native_because()
@@ -128,7 +128,7 @@ class NativeChoice:
     def _set_use_native(self, use_native: bool | str) -> None:
         if not isinstance(use_native, bool) and use_native != "auto":
             raise ValueError(f"use_native must be 'auto', True or False, got {use_native!r}")
-        vars(self)["use_native"] = use_native  # TensorFlow drops an assignment of what the class has anyway
+        vars(self)["use_native"] = use_native  # TensorFlow drops an assignment that equals the class's attribute
         if use_native is True and (reason := self.reason_against()):
             raise ValueError(f"use_native=True, but the kernels cannot run this {self._kind}: {reason}")
 
@@ -145,9 +145,9 @@ class NativeChoice:
         vars(self)["supports_jit"] = as_stock
 
     def _runs_native(self, call_reason: str | None = None) -> bool:
-        """Whether this call runs on the kernels; `call_reason` is what they do not cover of the call itself.
+        """Whether this call runs on the kernels; `call_reason` says why they cannot compute the call, or is None.
 
-        What is traced to be exported runs on stock Keras, and that is intended: there is nothing to warn of.
+        A model that is traced for an export runs on stock Keras. That is intended, so there is no warning.
         """
         if self.use_native is False:
             return False
@@ -164,7 +164,7 @@ class NativeChoice:
             return True
         if self.use_native is True:
             raise ValueError(f"use_native=True, but the kernels cannot run {self._kind} '{self.name}': {reason}")
-        # What a backend does not have at all, its documentation says; a warning for every layer would be of no use.
+        # The documentation says which operations a backend lacks; a warning for every layer would be of no use.
         if not self._fallback_told and not backend.lacks(self.native_op):
             self._fallback_told = True
             warnings.warn(
@@ -176,16 +176,16 @@ class NativeChoice:
         return False
 
     def _how_to_make_stock(self) -> str:
-        """What the user can do who wants no kernels here: it depends on what has made this layer fast."""
+        """Advice for users who want a stock layer. It depends on how this layer was made fast."""
         if "use_native" in vars(self):
             return f"give the {self._kind} use_native=False"
-        # `accelerate` gave this object its class, and no `__init__` of ours ran.
+        # `accelerate` gave this object its class, so the fast class's `__init__` has not run.
         return f"leave such {self._kind}s out: fastseq.keras.accelerate(model, exclude=['{type(self).__name__}'])"
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} name={self.name}>"
 
     def get_config(self) -> dict[str, Any]:
-        """The stock config, and `use_native` where the user chose."""
+        """The stock config, and `use_native` if it is not "auto"."""
         chosen = {} if self.use_native == "auto" else {"use_native": self.use_native}
         return {**super().get_config(), **chosen}  # type: ignore[misc]

@@ -1,8 +1,8 @@
 """Makes Keras's own names construct the fast replacements, so that a script is accelerated without an edit.
 
-The stock classes stay where they are; what changes is what calling them constructs. So it does not matter how a class
-is reached: `keras.layers.LSTM`, `tf.keras.layers.LSTM`, a name imported before or after, a string such as "adam", a
-config or a file.
+The stock classes stay where they are, but calls of them construct objects of the fast classes. So it does not matter
+how a class is reached: `keras.layers.LSTM`, `tf.keras.layers.LSTM`, a name imported before or after, a string such as
+"adam", a config or a file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Patch", "patch", "unpatch"]
 
 
 class Patch:
-    """What `patch` returns: a context manager at whose end this patch is taken back."""
+    """The result of `patch`: a context manager that takes this patch back at its end."""
 
     def __init__(self, classes: frozenset[type]) -> None:
         self.classes = classes
@@ -38,7 +38,7 @@ class Patch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Takes this patch back; Keras is stock again once no other is in force."""
+        """Takes this patch back; Keras is stock again once no other patch is in force."""
         _in_force.discard(self)
         if not _in_force:
             _restore.close()
@@ -50,7 +50,7 @@ _restore = contextlib.ExitStack()
 
 
 def _is_asked_for(stock: type) -> bool:
-    """Whether a patch in force has this class."""
+    """Whether any patch in force replaces this class."""
     return any(stock in one.classes for one in _in_force)
 
 
@@ -60,26 +60,26 @@ def patch(*, only: Classes | None = None, exclude: Classes = ()) -> Patch:
     `keras.layers.LSTM(8)` gives a `FastLSTM`, and likewise for all layers that have a fast replacement and for
     `keras.optimizers.Adam`. That holds for every name of these classes (`tf.keras.layers.LSTM`,
     `from keras.layers import LSTM` before or after the patch, `keras.layers.MaxPool1D`), for `compile("adam")`,
-    `from_config`, `keras.layers.deserialize`, `clone_model` and `load_model`, and for what Keras itself constructs.
+    `from_config`, `keras.layers.deserialize`, `clone_model` and `load_model`, and for layers that Keras itself
+    constructs.
 
-    What is constructed is saved under the stock name: `.keras` files and configs open in any process, with fastseq or
-    without, and give fast layers where Keras is patched. They have no arguments that only fast layers take, such as
-    `use_native`. A copy or pickle of a layer or an optimizer gives a fast one, patched or not; that of a model, or of a
-    layer of Keras's with layers in it, is made from such a file. What `model.export` writes needs no fastseq either:
-    it has the stock layers' operations, unless `export_native` asks for the fast ones. `isinstance` takes a fast layer
-    for a stock one, as ever.
+    The constructed layers are saved under the stock names: `.keras` files and configs open in any process, with fastseq
+    or without, and give fast layers where Keras is patched. The files and configs have no arguments that only fast
+    layers take, such as `use_native`. A copy or pickle of a fast layer or optimizer is fast, whether Keras is patched
+    or not. A copy or pickle of a model, or of a Keras layer that contains layers, is made from such a file. Exports by
+    `model.export` need no fastseq either: they have the stock layers' operations, unless `export_native` asks for the
+    fast ones. A fast layer is an instance of its stock class, so `isinstance` works as before.
 
     `from attention import Attention` gives `FastAttention`, with a warning, whether that PyPI package is installed or
-    not: it does not run on Keras 3. This holds whatever `only` and `exclude` say, and for imports from now on. A module
-    `attention` of your own is left alone, and so is a version of the package other than 4 and 5.
+    not: it does not run on Keras 3. This holds for imports from now on, whatever `only` and `exclude` say. Any other
+    module `attention` is left alone, and so are versions of the package other than 4 and 5.
 
-    These stay stock: layers that exist already; subclasses, whose own methods may rely on how the stock ones work
-    (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`). `type(layer) is keras.layers.LSTM` is false of a fast
-    layer.
+    Existing layers stay stock. So do subclasses (`class Mine(keras.layers.LSTM)`, `keras.optimizers.AdamW`), because
+    their methods may rely on how the stock methods work. `type(layer) is keras.layers.LSTM` is false for a fast layer.
 
-    Patches nest: a class is patched as long as any patch in force asks for it, and Keras is stock again when all of
-    them are taken back, but for what others have changed meanwhile. So `exclude` does not stop a patch around it. Not
-    to be called while other threads construct layers.
+    Patches nest: a class is patched as long as any patch in force asks for it. So `exclude` does not stop an enclosing
+    patch. Keras is stock again when all patches are taken back, except for changes that other code has made meanwhile.
+    Do not call this function while other threads construct layers.
 
     Args:
         only: The stock classes to patch, or their names: `["LSTM", keras.optimizers.Adam]`. None for all that have a
@@ -90,11 +90,12 @@ def patch(*, only: Classes | None = None, exclude: Classes = ()) -> Patch:
         A context manager that takes the patch back at its end.
 
     Raises:
-        TypeError: `only` or `exclude` is one class or name, and no list of them.
-        ValueError: Something in them is no stock class that has a fast replacement, or is in both.
+        TypeError: `only` or `exclude` is a single class or name instead of a list.
+        ValueError: `only` or `exclude` has an entry that is not a stock class with a fast replacement, or both have the
+            same class.
 
     Warns:
-        NativeFallbackWarning: Keras runs on a backend that fastseq has no kernels for; all stays stock.
+        NativeFallbackWarning: Keras runs on a backend that fastseq has no kernels for; everything stays stock.
         UserWarning: Something has imported `Attention` from `attention`.
 
     >>> import keras
@@ -112,7 +113,7 @@ def patch(*, only: Classes | None = None, exclude: Classes = ()) -> Patch:
 def unpatch() -> None:
     """Takes all patches back: calls of the stock classes construct stock layers again.
 
-    What was constructed before stays as it is. Without a patch, this does nothing.
+    Layers and optimizers that were constructed before stay as they are. Without a patch, this does nothing.
 
     >>> import keras
     >>> import fastseq.keras
@@ -145,12 +146,12 @@ def _replace_constructors(classes: frozenset[type]) -> None:
 
 
 def _replace(stock: type, name: str, ours: Callable[..., Any]) -> None:
-    """Sets a class's attribute until `_restore` is closed, or until someone else sets another."""
+    """Sets a class's attribute until `_restore` is closed, or until other code sets it."""
     before = vars(stock).get(name)
 
     def restore() -> None:
         if vars(stock).get(name) is not ours:
-            return  # what others have made of it since; ours, if they call it, does nothing without a patch
+            return  # other code has replaced it since; if that calls ours, ours does nothing without a patch
         if before is None:
             delattr(stock, name)
         else:
@@ -161,7 +162,7 @@ def _replace(stock: type, name: str, ours: Callable[..., Any]) -> None:
 
 
 def _new(stock: Any, patch_class: type) -> Callable[..., Any]:
-    """A layer's `__new__`."""
+    """A `__new__` for a stock layer class that constructs the fast layer."""
     own = vars(stock).get("__new__")
 
     @functools.wraps(stock.__new__)
@@ -169,13 +170,16 @@ def _new(stock: Any, patch_class: type) -> Callable[..., Any]:
         original = super(stock, cls).__new__ if own is None else own.__get__(None, stock)
         return original(patch_class if cls is stock and _is_asked_for(stock) else cls, *args, **kwargs)
 
-    # What `inspect.signature` says of the class.
+    # So that `inspect.signature` of the class stays the same.
     vars(new)["__signature__"] = inspect.signature(stock.__init__)
     return new
 
 
 def _init(stock: Any, patch_class: Any) -> Callable[..., Any]:
-    """An optimizer's `__init__`: a class that inherits its `__new__` from `object` cannot be rid of another one."""
+    """An `__init__` for a stock optimizer class that makes the object a fast one.
+
+    It is not a `__new__`: a class that inherits `__new__` from `object` cannot be restored once it has had its own.
+    """
     original = stock.__init__
 
     @functools.wraps(original)
@@ -184,7 +188,7 @@ def _init(stock: Any, patch_class: Any) -> Callable[..., Any]:
             original(self, *args, **kwargs)
             return
         object.__setattr__(self, "__class__", patch_class)
-        # What the fast one's __init__ does, but that begins at the class, where others may have wrapped this.
+        # The same as the fast class's __init__, but with `original`: the class's __init__ may have been wrapped since.
         use_native = kwargs.pop("use_native", patch_class.use_native)
         original(self, *args, **kwargs)
         self._set_use_native(use_native)

@@ -30,7 +30,7 @@ class NativePooling(NativeChoice):
         return with_channels_last(pool, inputs, self.data_format)
 
     def call(self, inputs: Any) -> Any:
-        """As the stock layer's; in training, it saves what the gradient needs."""
+        """See the stock layer's `call`. In training, it also saves the data that the gradient needs."""
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         floating = keras.backend.is_float_dtype(dtype)
         if not self._runs_native(None if floating else f"inputs must have a floating dtype, got {dtype}"):
@@ -46,27 +46,27 @@ class NativePooling(NativeChoice):
 
 @replacement_for(keras.layers.MaxPooling1D, overridden=["call"])
 class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignore[misc]
-    """`keras.layers.MaxPooling1D`, somewhat faster on a CPU: pooling is as fast as memory is read and written.
+    """`keras.layers.MaxPooling1D`, somewhat faster on a CPU: memory bandwidth limits the speed of pooling.
 
-    Takes every argument of the stock layer and computes the same results, to the bit; gradients go to the first of
+    Takes every argument of the stock layer and computes the same results, bit by bit. Gradients go to the first of
     equal values, as with the stock layer. A NaN is never the greatest value, as in the stock layer on TensorFlow. The
     stock layer on PyTorch and JAX returns NaN for a window that has one.
 
-    For the gradient it keeps one byte for every output, where `pool_size` is 256 at most, and neither inputs nor
-    outputs. It keeps that in calls with `training=True`, as those of `fit` are. After other calls, the gradient takes
-    more time.
+    For the gradient, calls with `training=True`, such as those of `fit`, keep one byte for every output if `pool_size`
+    is 256 at most. They keep neither inputs nor outputs. After other calls, the gradient takes more time.
 
     The kernels cover all of the stock layer's options on a CPU, with Keras on TensorFlow, PyTorch or JAX, for floating
-    dtypes. They compute in float32, or float64 where the layer's dtype is; half types are cast to float32 and back.
+    dtypes. They compute in float32, or in float64 if that is the layer's dtype; half types are cast to float32 and
+    back.
 
-    In a sequential or functional model, where what a `FastConv1D` gives goes to this layer and nowhere else, both are
-    computed in one pass, as `FastConv1DMaxPooling1D` does, in all that TensorFlow traces: `fit`, `predict`. An
-    activation layer may be between them. This is for channels last and not for half types, and only where the model
-    itself calls the layers: who calls them one by one gets them one by one, gradients included.
+    In a sequential or functional model, the outputs of a `FastConv1D` may go to this layer and to no other. Then all
+    functions that TensorFlow traces (`fit`, `predict`) compute both layers in one pass, as `FastConv1DMaxPooling1D`
+    does. An activation layer may be between them. This holds for channels last, for float32 and float64, and only if
+    the model itself calls the layers. Separate calls of the layers compute them, and their gradients, one by one.
 
     Args:
         pool_size: int, size of the window in timesteps.
-        strides: int or None, from one window to the next; None for `pool_size`.
+        strides: int or None, distance from one window to the next; None for `pool_size`.
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`; None for Keras's default.
         use_native: `"auto"`, `True` or `False`, as in `FastLSTM`.
@@ -100,16 +100,16 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
 
 @replacement_for(keras.layers.AveragePooling1D, overridden=["call"])
 class FastAveragePooling1D(NativePooling, keras.layers.AveragePooling1D):  # type: ignore[misc]
-    """`keras.layers.AveragePooling1D`, somewhat faster on a CPU: pooling is as fast as memory is read and written.
+    """`keras.layers.AveragePooling1D`, somewhat faster on a CPU: memory bandwidth limits the speed of pooling.
 
-    Takes every argument of the stock layer and computes the same results: see `FastMaxPooling1D`, of which all that is
-    said holds here too, but that results may differ by rounding and that nothing is kept for the gradient.
+    Takes every argument of the stock layer and computes the same results up to rounding. It keeps nothing for the
+    gradient. The kernels cover the same backends, options and dtypes as those of `FastMaxPooling1D`.
 
     Args:
         pool_size: int, size of the window in timesteps.
-        strides: int or None, from one window to the next; None for `pool_size`.
-        padding: `"valid"` or `"same"`. What is padded does not count for the mean; on PyTorch it does, as in the stock
-            layer, where it is more on one side than on the other: copies of the ends are padded there.
+        strides: int or None, distance from one window to the next; None for `pool_size`.
+        padding: `"valid"` or `"same"`. Padded steps do not count for the mean. On PyTorch, as in the stock layer, there
+            is an exception: if one side has more padding than the other, copies of the ends are padded and count.
         data_format: `"channels_last"` or `"channels_first"`; None for Keras's default.
         use_native: `"auto"`, `True` or `False`, as in `FastLSTM`.
         **kwargs: All other arguments of `keras.layers.AveragePooling1D`.

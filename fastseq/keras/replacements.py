@@ -1,4 +1,4 @@
-"""Which fast layer, or optimizer, replaces which stock one, and how an object gets the other class."""
+"""Maps stock layers and optimizers to their fast replacements, and changes the class of an object."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["FAST_LAYERS", "FAST_OPTIMIZERS", "PATCH_CLASSES", "Classes", "change
 # Stock classes, or their names.
 Classes = Iterable[str | type]
 
-# A stock class, and the fast one that takes its arguments, has its weights and computes its results.
+# From a stock class to the fast class with the same arguments, weights and results.
 FAST_LAYERS: dict[type, type] = {
     keras.layers.AveragePooling1D: FastAveragePooling1D,
     keras.layers.Conv1D: FastConv1D,
@@ -48,12 +48,12 @@ def selected(only: Classes | None, exclude: Classes) -> frozenset[type]:
     """The stock classes that a user wants to be replaced.
 
     Args:
-        only: Stock classes or their names, such as `"LSTM"`: these alone. None for all that have a fast replacement.
-        exclude: The same: all but these.
+        only: The stock classes to replace, or their names, such as `"LSTM"`. None for all with a fast replacement.
+        exclude: The stock classes that stay stock, or their names.
 
     Raises:
-        TypeError: An argument is one class or name, and no list of them.
-        ValueError: Something is no stock class with a fast replacement, or is in both arguments.
+        TypeError: An argument is a single class or name instead of a list.
+        ValueError: An entry is not a stock class with a fast replacement, or is in both arguments.
     """
     wanted = frozenset(PATCH_CLASSES) if only is None else _stock_classes("only", only)
     unwanted = _stock_classes("exclude", exclude)
@@ -78,28 +78,28 @@ def _stock_classes(argument: str, given: Classes) -> frozenset[type]:
 
 
 def change_class(part: Any, cls: Any) -> None:
-    """Gives a layer or an optimizer another class: its fast replacement for a stock one, or the other way."""
+    """Changes the class of a layer or an optimizer from the stock class to the fast one, or back."""
     object.__setattr__(part, "__class__", cls)
     if isinstance(part, keras.layers.Layer):
         vars(part).update(copy.deepcopy(_notes_on_call(cls)))
-        # Newer versions of Keras have these, which are the object's own and not its class's.
+        # In newer versions of Keras, a user can register further context arguments with an object.
         for name in vars(part).get("_call_context_args", ()):
             part._call_has_context_arg[name] = name in part.call_signature_parameters
 
 
 @functools.cache
 def _notes_on_call(layer_class: Any) -> dict[str, Any]:
-    """What an instance has noted about its method `call`: the attributes that follow from the class."""
-    newborn = keras.layers.Layer.__new__(layer_class)  # which no patch changes
+    """The attributes in which a layer of this class keeps facts about its method `call`."""
+    newborn = keras.layers.Layer.__new__(layer_class)  # no patch changes this `__new__`
     keras.layers.Layer.__init__(newborn, name="newborn")
     notes = {name: value for name, value in vars(newborn).items() if name.startswith(("_call_", "call_"))}
-    notes.pop("_call_context_args", None)  # what the user registers
+    notes.pop("_call_context_args", None)  # users register these with an object; they do not follow from the class
     return notes
 
 
 def _patch_class(stock: type, fast: Any, module: str) -> Any:
     def get_config(self: Any) -> dict[str, Any]:
-        """The stock config: its reader has no use for what only fast layers take."""
+        """The stock config, without the settings that only fast layers have."""
         return {name: value for name, value in fast.get_config(self).items() if name not in fast.own_settings}
 
     def reduce(self: Any) -> tuple[Any, ...]:
@@ -122,26 +122,27 @@ def _patch_class_for(stock: type) -> Any:
 
 
 def _reduce_class(cls: type) -> Any:
-    """What `patch` constructs by its stock class; a subclass of that by its own name."""
+    """Pickles a class in `PATCH_CLASSES` by its stock class, and a subclass of it by its qualified name."""
     return (_patch_class_for, (_STOCK[cls],)) if cls in _STOCK else cls.__qualname__
 
 
 def _read_patched(stock: type, read: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """What `read` makes of what `patch` had constructed: the like, whether Keras is patched or not."""
+    """Unpickles an object that `patch` had constructed as a fast one, whether Keras is patched now or not."""
     made = read(*arguments)
     if type(made) is stock:
         change_class(made, PATCH_CLASSES[stock])
     return made
 
 
-# A stock class, and the fast one under the stock one's full name. Keras writes that name into files and configs, which
-# therefore need no fastseq to be read; registered names, such as `fastseq>FastLSTM`, belong to one class only.
+# From a stock class to a fast class that has the stock class's full name. Keras writes that name into files and
+# configs, which can therefore be read without fastseq. A registered name such as `fastseq>FastLSTM` would identify the
+# fast class only.
 PATCH_CLASSES: dict[type, type] = {
     **{stock: _patch_class(stock, fast, "keras.layers") for stock, fast in FAST_LAYERS.items()},
     **{stock: _patch_class(stock, fast, "keras.optimizers") for stock, fast in FAST_OPTIMIZERS.items()},
 }
 _STOCK = {patch_class: stock for stock, patch_class in PATCH_CLASSES.items()}
-# By these names Keras tells its own classes. What it writes of others has a `registered_name`.
+# Keras recognizes its own classes by this table. It writes a `registered_name` for all other classes.
 for _stock, _fast in PATCH_CLASSES.items():
     api_export.REGISTERED_OBJS_TO_NAMES[_fast] = api_export.get_name_from_symbol(_stock)
-copyreg.pickle(PatchClass, _reduce_class)  # whose names do not lead to them
+copyreg.pickle(PatchClass, _reduce_class)  # pickle cannot find these classes by their names

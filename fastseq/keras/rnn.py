@@ -1,4 +1,4 @@
-"""Keras's seam for whole-sequence kernels, which all recurrent layers share, and FastRNN."""
+"""Shared base class of the fast recurrent layers, which overrides `keras.layers.RNN.inner_loop`; and FastRNN."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastseq.keras.tensors import cast, native_dtype, native_tensors, rank
 
 
 def _call_reason(states: Sequence[Any], mask: Any | None) -> str | None:
-    """What the kernels do not cover of a call, or None."""
+    """Why the kernels cannot compute a call, or None if they can."""
     if mask is not None and len(mask.shape) == 3 and mask.shape[-1] != 1:
         return "mask must not differ between units"
     for state in states:
@@ -25,18 +25,18 @@ def _call_reason(states: Sequence[Any], mask: Any | None) -> str | None:
 
 
 def _for_every_row(tensor: Any, x: Any) -> Any:
-    """A tensor of one row repeated for each row of x, as Keras's own loop would broadcast it; others as they are."""
+    """Repeats a tensor of one row for each row of x, as broadcasting in Keras's own loop does; others are unchanged."""
     if tensor.shape[0] != 1 or x.shape[0] == 1:
         return tensor
     return ops.broadcast_to(tensor, (ops.shape(x)[0], ops.shape(tensor)[1]))
 
 
 def _factors(dropout_mask: Any | None, x: Any, dtype: str) -> Any | None:
-    """Keras's dropout mask, one tensor for all gates or a list with one for each, as (gates, batch, width)."""
+    """Converts Keras's dropout mask, a tensor for all gates or a list with one for each, to (gates, batch, width)."""
     if dropout_mask is None:
         return None
     masks = dropout_mask if isinstance(dropout_mask, (list, tuple)) else [dropout_mask]
-    # Of a nested list of states, Keras makes masks with a dimension more.
+    # For a nested list of states, Keras makes masks with an additional dimension.
     masks = [ops.squeeze(one, 0) if rank(one) == 3 else one for one in masks]
     return cast(ops.stack([_for_every_row(one, x) for one in masks]), native_dtype(dtype))
 
@@ -54,12 +54,12 @@ class NativeRNN(NativeChoice):
     def _not_native_because(self) -> str | None:
         reason = no_native_cell_because(self.cell)
         if reason is None and self.unroll and not self.return_sequences and gives_logits(self.cell):
-            # There the stock layer's output is the activation's own tensor, of which a crossentropy finds the logits.
+            # In this case the stock layer's output is the tensor that the sigmoid returned, with the logits attached.
             return "unroll must be False where the output is that of a sigmoid, got True"
         return reason
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
-        """Keras's seam for whole-sequence kernels: see `keras.layers.RNN.inner_loop`."""
+        """See `keras.layers.RNN.inner_loop`, which computes all steps of a sequence."""
         if isinstance(mask, (list, tuple)):
             mask = mask[0]
         states = self._states(initial_state)
@@ -74,7 +74,7 @@ class NativeRNN(NativeChoice):
         if mask is not None:
             mask = ops.cast(mask, "bool")
             mask = _for_every_row(ops.squeeze(mask, -1) if rank(mask) == 3 else mask, x)
-        # The masks that RNN.call has drawn already, so that the random numbers are the stock layer's.
+        # RNN.call has already drawn the masks that the cell returns, so the random numbers are the stock layer's.
         drops = training and native.drops(cell.dropout)
         drops_recurrent = training and native.drops(cell.recurrent_dropout)
         inputs = [
@@ -85,7 +85,7 @@ class NativeRNN(NativeChoice):
             _factors(cell.get_recurrent_dropout_mask(states[0]) if drops_recurrent else None, x, dtype),
         ]
         settings = ("go_backwards", "zero_output_for_mask", "return_sequences")
-        # Stock Keras unrolls in one way on all backends.
+        # With `unroll`, stock Keras runs the same loop on all backends.
         first_output = {"h0_as_first_output": backend.load().h0_as_first_output and not self.unroll}
         last_output, outputs, states = backend.load().rnn(
             native.name,
@@ -99,7 +99,7 @@ class NativeRNN(NativeChoice):
         return last_output, outputs, states
 
     def _states(self, initial_state: Any) -> list[Any]:
-        """The states of the cell, as the stock layer finds them in `initial_state`."""
+        """The states in `initial_state` that the stock layer uses."""
         return list(initial_state) if keras.tree.is_nested(initial_state) else [initial_state]
 
     def _check_number(self, states: list[Any]) -> None:
@@ -118,8 +118,8 @@ class FastRNN(NativeRNN, keras.layers.RNN):  # type: ignore[misc]
     """`keras.layers.RNN` of an `LSTMCell`, a `GRUCell` or a `SimpleRNNCell`, several times as fast on a CPU.
 
     Takes every argument of the stock layer, has the same weights under the same names, and computes the same results in
-    all of its modes: see `FastLSTM`, of which all that is said holds here too. With any other cell, a subclass of these
-    or several stacked, it runs on stock Keras.
+    all of its modes. Everything that `FastLSTM` documents also holds here. With any other cell, including subclasses of
+    these and stacked cells, it runs on stock Keras.
 
     Args:
         cell: The cell.

@@ -13,8 +13,8 @@ class FastSimpleRNN(NativeRNN, keras.layers.SimpleRNN):  # type: ignore[misc]
     """`keras.layers.SimpleRNN`, several times as fast in training on a CPU.
 
     Takes every argument of the stock layer, has the same weights under the same names, and computes the same results in
-    all of its modes: see `FastLSTM`, of which all that is said holds here too. With `unroll=True` and a sigmoid,
-    the last output is computed by stock Keras, so that a crossentropy finds the logits.
+    all of its modes. Everything that `FastLSTM` documents also holds here. With `unroll=True` and a sigmoid, stock
+    Keras computes the last output, so that a crossentropy finds the logits.
 
     Args:
         units: Positive integer, dimensionality of the output space.

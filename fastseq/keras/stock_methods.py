@@ -1,8 +1,8 @@
-"""Whether the stock methods that a kernel stands in for are still Keras's own.
+"""Checks whether users have replaced the stock methods that a kernel computes.
 
-People replace methods for a while, on an object or on a class of Keras's: dropout that stays on in prediction, layers
-that are watched, cells that compute something else. A stock layer obeys, and so must a fast one: it runs on stock Keras
-then, which calls the methods as they are.
+Some programs replace methods of a Keras object or class: to keep dropout on in prediction, to watch a layer, or to
+compute something else in a cell. A stock layer calls such methods. A fast layer runs on stock Keras then, so that the
+methods are called, too.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ _BASES = (*keras.layers.Layer.__mro__, *keras.optimizers.Optimizer.__mro__)
 
 
 class StockMethods:
-    """Methods of a stock class, as they were when this was made.
+    """Methods of a stock class, as they were when this object was constructed.
 
     Args:
         stock: The class.
-        overridden: The methods that the fast class has in their place. Where one is replaced on an object, or in a
-            subclass, Python calls the user's, and there is nothing to find out.
-        unused: Methods that these call, and the kernel does not.
+        overridden: The methods that the fast class overrides. If an object or a subclass replaces one of these, Python
+            calls the replacement, so there is nothing to check.
+        unused: Methods that the overridden methods call, but the kernel does not.
     """
 
     def __init__(self, stock: type, *, overridden: Sequence[str] = (), unused: Sequence[str] = ()) -> None:
         self._unused = tuple(unused)
         self._line = tuple(cls for cls in stock.__mro__ if cls not in _BASES)
-        # A class's own attributes, seen as they are at any time. Where a class inherits a method, it has none itself.
+        # `vars` gives a view that shows the current attributes of the class. It has no inherited methods.
         self._methods = [
             (cls, vars(cls), name, vars(cls).get(name)) for cls in self._line for name in (*overridden, *unused)
         ]
 
     def replaced(self, instance: Any) -> str | None:
-        """Which method is not what it was, on an instance or a class in its line, in words; None if all are."""
+        """Says which method an instance or one of its classes has replaced; None if there is no such method."""
         own = vars(instance)
         for name in self._unused:
             if name in own:

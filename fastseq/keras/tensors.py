@@ -1,4 +1,4 @@
-"""What the kernels take and give of tensors, as Keras's layers have them."""
+"""Converts between the tensors and settings of Keras's layers and those of the kernels."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ NATIVE_DTYPES = ("float32", "float64")
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    """A tensor or variable as a tensor of a dtype; `keras.ops.cast` takes time also where there is nothing to do."""
+    """A tensor or variable as a tensor of a dtype. `keras.ops.cast` takes time even if the dtype is right already."""
     return ops.cast(x, dtype) if isinstance(x, Variable) or x.dtype != dtype else x
 
 
 def native_dtype(dtype: Any) -> str:
-    """What the kernels compute in for a dtype: that one or, where they do not have it, float32."""
+    """The dtype that the kernels compute in for a given dtype: the same if they have it, else float32."""
     name: str = keras.backend.standardize_dtype(dtype)
     return name if name in NATIVE_DTYPES else "float32"
 
 
 def native_tensors(tensors: Iterable[Any], dtype: Any) -> list[Any]:
-    """Tensors and variables as the kernels take them where Keras computes in `dtype`; None for what is not there."""
+    """Casts tensors and variables to the kernels' dtype for a layer that computes in `dtype`; None stays None."""
     native = native_dtype(dtype)
     return [None if one is None else cast(one, native) for one in tensors]
 
 
 def rank(x: Any) -> int | None:
-    """How many dimensions something has, if that is known; None also of what has no shape, as a list of tensors."""
+    """The number of dimensions of x; None if it is unknown or x has no shape, such as a list of tensors."""
     shape = getattr(x, "shape", None)
     return None if shape is None or getattr(shape, "rank", 0) is None else len(shape)
 
 
 def only_number(setting: Any) -> int | None:
-    """The whole number of a setting of which Keras keeps one for each dimension, here one; None if it is not that."""
+    """The integer in a setting that Keras keeps as a tuple with one entry; None if the setting is not such a tuple."""
     try:
         (number,) = setting
         return operator.index(number)
@@ -47,7 +47,7 @@ def only_number(setting: Any) -> int | None:
 
 
 def wrong_setting(layer: Any, *numbers: str) -> str | None:
-    """Which setting of a layer over windows of timesteps is no number or no data format, or None."""
+    """Says which of a layer's `numbers`, or its `data_format`, has a value that the kernels do not take, or None."""
     for name in numbers:
         if only_number(getattr(layer, name)) is None:
             return f"{name} must be one integer, got {getattr(layer, name)!r}"
@@ -57,12 +57,12 @@ def wrong_setting(layer: Any, *numbers: str) -> str | None:
 
 
 def with_channels_last(compute: Callable[[Any], Any], x: Any, data_format: str) -> Any:
-    """What the kernels give for x in either order of its dimensions, in that order and x's dtype.
+    """Applies a function with channels last to x, and returns the outputs in x's data format and dtype.
 
     Args:
-        compute: From (batch, timesteps, channels) of a native dtype to the like.
+        compute: A function of a tensor (batch, timesteps, channels) of a native dtype, which returns such a tensor.
         x: A tensor.
-        data_format: Of x.
+        data_format: The order of x's dimensions.
     """
     native = cast(x, native_dtype(x.dtype))
     first = data_format == "channels_first"

@@ -1,4 +1,4 @@
-"""What the layers ask of the Keras backend in use: `Backend`, which one package per backend offers."""
+"""Defines `Backend`, the interface between the layers and the kernels, and loads the module that implements it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Backend(Protocol):
     """A module with the kernels as functions of a backend's tensors, each with its gradient.
 
     Tensors are of one dtype, float32 or float64, and sequences are (batch, timesteps, channels), unless said otherwise:
-    whatever else Keras has, the layers turn into that. `training` tells whether a gradient is likely to be asked for.
-    It can be either way: what it needs is saved or, if this was false, computed again.
+    the layers convert other dtypes and layouts. `training` tells whether a gradient is likely to be asked for. The
+    gradient is right in any case: with `training`, the data that it needs is saved, and otherwise computed again.
 
-    What some backends do not have is None there, and layers ask for it.
+    An operation that a backend does not have is None; layers check for that.
     """
 
     @property
@@ -28,25 +28,26 @@ class Backend(Protocol):
 
     @property
     def supports_jit(self) -> bool:
-        """Whether the compiler that Keras uses with `jit_compile=True` takes the operations."""
+        """Whether the compiler that Keras uses with `jit_compile=True` supports the operations."""
 
     def unavailable_because(self) -> str | None:
-        """Why the operations should not serve what is computed now, or None."""
+        """Why the operations cannot be used in the present context, or None if they can."""
 
     def activation_name(self, function: Callable[..., Any]) -> str | None:
-        """The kernels' name of one of the framework's own activation functions; None of any other."""
+        """The kernels' name of an activation function of the framework; None for any other function."""
 
     def rnn(
         self, cell: str, inputs: Sequence[Any], *, options: Mapping[str, Any], training: bool
     ) -> tuple[Any, Any, list[Any]]:
-        """What Keras's `RNN.inner_loop` returns; see the cell's forward function in `fastseq.functional`.
+        """Computes a recurrent layer over whole sequences, as Keras's `RNN.inner_loop` does.
 
         Args:
             cell: "lstm", "gru" or "simple_rnn".
             inputs: x, kernel, recurrent_kernel, bias, h0, with an LSTM c0, mask, dropout_mask and
-                recurrent_dropout_mask, as there; of the bias and the masks, None for those that are not there.
-            options: The other keyword arguments of that function, all of them: activations, `go_backwards`,
-                `zero_output_for_mask`, `h0_as_first_output`, `return_sequences`, `reset_after` of a GRU.
+                recurrent_dropout_mask, as in the cell's forward function in `fastseq.functional`. The bias and the
+                masks can be None.
+            options: All other keyword arguments of that function: activations, `go_backwards`,
+                `zero_output_for_mask`, `h0_as_first_output`, `return_sequences`, and for a GRU `reset_after`.
             training: See the class.
 
         Returns:
@@ -56,12 +57,13 @@ class Backend(Protocol):
     def conv1d(
         self, inputs: Sequence[Any], *, options: Mapping[str, Any], convolved_shape: Sequence[Any], training: bool
     ) -> Any:
-        """(batch, output timesteps, filters): see `fastseq.functional`.
+        """Computes a convolution, and optionally a max pooling of it: (batch, output timesteps, filters).
 
         Args:
-            inputs: x, kernel and bias, as there; None for no bias.
-            options: All keyword options of `conv1d_forward` there or, to pool as well, of `conv1d_max_pool_forward`.
-            convolved_shape: (batch, timesteps, filters) before the pooling, with None for what is not known.
+            inputs: x, kernel and bias, as in `fastseq.functional`; None for no bias.
+            options: All keyword options of `fastseq.functional.conv1d_forward` or, with a pooling, of
+                `conv1d_max_pool_forward`.
+            convolved_shape: (batch, timesteps, filters) before the pooling; unknown sizes are None.
             training: See the class.
         """
 
@@ -73,63 +75,65 @@ class Backend(Protocol):
 
     @property
     def embedding(self) -> Callable[[Any, Any, bool, Callable[[], None] | None], Any] | None:
-        """From ids, embeddings, dense_gradient and on_negative to (..., output_dim), the rows of a table.
+        """A function of ids, embeddings, dense_gradient and on_negative: returns rows of a table, (..., output_dim).
 
-        The ids are (...), int32 or int64; the framework raises an error that names one which is out of range. The
-        embeddings are (input_dim, output_dim). With `dense_gradient`, their gradient is a tensor also where the
-        framework has slices. `on_negative` is called if there are negative ids, in eager calls only.
+        The ids are (...), int32 or int64; the framework raises an error that names an id which is out of range. The
+        embeddings are (input_dim, output_dim). With `dense_gradient`, their gradient is a dense tensor, also if the
+        framework has gradients of slices. Eager calls with negative ids call `on_negative`.
         """
 
     @property
     def dropout(self) -> Callable[[Any, float, Any, Sequence[int | None] | None], Any] | None:
-        """From x, rate, seed and noise_shape to what `keras.random.dropout` gives for a seed that has been drawn.
+        """A function of x, rate, seed and noise_shape that computes `keras.random.dropout` for an integer seed.
 
-        x has any floating dtype: half types have random bits of their own, and a scale rounded to theirs. The rate is
-        in [0, 1). The noise's sizes broadcast to x's shape; None, whole or as a size, stands for x's own.
+        x has any floating dtype. For a half type, the random bits are those that Keras draws for this type, and the
+        scale is rounded to it. The rate is in [0, 1). `noise_shape` broadcasts to x's shape; None, for the whole
+        argument or for one size, stands for x's own.
         """
 
     @property
     def adam(self) -> Callable[[Sequence[Any], Any, Any, Any, float, float, float], list[Any]] | None:
-        """From state, gradient, iterations, learning_rate, beta_1, beta_2 and epsilon to tensors like the state.
+        """A function of state, gradient, iterations, learning_rate, beta_1, beta_2 and epsilon: returns the new state.
 
-        The state has the values of a variable, its momentum, its velocity and, for AMSGrad, the greatest velocity so
-        far. The gradient is a tensor that broadcasts to the variable, or slices of it where the framework has such.
+        The state is a list: the values of a variable, its momentum, its velocity and, for AMSGrad, the greatest
+        velocity so far. The gradient is a tensor that broadcasts to the variable or, if the framework has gradients of
+        slices, slices of it.
         """
 
     @property
     def traced_convolution(self) -> Callable[[Any], TracedConvolution | None] | None:
-        """From a tensor to the `conv1d` that it is traced to come from, maybe with an activation applied to it."""
+        """A function of a tensor: finds the traced `conv1d` that computes it, directly or followed by an activation."""
 
     @property
     def exporting(self) -> Exporting | None:
-        """What is traced to leave this process."""
+        """Finds out whether a model is traced for an export."""
 
 
 class TracedConvolution(Protocol):
     """See `Backend.traced_convolution`."""
 
     def max_pool(self, *, pool_size: int, strides: int, padding: str, training: bool) -> Any:
-        """What `Backend.max_pool` gives for the tensor, in one pass with the convolution."""
+        """Computes `Backend.max_pool` of the tensor in one pass with the convolution."""
 
 
 class Exporting(Protocol):
     """See `Backend.exporting`."""
 
     def export_format(self) -> str | None:
-        """The format that the model is exported to that is traced now; None for none, or within `export_native`."""
+        """The format that the current tracing exports a model to; None for no export, or within `export_native`."""
 
     def keep_in_export(self) -> None:
         """Notes in the function that is traced now that its operations are to be exported as they are."""
 
 
 def is_supported() -> bool:
-    """Whether there is a package for the backend in use."""
+    """Whether there is a `Backend` module for the Keras backend in use."""
     return keras.backend.backend() in _SUPPORTED
 
 
 def load() -> Backend:
-    """The package of the backend in use; `is_supported` tells whether there is one."""
-    if not _loaded:  # a list, which torch.compile can look into
+    """The `Backend` module for the Keras backend in use; `is_supported` tells whether there is one."""
+    if not _loaded:  # a list and not `functools.cache`, because torch.compile can trace it
         _loaded.append(cast(Backend, importlib.import_module(f"{__name__}.{keras.backend.backend()}")))
     return _loaded[0]
 

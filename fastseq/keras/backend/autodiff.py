@@ -1,4 +1,4 @@
-"""What `Backend` asks for, over a framework's operations that are differentiable by it (`fastseq.autodiff`)."""
+"""The part of `Backend` that PyTorch and JAX share: it uses the differentiable operations of `fastseq.autodiff`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _RNN_MASKS = ("mask", "dropout_mask", "recurrent_dropout_mask")
 
 
 class Operations:
-    """Of one framework, which knows by itself whether a gradient is asked for: `training` tells it nothing.
+    """The operations of one framework. It knows whether a gradient is asked for, so `training` is not used.
 
     Args:
-        call: From the name of a forward operation and its arguments by name to its results by name.
+        call: A function of a forward operation's name and its arguments by name, which returns the results by name.
     """
 
     def __init__(self, call: Callable[[str, Mapping[str, Any]], Mapping[str, Any]]) -> None:
@@ -56,18 +56,18 @@ class Operations:
 
 
 class Exporting:
-    """See `fastseq.keras.backend.Exporting`: Keras's exporters and others trace a model, as callers of its layers.
+    """See `fastseq.keras.backend.Exporting`. An exporter that traces a model is on the call stack of its layers.
 
     Args:
-        may_export: Whether what is computed now may be traced for an exporter, if that is known at less cost.
+        may_export: A cheap check: false if the present computation cannot be part of an export.
     """
 
     def __init__(self, may_export: Callable[[], bool]) -> None:
         self._may_export = may_export
 
     def export_format(self) -> str | None:
-        """See there."""
+        """See `fastseq.keras.backend.Exporting`."""
         return exporter_among_callers() if self._may_export() and not exports_native() else None
 
     def keep_in_export(self) -> None:
-        """See there. Here, exporters write what they have traced themselves."""
+        """See `fastseq.keras.backend.Exporting`. Nothing to do: these exporters only write functions they trace."""

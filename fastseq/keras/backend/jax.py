@@ -1,7 +1,7 @@
 """The kernels on JAX's arrays, differentiable by `jax.grad`: `fastseq.jax`.
 
-Keras draws dropout's masks there with JAX's generator, whose numbers the kernels cannot draw: that layer computes as
-stock. So do Embedding and Adam, which XLA compiles into the training step.
+On JAX, Keras draws dropout's masks with JAX's random number generator, whose numbers the kernels cannot reproduce. So
+Dropout runs on stock Keras. Embedding and Adam do so, too, because XLA compiles them into the training step.
 """
 
 from __future__ import annotations

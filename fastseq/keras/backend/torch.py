@@ -1,7 +1,7 @@
 """The kernels on PyTorch's tensors, differentiable by autograd: `fastseq.torch`.
 
-Keras draws dropout's masks there with PyTorch's generator, whose numbers the kernels cannot draw, and PyTorch's own
-gradient of an embedding is a tensor already: both layers compute as stock.
+On PyTorch, Keras draws dropout's masks with PyTorch's random number generator, whose numbers the kernels cannot
+reproduce. So Dropout runs on stock Keras. Embedding does so, too, because its gradient is a dense tensor on PyTorch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 h0_as_first_output = False
-supports_jit = True  # torch.compile takes the operations whole
+supports_jit = True  # torch.compile treats an operation as one opaque operator
 adam = dropout = embedding = traced_convolution = None
 exporting = Exporting(torch.compiler.is_exporting)
 
@@ -43,7 +43,7 @@ class _Operations(Operations):
         if padding == "same" and timesteps:
             missing = max(0, (-(-timesteps // strides) - 1) * strides + pool_size - timesteps)
             before, after = missing // 2, missing - missing // 2
-            if before != after:  # there Keras repeats the ends and counts what it repeats, as on no other backend
+            if before != after:  # Keras on PyTorch, unlike on other backends, pads copies of the ends, which count
                 ends = x[:, :1].expand(-1, before, -1), x[:, -1:].expand(-1, after, -1)
                 x, padding = torch.cat([ends[0], x, ends[1]], 1), "valid"
         return super().average_pool(x, pool_size=pool_size, strides=strides, padding=padding, training=training)

@@ -1,7 +1,7 @@
 """The kernels as TensorFlow operations, eager and in graphs, with registered gradients.
 
-The library with the operations is loaded when this package is imported; a SavedModel that uses them loads in any
-process that has done so.
+The import of this package loads the library with the operations. After it, a process can load SavedModels that use
+them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _graphs() -> Iterator[Any]:
 
 
 def _is_compiled_by_xla() -> bool:
-    """Whether what is computed now becomes part of a function that XLA compiles."""
+    """Whether the present code is traced for a function that XLA compiles."""
     for graph in _graphs():
         context = graph._get_control_flow_context()
         while context is not None:
@@ -62,12 +62,12 @@ def _is_compiled_by_xla() -> bool:
 
 
 def _overrides_gradients() -> bool:
-    """Whether gradients of operations are replaced by others (`tf.Graph.gradient_override_map`)."""
+    """Whether a graph replaces the gradients of operations (`tf.Graph.gradient_override_map`)."""
     return any(getattr(graph, "_gradient_override_map", None) for graph in _graphs())
 
 
 def unavailable_because() -> str | None:
-    """Why the operations should not serve here, or None."""
+    """See `fastseq.keras.backend.Backend`."""
     if tf.config.list_logical_devices("GPU"):
         return "TensorFlow uses a GPU here, for which Keras has kernels of its own, and ours run on the CPU"
     if _is_compiled_by_xla():

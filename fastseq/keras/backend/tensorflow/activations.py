@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# Each by the kernels' name of what it computes. Aliases such as tf.nn.tanh and tf.math.tanh are one function.
+# From a function to the kernels' name of it. Aliases such as tf.nn.tanh and tf.math.tanh are one function.
 _ACTIVATIONS: dict[Callable[..., Any], str] = {
     tf.identity: "linear",
     tf.nn.relu: "relu",

@@ -26,8 +26,8 @@ def adam(
     slices = isinstance(gradient, tf.IndexedSlices) and _are_slices_of(gradient, state[0].shape)
     if not slices:
         gradient = _broadcast(tf.convert_to_tensor(gradient), state[0])
-    # In the variable's dtype, operation by operation as in stock Keras, and so with the same bits. That includes
-    # tf.cast, which makes a float32 of a Python number whatever it is to become.
+    # The same operations in the variable's dtype as in stock Keras, so that the results are equal bit by bit. This
+    # includes tf.cast, which first converts a Python number to float32, whatever the target dtype.
     step = tf.cast(iterations + 1, dtype)
     beta_1_power, beta_2_power = (tf.pow(tf.cast(beta, dtype), step) for beta in (beta_1, beta_2))
     alpha = tf.cast(learning_rate, dtype) * tf.sqrt(1 - beta_2_power) / (1 - beta_1_power)
@@ -38,12 +38,12 @@ def adam(
         *(_as_double(number) for number in (alpha, beta_1, beta_2, epsilon)),
     )
     for new, old in zip(updated, state, strict=True):
-        new.set_shape(old.shape)  # shape inference knows that of the first three
+        new.set_shape(old.shape)  # shape inference knows only the first three shapes
     return updated
 
 
 def _are_slices_of(gradient: tf.IndexedSlices, shape: tf.TensorShape) -> bool:
-    """Whether slices are of a tensor of this shape; others may be of one that broadcasts to it."""
+    """Whether slices belong to a tensor of this shape, and not to one that broadcasts to it."""
     if not gradient.values.shape[1:].is_compatible_with(shape[1:]):
         return False
     if gradient.dense_shape is None:
@@ -57,13 +57,13 @@ def _are_slices_of(gradient: tf.IndexedSlices, shape: tf.TensorShape) -> bool:
 
 
 def _broadcast(gradient: Any, variable: Any) -> Any:
-    """A gradient as large as its variable: stock Keras's operations broadcast as they go."""
+    """Broadcasts a gradient to its variable's shape, as stock Keras's operations do."""
     if gradient.shape == variable.shape:
         return gradient
     if gradient.shape.is_fully_defined():
         try:
             if tf.broadcast_static_shape(gradient.shape, variable.shape) != variable.shape:
-                return gradient  # which the operation refuses
+                return gradient  # the operation raises the error
         except ValueError:
             return gradient
     return tf.broadcast_to(gradient, tf.shape(variable))

@@ -24,11 +24,11 @@ def conv1d(inputs: Sequence[Any], *, options: Mapping[str, Any], convolved_shape
 
 
 def _convolve(inputs: Iterable[Any], convolved_shape: Any, **options: Any) -> Any:
-    """The operation's outputs; `convolved_shape` is (batch, timesteps, filters) before they are pooled."""
+    """The operation's outputs; `convolved_shape` is (batch, timesteps, filters) before the pooling."""
     outputs, _ = library.ops.fastseq_conv1d_forward(*inputs, **options)
     pooling = [options[name] for name in _POOLING]
-    # Shape inference does not see attributes, so it cannot know how many steps there are. (No EnsureShape: TensorFlow's
-    # forward mode cannot trace that.)
+    # Shape inference does not see attributes, so it cannot compute the number of timesteps. (EnsureShape would not do:
+    # TensorFlow's forward mode cannot trace it.)
     outputs.set_shape(library.pooled_shape(convolved_shape, *pooling) if options["pool_size"] else convolved_shape)
     return outputs
 
@@ -74,9 +74,9 @@ class TracedConvolution:
     """A `conv1d` in the graph that is being traced.
 
     Attributes:
-        inputs: Of its operation.
-        shape: (batch, timesteps, filters) of what it gives.
-        options: Of the convolution, with the activation that is applied to it.
+        inputs: The operation's inputs.
+        shape: (batch, timesteps, filters), the shape of its outputs.
+        options: The convolution's options, with the activation that is applied to it.
     """
 
     inputs: tuple[Any, ...]
@@ -84,9 +84,10 @@ class TracedConvolution:
     options: dict[str, Any]
 
     def max_pool(self, *, pool_size: int, strides: int, padding: str, training: bool) -> Any:
-        """The max pooling of what the convolution gives.
+        """The max pooling of the convolution's outputs.
 
-        The convolution is computed once more, pooled; the first one is not computed, unless something else needs it.
+        This adds an operation that computes both. The operation with the convolution only is pruned from the graph,
+        unless something else needs its outputs.
         """
         pooling = library.attributes(
             pool_size=pool_size, pool_strides=strides, pool_padding=padding, save_argmax=training
@@ -95,13 +96,13 @@ class TracedConvolution:
 
 
 def traced_convolution(x: Any) -> TracedConvolution | None:
-    """The `conv1d` that a tensor comes from, maybe with an activation applied to it.
+    """The `conv1d` that computes a tensor, directly or followed by an activation.
 
     Args:
         x: (batch, timesteps, filters).
 
     Returns:
-        None if x comes from anything else, or is not of the graph that is being traced.
+        None if another operation computes x, or x is not in the graph that is being traced.
     """
     if not tf.is_symbolic_tensor(x) or x.graph is not tf.compat.v1.get_default_graph():
         return None

@@ -11,7 +11,7 @@ from fastseq.keras.backend.tensorflow.library import NATIVE_DTYPES, ops
 
 
 def _int32(seed: Any) -> Any:
-    """What Keras makes of the seeds that its generators keep in int64, so that the random numbers are the same."""
+    """Converts the int64 seeds of Keras's generators to int32 as Keras does, for the same random numbers."""
     return tf.math.floormod(tf.cast(seed, tf.int64), tf.int32.max - 1)
 
 
@@ -21,14 +21,14 @@ def dropout(x: Any, rate: float, seed: Any, noise_shape: Sequence[int | None] | 
     native = given in NATIVE_DTYPES
     sizes = [-1 if size is None else size for size in noise_shape or ()]
     if noise_shape is not None and not sizes:
-        sizes = [1] * min(x.shape.rank, 1)  # one number for all; none stands for x's own shape
+        sizes = [1] * min(x.shape.rank, 1)  # one number for all elements; an empty list would stand for x's own shape
     y = ops.fastseq_dropout(
         x if native else tf.cast(x, tf.float32),
         tf.constant(rate, tf.float64),
         _int32(seed),
         cast_from="none" if native else given.name,
         noise_shape=sizes,
-        # Of noise that elements share, little is drawn, and that again.
+        # With a noise_shape, elements share few random numbers, and backward draws them again.
         save_mask=noise_shape is None,
     ).y
     return y if native else tf.cast(y, given)

@@ -1,13 +1,13 @@
-"""The embedding operation, its gradient, and how that gradient becomes dense.
+"""The embedding operation, its gradient, and the conversion of that gradient to a dense tensor.
 
-As the gradient of stock Keras's layer, ours is `tf.IndexedSlices` unless asked otherwise: one slice for every position,
-of which several may belong to one row. That is no mere format. Optimizers that square a gradient square the slices, and
-their sum by rows comes after, so that Adam's second moment of a row is a sum of squares and not the square of a sum. A
+By default the gradient is `tf.IndexedSlices`, as in stock Keras: one slice for every position, so that several slices
+may belong to one row. The format affects the results. An optimizer that squares a gradient squares the slices first and
+sums them by rows after that. So Adam's second moment of a row is a sum of squares and not the square of a sum, and a
 dense gradient trains a different model.
 
-What takes the time is to make such slices dense, which an optimizer asks `tf.convert_to_tensor` for, twice in the case
-of Adam. TensorFlow lets that be registered: ours serves slices whose indices are those of our gradient, with the same
-sums in the same order, and leaves all others to TensorFlow.
+The conversion of slices to a dense tensor takes most of the time. An optimizer requests it with `tf.convert_to_tensor`;
+Adam does so twice. TensorFlow lets us register a conversion. Ours converts slices with the indices of our gradient,
+with the same sums in the same order, and leaves all others to TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from fastseq.keras.backend.tensorflow.library import NATIVE_DTYPES, attributes, ops
 
-# An attribute of tensors: these are indices of our gradient. Optimizers make new slices of new values, but hand on the
-# tensor with the indices.
+# An attribute that marks a tensor as the indices of our gradient. Optimizers make new slices of new values, but reuse
+# the tensor with the indices.
 _OURS = "_fastseq_embedding_ids"
 _MAX_RANK = 7  # of ids
 
@@ -52,12 +52,12 @@ def _is_square(values: Any) -> bool:
 
 
 def _dense(slices: tf.IndexedSlices, dtype: Any = None, name: str | None = None, as_ref: bool = False) -> Any:
-    """The slices' sums by rows: a conversion function as `tf.register_tensor_conversion_function` wants it."""
+    """Sums slices by rows: a conversion function for `tf.register_tensor_conversion_function`."""
     shape = tf.get_static_value(slices.dense_shape) if hasattr(slices.indices, _OURS) else None
     values = slices.values
     if shape is None or values.dtype not in NATIVE_DTYPES or dtype not in (None, values.dtype):
         return NotImplemented
-    # Squares are taken on the way: to write them down and read them again takes as long as all the rest.
+    # The operation squares in the same pass: to write the squares to memory and read them again would double the time.
     squared = _is_square(values)
     dense = ops.fastseq_embedding_backward(
         slices.indices, values.op.inputs[0] if squared else values, input_dim=shape[0], squared=squared, name=name
@@ -66,7 +66,7 @@ def _dense(slices: tf.IndexedSlices, dtype: Any = None, name: str | None = None,
     return dense
 
 
-# Before TensorFlow's own, whose priority is 100.
+# TensorFlow's own conversion has priority 100; lower numbers come first.
 tf.register_tensor_conversion_function(tf.IndexedSlices, _dense, priority=90)
 
 

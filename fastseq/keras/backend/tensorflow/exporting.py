@@ -1,7 +1,7 @@
-"""Whether what TensorFlow traces is about to leave this process, and what may be in it then.
+"""Detects exports of a TensorFlow model, and checks that only intended exports contain fastseq's operations.
 
-`tf.saved_model.save` says itself that it is under way. Other exporters trace a model first and write it later, so they
-are found among the callers of what is traced.
+TensorFlow tells whether `tf.saved_model.save` is under way. Other exporters trace a model first and write it later, so
+they are found on the call stack during tracing.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ def export_format() -> str | None:
 
 
 def keep_in_export() -> None:
-    """Notes in the function that is traced now that its operations are to be exported as they are."""
+    """See `fastseq.keras.backend.Exporting`."""
     tf.no_op(name=_KEPT)
 
 
 def check_saved_functions() -> None:
-    """Lets TensorFlow refuse to save functions that were traced with fastseq's operations before the save.
+    """Makes TensorFlow refuse to save functions that were traced with fastseq's operations before the save.
 
-    Most are traced anew: a `tf.function` is, by TensorFlow. Concrete functions are not, and TensorFlow has no hook for
-    others to look at them. So this wraps the function that makes ready what all of TensorFlow's ways to save will
-    write. Nothing has been written then.
+    TensorFlow traces a `tf.function` anew when it saves it, but not a concrete function, and it has no hook to check
+    these. So this function wraps the function of TensorFlow that builds the graph for all ways to save. At that point
+    nothing has been written.
     """
     build = getattr(save, "_build_meta_graph", None)
     if build is None:

@@ -1,7 +1,7 @@
-"""The operations once more, by TensorFlow's own: what gradients of gradients are taken through.
+"""Formulas of the operations in TensorFlow's own operations, for gradients of gradients.
 
-The gradient of one of our backward operations is that of the gradient of such a formula. It runs at the speed of stock
-Keras, and only where somebody asks for it. A formula takes a forward operation's inputs; one that is not there is None.
+TensorFlow differentiates a formula twice to compute the gradient of one of our backward operations. That runs at the
+speed of stock Keras, and only if it is asked for. A formula takes a forward operation's inputs; absent ones are None.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# A loop of at most so many steps is written out: TensorFlow's jacobians cannot vectorize the gradients of a loop.
+# Loops of at most this many steps are unrolled: TensorFlow's jacobians cannot vectorize the gradients of a loop.
 _UNROLLED = 64
 
 _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
@@ -27,16 +27,16 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 def gradients_of_gradients(
     formula: Callable[..., Sequence[Any]], inputs: Sequence[Any], doutputs: Sequence[Any], cotangents: Sequence[Any]
 ) -> list[Any]:
-    """Gradients by inputs and doutputs of the gradients by all inputs.
+    """Differentiates the gradients with respect to the inputs once more, with respect to inputs and `doutputs`.
 
     Args:
-        formula: Gives a tensor for each of `doutputs`.
-        inputs: Of the formula; None for those that are not there.
-        doutputs: The gradients that come in at the outputs.
-        cotangents: What comes in at the gradients by the inputs: one for each input, or None.
+        formula: A function that returns a tensor for each of `doutputs`.
+        inputs: The formula's inputs; None for absent ones.
+        doutputs: The gradients with respect to the outputs.
+        cotangents: For each input, the gradient with respect to the input's gradient, or None.
 
     Returns:
-        One gradient for each of `inputs`, then of `doutputs`; None where there is none.
+        One gradient for each of `inputs`, then for each of `doutputs`; None if there is no gradient.
     """
     present = [index for index, tensor in enumerate(inputs) if tensor is not None]
     sources = [inputs[index] for index in present]
@@ -91,15 +91,15 @@ def conv1d(
 
 
 def of_maxima(values: Any, argmax: Any, *, timesteps: Any, pool_size: int, strides: int, padding: str) -> Any:
-    """What values have at the positions of the maxima: (batch, pooled timesteps, channels).
+    """Gathers values at the positions of the maxima: (batch, pooled timesteps, channels).
 
     Args:
         values: (batch, timesteps, channels).
-        argmax: As the forward operation gives it: positions within windows, in bytes.
+        argmax: A result of the forward operation: positions within windows, in bytes.
         timesteps: A scalar, int64.
-        pool_size: Of the windows, as those that follow.
-        strides: See there.
-        padding: See there.
+        pool_size: As in the forward operation.
+        strides: As in the forward operation.
+        padding: As in the forward operation.
     """
     shape = tf.shape(argmax)
     channels = tf.shape(values)[2]
@@ -139,16 +139,16 @@ def rnn(
         x: (batch, timesteps, inputs).
         kernel: (inputs, gates * units).
         recurrent_kernel: (units, gates * units).
-        bias: As there.
+        bias: As in the cell's forward function.
         *more: The initial states, mask, dropout_mask and recurrent_dropout_mask.
         cell: "lstm", "gru" or "simple_rnn".
-        activation: See there; so for all that follow.
-        recurrent_activation: See there.
-        reset_after: See there.
-        go_backwards: See there.
-        zero_output_for_mask: See there.
-        h0_as_first_output: See there.
-        return_sequences: Whether the first result has timesteps, or none.
+        activation: As in the cell's forward function.
+        recurrent_activation: As in the cell's forward function.
+        reset_after: As in the cell's forward function.
+        go_backwards: As in the cell's forward function.
+        zero_output_for_mask: As in the cell's forward function.
+        h0_as_first_output: As in the cell's forward function.
+        return_sequences: If false, the first result has no timesteps.
 
     Returns:
         The outputs, the last of them, and the states.
@@ -166,7 +166,7 @@ def rnn(
     input_bias, recurrent_bias = (bias, None) if bias is None or bias.shape.rank == 1 else tf.unstack(bias)
 
     def products(v: Any, weights: Any, factors: Any | None) -> list[Any]:
-        """Of every gate, of v times its factors."""
+        """For every gate, the product of the gate's weights and of v times the gate's dropout factors."""
         by_gate = tf.split(weights, gates, axis=1)
         if factors is None:
             return [v @ one for one in by_gate]
@@ -216,16 +216,16 @@ def rnn(
 
 
 def _loop(step: Callable[..., tuple[Any, ...]], count: Any, known: int | None, *first: Any) -> tuple[Any, ...]:
-    """Takes `count` steps.
+    """Runs a loop of `count` steps.
 
     Args:
-        step: From an index and what the step before has given, to the same again.
+        step: A function of an index and the results of the step before, which returns the results of this step.
         count: A scalar tensor.
-        known: What it is, if that is known.
-        first: What the first step takes.
+        known: The value of `count` if it is known, else None.
+        first: The arguments of the first step, in the place of results.
 
     Returns:
-        The first thing that each step has given, stacked, and what the last one has.
+        The first result of every step, stacked, and all results of the last step.
     """
     if known is not None and 0 < known <= _UNROLLED:
         kept, now = [], first

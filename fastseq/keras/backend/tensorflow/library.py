@@ -1,4 +1,4 @@
-"""The library with the operations, and what their wrappers share."""
+"""Loads the library with the operations, and has helper functions for their wrappers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fastseq.functional import pooled_timesteps
 
 ops = tf.load_op_library(str(tensorflow_library()))
 
-# What the kernels compute in.
+# The dtypes that the kernels compute in.
 NATIVE_DTYPES = (tf.float32, tf.float64)
 
 
-# What the operations' attributes are, of which TensorFlow takes no look-alikes: 1 is no bool to it, nor is np.True_.
+# The types of the operations' attributes. TensorFlow takes exact types only: neither 1 nor np.True_ is a bool to it.
 _ATTRIBUTE_TYPES: dict[str, type] = {"dense_gradient": bool} | {
     name: type(default) for op in core.operations() for name, default in core.statement(op)[2].items()
 }
@@ -28,23 +28,23 @@ def options_of(operation: str) -> tuple[str, ...]:
 
 
 def attributes(**settings: Any) -> dict[str, Any]:
-    """A layer's settings as an operation takes them: truth values of any type as bool, whole numbers as int."""
+    """Converts a layer's settings to the exact types of an operation's attributes."""
     return {name: _ATTRIBUTE_TYPES[name](setting) for name, setting in settings.items()}
 
 
 def or_absent(tensor: Any | None, rank: int, dtype: tf.DType) -> Any:
-    """The tensor, or what stands for an optional one that is not there: nothing along any dimension."""
+    """The tensor, or for None an empty tensor with size 0 in all dimensions, which stands for an absent one."""
     return tf.zeros([0] * rank, dtype) if tensor is None else tensor
 
 
 def pooled_shape(shape: Any, pool_size: int, strides: int, padding: str) -> tuple[int | None, ...]:
-    """The (batch, timesteps, channels) that a pooling gives, as far as they are known: shape inference is not told."""
+    """(batch, timesteps, channels) of a pooling's outputs, with None for unknown sizes; shape inference lacks it."""
     batch, timesteps, channels = shape
     return batch, None if timesteps is None else pooled_timesteps(timesteps, pool_size, strides, padding), channels
 
 
 def wants_gradient(op: Any, *indices: int) -> bool:
-    """Whether the gradient by one of these inputs of an operation can be of use: a tape says which nobody watches."""
+    """Whether a gradient with respect to these inputs is needed. A tape marks inputs that it does not watch."""
     return any(index not in (getattr(op, "skip_input_indices", None) or ()) for index in indices)
 
 
@@ -57,24 +57,24 @@ def backward(
     weights: Sequence[int],
     **options: Any,
 ) -> tuple[list[Any], Any | None, list[Any]]:
-    """Runs a backward operation, which is to compute no gradient that nobody needs.
+    """Runs a backward operation so that it does not compute gradients that nobody needs.
 
-    A tape knows of some while it records. Of others only the whole graph does, such as the gradient that reaches a
-    frozen layer, or that of a frozen layer's weights. In a graph, therefore, nodes stand behind dx and behind the
-    weights' gradients, and where TensorFlow prunes one of them, the operation leaves out what it was for.
+    A tape knows some of them while it records. Others follow only from the whole graph, such as the gradient that
+    reaches a frozen layer, or the gradients of a frozen layer's weights. So in a graph, dx and the weights' gradients
+    pass through a node each. If TensorFlow prunes one of these nodes, the operation does not compute its gradients.
 
     Args:
-        operation: Takes the inputs of `op`, then `more`.
+        operation: The backward operation, which takes the inputs of `op`, then `more`.
         op: The forward operation, whose first input is x.
-        *more: Its outputs and their gradients.
-        after: One of its outputs, a float: no constant, as its inputs may be.
-        states: How many gradients come before all others.
+        *more: Outputs of the forward operation and their gradients.
+        after: An output of the forward operation, of floats. An input would not do, as it may be a constant.
+        states: The number of states, whose gradients come before all others.
         weights: The indices of the weights among the inputs of `op`, in the order of their gradients.
         **options: Attributes of both operations.
 
     Returns:
-        The states' gradients, dx, and the weights' gradients. dx is None where a tape does not want it, and so are
-        those of the weights if it wants none of them.
+        The states' gradients, dx, and the weights' gradients. dx is None if a tape does not need it. The weights'
+        gradients are None if a tape needs none of them.
     """
     with_dx, with_weights = wants_gradient(op, 0), wants_gradient(op, *weights)
     tokens = [] if tf.executing_eagerly() else ops.fastseq_tokens(after, count=2)
@@ -98,14 +98,14 @@ def _live_gradient(op: Any, *gradients: Any) -> list[Any]:
 
 
 def or_none(tensor: Any) -> Any | None:
-    """A tensor, or None in the place of what `or_absent` gives for one that is not there."""
+    """The inverse of `or_absent`: a tensor, or None for an empty tensor that stands for an absent one."""
     return None if tensor.shape.rank and all(size == 0 for size in tensor.shape) else tensor
 
 
 def or_zeros(gradient: Any | None, like: Any) -> Any | None:
-    """What came in at a gradient that a backward operation gives, or zeros where that one has been left out.
+    """The gradient with respect to a result of a backward operation, or zeros if that result was not computed.
 
-    A tape makes up zeros like what the operation has given, which is nothing then.
+    For such a result, which is empty, a tape passes zeros of the same shape, which are empty as well.
     """
     if gradient is None:
         return None
@@ -113,6 +113,6 @@ def or_zeros(gradient: Any | None, like: Any) -> Any | None:
 
 
 def attributes_of(op: Any, *names: str) -> dict[str, Any]:
-    """Attributes of an operation, with its words as Python has them."""
+    """Attributes of an operation, with bytes decoded to strings."""
     values = {name: op.get_attr(name) for name in names}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}

@@ -22,7 +22,7 @@ def max_pool(x: Any, *, pool_size: int, strides: int, padding: str, training: bo
 
 def average_pool(x: Any, *, pool_size: int, strides: int, padding: str, training: bool = False) -> Any:
     """See `fastseq.keras.backend.Backend`."""
-    del training  # the gradient needs nothing of forward
+    del training  # the gradient needs no data of forward
     window = attributes(pool_size=pool_size, strides=strides, padding=padding)
     outputs = ops.fastseq_average_pool_forward(x, **window)
     outputs.set_shape(pooled_shape(x.shape, **window))

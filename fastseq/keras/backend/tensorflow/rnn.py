@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fastseq.keras.backend.tensorflow import formulas, library
 
-# Cell -> forward and backward operation.
+# The forward and the backward operation of each cell.
 _FORWARD = {
     "lstm": library.ops.fastseq_lstm_forward,
     "gru": library.ops.fastseq_gru_forward,
@@ -38,7 +38,7 @@ def rnn(cell: str, inputs: Sequence[Any], *, options: Mapping[str, Any], trainin
         **library.attributes(**options, save_workspace=training),
     )
     if options["return_sequences"]:
-        # Shape inference does not see attributes, so it cannot know that there are timesteps here.
+        # Shape inference does not see attributes, so it does not know `return_sequences`.
         outputs.set_shape((None, x.shape[1], None))
     return last_output, outputs, states
 
@@ -69,7 +69,7 @@ def _register_gradients(cell: str, op_name: str) -> None:
 
     @tf.RegisterGradient(f"{op_name}Backward")  # type: ignore[untyped-decorator]
     def second_gradient(op: Any, *gradients: Any) -> list[Any]:
-        # x, the weights, states and masks; workspace; the outputs' gradients; tokens.
+        # The inputs are x, the weights, states and masks; then the workspace, the outputs' gradients, and tokens.
         inputs, rest = op.inputs[: states + 7], op.inputs[states + 8 :]
         doutputs, tokens = rest[: states + 2], rest[states + 2 :]
         weights_first = (*gradients[-4:], *gradients[:states])
