@@ -1,1 +1,1 @@
-"""What front ends for frameworks with automatic differentiation share: `fastseq.torch` and `fastseq.jax`."""
+"""Shared code of the front ends for frameworks with automatic differentiation: `fastseq.torch` and `fastseq.jax`."""

@@ -1,4 +1,4 @@
-"""The operations as functions of a framework's arrays, differentiable by it. All frameworks share the signatures."""
+"""The operations as differentiable functions of a framework's arrays. All frameworks share the signatures."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ Array = TypeVar("Array")
 
 
 class RNNOutputs(NamedTuple):
-    """What `gru` and `simple_rnn` return.
+    """The results of `gru` and `simple_rnn`.
 
     Attributes:
-        outputs: (batch, timesteps, units) in the order the steps are taken in; None without `return_sequences`.
-        last_output: (batch, units), the output of the last step taken; zero where there is none.
+        outputs: (batch, timesteps, units) in the order in which the steps are computed; None without
+            `return_sequences`.
+        last_output: (batch, units), the output of the last step computed; zero if there is none.
         h_n: (batch, units), the hidden state after the last step.
     """
 
@@ -25,12 +26,12 @@ class RNNOutputs(NamedTuple):
 
 
 class LSTMOutputs(NamedTuple):
-    """What `lstm` returns.
+    """The results of `lstm`.
 
     Attributes:
         outputs: See `RNNOutputs`.
-        last_output: See there.
-        h_n: See there.
+        last_output: See `RNNOutputs`.
+        h_n: See `RNNOutputs`.
         c_n: (batch, units), the cell state after the last step.
     """
 
@@ -44,7 +45,7 @@ class Functions(Generic[Array]):
     """The functions of one framework.
 
     Args:
-        call: From the name of a forward operation and its arguments by name to its results by name.
+        call: A function of a forward operation's name and its arguments by name, which returns the results by name.
     """
 
     def __init__(self, call: Callable[[str, Mapping[str, Any]], Mapping[str, Any]]) -> None:
@@ -69,14 +70,14 @@ class Functions(Generic[Array]):
         h0_as_first_output: bool = False,
         return_sequences: bool = True,
     ) -> LSTMOutputs:
-        """An LSTM over a whole sequence: `fastseq.functional.lstm_forward`, which says what the arguments are.
+        """An LSTM over a whole sequence: see `fastseq.functional.lstm_forward` for the arguments.
 
         Returns:
             An `LSTMOutputs`. Gradients pass through all of it.
 
         Raises:
             ValueError: A shape or an option does not fit, or an array is on another device.
-            TypeError: A dtype is none that the operation takes, or differs from x's.
+            TypeError: The operation does not take a dtype, or a dtype differs from x's.
         """
         return LSTMOutputs(**self._rnn("lstm_forward", locals()))
 
@@ -99,7 +100,7 @@ class Functions(Generic[Array]):
         h0_as_first_output: bool = False,
         return_sequences: bool = True,
     ) -> RNNOutputs:
-        """A GRU over a whole sequence: `fastseq.functional.gru_forward`, which says what the arguments are.
+        """A GRU over a whole sequence: see `fastseq.functional.gru_forward` for the arguments.
 
         Returns:
             An `RNNOutputs`. Gradients pass through all of it.
@@ -150,7 +151,7 @@ class Functions(Generic[Array]):
         dilation_rate: int = 1,
         groups: int = 1,
     ) -> Array:
-        """A convolution along time: `fastseq.functional.conv1d_forward`, which says what the arguments are.
+        """A convolution along time: see `fastseq.functional.conv1d_forward` for the arguments.
 
         Returns:
             (batch, output timesteps, filters).
@@ -176,7 +177,7 @@ class Functions(Generic[Array]):
         dilation_rate: int = 1,
         groups: int = 1,
     ) -> Array:
-        """`max_pool` of `conv1d` in one pass: `fastseq.functional.conv1d_max_pool_forward` says what the arguments are.
+        """`max_pool` of `conv1d` in one pass: see `fastseq.functional.conv1d_max_pool_forward` for the arguments.
 
         Returns:
             (batch, pooled timesteps, filters).
@@ -189,7 +190,7 @@ class Functions(Generic[Array]):
         return self._outputs("conv1d_forward", locals())
 
     def max_pool(self, x: Array, pool_size: int, strides: int | None = None, padding: str = "valid") -> Array:
-        """Max pooling along time: `fastseq.functional.max_pool_forward`, which says what the arguments are.
+        """Max pooling along time: see `fastseq.functional.max_pool_forward` for the arguments.
 
         Returns:
             (batch, pooled timesteps, channels).
@@ -202,7 +203,7 @@ class Functions(Generic[Array]):
         return self._outputs("max_pool_forward", locals())
 
     def average_pool(self, x: Array, pool_size: int, strides: int | None = None, padding: str = "valid") -> Array:
-        """Average pooling along time: `fastseq.functional.average_pool_forward`, which says what the arguments are.
+        """Average pooling along time: see `fastseq.functional.average_pool_forward` for the arguments.
 
         Returns:
             (batch, pooled timesteps, channels).
@@ -215,14 +216,14 @@ class Functions(Generic[Array]):
         return self._outputs("average_pool_forward", locals())
 
     def embedding(self, ids: Array, embeddings: Array) -> Array:
-        """Rows of a table: `fastseq.functional.embedding_forward`, which says what the arguments are.
+        """Rows of a table: see `fastseq.functional.embedding_forward` for the arguments.
 
         Returns:
-            `(*ids.shape, output_dim)`. The gradient by `embeddings` is dense.
+            `(*ids.shape, output_dim)`. The gradient with respect to `embeddings` is dense.
 
         Raises:
-            ValueError: See `lstm`; an id is outside of the table. In a compiled program of JAX, that is a
-                `jax.errors.JaxRuntimeError`.
+            ValueError: See `lstm`; also if an id is outside of the table. A compiled program of JAX raises a
+                `jax.errors.JaxRuntimeError` for that.
             TypeError: See there.
         """
         return self._outputs("embedding_forward", locals())

@@ -1,7 +1,7 @@
-"""Operations with a backward operation, as their contracts state them (`_core.statement`).
+"""Tables of the operations that have a backward operation, made from their contracts (`_core.statement`).
 
-A gradient `dNAME` belongs to the argument NAME; the gradient of a result NAME is the argument `dNAME` of the backward
-operation. What forward saves for backward has one name in both.
+The gradient of an argument NAME is the result `dNAME` of the backward operation. The gradient of a result NAME is its
+argument `dNAME`. Data that forward saves for backward has the same name in both.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ class Operation(NamedTuple):
     """An operation and its backward operation, as their contracts state them.
 
     Attributes:
-        name: Of the forward operation.
-        backward: Of the backward operation.
-        arrays: All arrays, in order.
-        floats: Those of floats, which have one dtype.
-        results: All results, in order.
-        saves: The option that says whether to save what backward needs; "" where there is none.
-        first: The first array of floats, which says where the call computes.
+        name: The forward operation's name.
+        backward: The backward operation's name.
+        arrays: The names of all arrays, in order.
+        floats: The names of the arrays of floats, which have one dtype.
+        results: The names of all results, in order.
+        saves: The option that says whether to save data for backward; "" if there is no such option.
+        first: The first array of floats, whose device is the one that the call computes on.
         undifferentiated: Results without a gradient.
-        options: With their defaults.
+        options: The options with their defaults.
         backward_arrays: All arrays that the backward operation takes.
-        backward_numbers: All numbers that it takes.
-        backward_options: Its options with their defaults.
-        kept: Those of its options that are forward's, too.
-        saved: Where its arrays are among the arrays and results of forward, one after the other; gradients are nowhere.
-        doutputs: For each result, the argument that is its gradient.
+        backward_numbers: All numbers that the backward operation takes.
+        backward_options: The backward operation's options with their defaults.
+        kept: The backward operation's options that the forward operation has, too.
+        saved: The backward operation's arrays other than gradients, each with its index in the list of forward's arrays
+            followed by forward's results.
+        doutputs: For each result, the backward operation's argument that is its gradient.
         gradients: The backward operation's results.
-        dinputs: For each array, the result that is its gradient.
+        dinputs: For each array, the backward operation's result that is its gradient.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Operation(NamedTuple):
         """The options of the backward operation that say which gradients are wanted.
 
         Args:
-            needed: Of each array, whether its gradient is asked for.
+            needed: For each array, whether its gradient is asked for.
         """
         if "with_dx" not in self.backward_options:
             return {}
@@ -79,7 +80,7 @@ class Operation(NamedTuple):
         return {"with_dx": needed["x"], "with_weights": weights}
 
     def numbers(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """What the backward operation must be told of forward's arrays, which it does not get."""
+        """Sizes of forward's arrays that the backward operation takes as numbers or options."""
         if "timesteps" in self.backward_numbers:
             return {"timesteps": arrays["x"].shape[1]}
         if "input_dim" in self.backward_options:
@@ -112,7 +113,7 @@ def _stated(name: str) -> Operation:
     )
 
 
-# Read once, ahead: Dynamo cannot look into the core.
+# Made at import, because Dynamo cannot trace calls of the core.
 OPERATIONS = {name: _stated(name) for name in core.operations() if name.endswith("_forward")}
 
 
@@ -121,16 +122,16 @@ def result_shapes(
 ) -> dict[str, Described | None]:
     """Shapes and dtypes of an operation's results, where batch and timesteps of its arrays may be symbols.
 
-    All other sizes are numbers. The core says what they give where batch and timesteps are the least that there can be;
-    what these are, the arrays' own sizes say.
+    All other sizes are numbers. For recurrent operations, the core computes the shapes for one row and one timestep,
+    and batch and timesteps are then put in their places.
 
     Args:
-        name: Of a forward or a backward operation.
+        name: The name of a forward or a backward operation.
         arguments: Arrays as `Described`, None for one that is absent; numbers and all options.
-        output_shapes: Says it for the device that is to compute.
+        output_shapes: The core's function for the device that is to compute.
 
     Returns:
-        None for a result that is not wanted.
+        The results by their names; None for a result that is not wanted.
     """
     shape, dtype = next(arguments[key] for key in ("x", "doutputs", "ids") if arguments.get(key) is not None)
     is_recurrent = name.startswith(("lstm", "gru", "simple_rnn"))
@@ -195,7 +196,7 @@ def _rnn_shapes(
 
 
 def output_timesteps(timesteps: Any, width: int, strides: int, padding: str, dilation_rate: int = 1) -> Any:
-    """Timesteps of a convolution's or a pooling's outputs; of a symbolic number, too."""
+    """The number of timesteps of a convolution's or a pooling's outputs. `timesteps` can be a symbol."""
     if padding == "valid":
         timesteps = timesteps - dilation_rate * (width - 1)
     return (timesteps + strides - 1) // strides

@@ -1,4 +1,4 @@
-"""fastseq's kernels for JAX: see `fastseq.jax.functional`, whose functions are here, too."""
+"""fastseq's kernels for JAX: the functions of `fastseq.jax.functional`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The operations of `fastseq.functional` on JAX's arrays, differentiable by `jax.grad`.
 
-They work under `jit`, `grad` and `vmap`, inside `scan`, `remat` and `shard_map`, and eagerly. Where no gradient is
-asked for, nothing is saved for backward. Second-order gradients and forward mode are errors that say so.
+They work under `jit`, `grad` and `vmap`, inside `scan`, `remat` and `shard_map`, and eagerly. If no gradient is asked
+for, nothing is saved for backward. Second-order gradients and forward mode raise errors that say so.
 """
 
 from __future__ import annotations

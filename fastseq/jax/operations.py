@@ -1,9 +1,9 @@
 """The core's operations on JAX's arrays, differentiable by `jax.grad`.
 
-Nothing is listed here: arguments, options and results are those that the contracts state (`_core.statement`). An
-operation is a call of XLA's foreign function interface (csrc/xla). In a compiled program that costs a fraction of a
-microsecond. Its gradient is a `jax.custom_vjp`: forward saves what backward needs only where a gradient is asked for,
-and backward computes only the gradients that are.
+The contracts state the arguments, options and results (`_core.statement`), so this file does not list them. An
+operation is a call through XLA's foreign function interface (csrc/xla). In a compiled program that costs a fraction of
+a microsecond. Its gradient is a `jax.custom_vjp`. Forward saves data for backward only if a gradient is asked for, and
+backward computes only the gradients that are asked for.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Results: TypeAlias = "dict[str, Any]"
 _Settings: TypeAlias = "tuple[tuple[str, Any], ...]"  # a dictionary's items, which can be hashed
 
 _HALF = ("float16", "bfloat16")
-# Targets have this number in their names, since the protocol between this file and csrc/xla may change.
+# The names of XLA's targets contain this number, because the protocol between this file and csrc/xla may change.
 _PROTOCOL = 1
 _SECOND_ORDER = SECOND_ORDER.format(framework="JAX", stock="stock Keras's layers, or a formula in jax.numpy,")
 
@@ -39,7 +39,7 @@ def _target(name: str) -> str:
 
 
 def _register_handlers() -> None:
-    """Makes the operations known to XLA. It initialises no backend: `jax.distributed.initialize` can come after."""
+    """Registers the operations with XLA. It initialises no backend: `jax.distributed.initialize` can come after."""
     for platform, extension in (("cpu", core), ("CUDA", cuda_extension())):
         for name, handler in extension.xla_handlers().items() if extension else ():
             jax.ffi.register_ffi_target(_target(name), handler, platform=platform)
@@ -61,17 +61,17 @@ def call(name: str, given: Mapping[str, Any]) -> Results:
     """Computes an operation.
 
     Args:
-        name: Of the forward operation, such as "lstm_forward".
-        given: Arguments by the names that the contract states: arrays, or what `jnp.asarray` takes; None where one is
-            absent. Those of floats have one dtype. float16 and bfloat16 are computed in float32 on a CPU, and results
-            have x's dtype.
+        name: The forward operation's name, such as "lstm_forward".
+        given: Arguments by the names that the contract states: arrays, or values that `jnp.asarray` takes; None for
+            absent ones. Arrays of floats have one dtype. On a CPU, float16 and bfloat16 are computed in float32, and
+            results have x's dtype.
 
     Returns:
         Results with a gradient, by their names; None for one that is not wanted.
 
     Raises:
         ValueError: A shape or an option does not fit.
-        TypeError: A dtype is none that the operation takes, or differs from x's.
+        TypeError: The operation does not take a dtype, or a dtype differs from x's.
         RuntimeError: There are no kernels for JAX's default backend.
     """
     operation = OPERATIONS[name]
@@ -99,11 +99,11 @@ def call(name: str, given: Mapping[str, Any]) -> Results:
 
 @dataclass(frozen=True)
 class _Residuals:
-    """What forward hands to backward.
+    """The data that forward saves for backward.
 
     Attributes:
-        saved: Arrays that the backward operation takes, by its names.
-        needed: Of each array of forward, whether its gradient is asked for.
+        saved: Arrays that the backward operation takes, by its names for them.
+        needed: For each array of forward, whether its gradient is asked for.
         numbers: See `Operation.numbers`.
     """
 
@@ -117,7 +117,7 @@ jax.tree_util.register_dataclass(_Residuals, data_fields=["saved"], meta_fields=
 
 @functools.cache
 def _differentiable(name: str, options: _Settings) -> Any:
-    """The operation as a function of its arrays, in order, None for those that are absent."""
+    """The operation as a differentiable function of its arrays, in order; absent ones are None."""
     operation = OPERATIONS[name]
     given = dict(options)
 
@@ -162,7 +162,7 @@ def _differentiable(name: str, options: _Settings) -> Any:
 
 @functools.cache
 def _once_differentiable(name: str, settings: _Settings) -> Any:
-    """An operation on the way of a gradient, which refuses to be differentiated again."""
+    """An operation inside a gradient computation, which raises an error if it is differentiated again."""
 
     @jax.custom_vjp  # type: ignore[untyped-decorator]
     def compute(arrays: Results) -> Results:
@@ -176,15 +176,15 @@ def _once_differentiable(name: str, settings: _Settings) -> Any:
 
 
 def _compute(name: str, arrays: Results, settings: Mapping[str, Any]) -> Results:
-    """One call of an operation.
+    """Calls an operation once.
 
     Args:
-        name: Of a forward or a backward operation.
-        arrays: None for those that are absent.
-        settings: Numbers, and options where they are not their defaults.
+        name: The name of a forward or a backward operation.
+        arrays: The arrays by their names; None for absent ones.
+        settings: Numbers, and options that are not their defaults.
 
     Returns:
-        Results by their names, None for those that are not wanted.
+        Results by their names; None for those that are not wanted.
     """
     stated, numbers, options, results = core.statement(name)
     every_setting = tuple((key, settings[key] if key in settings else options[key]) for key in (*numbers, *options))
@@ -195,7 +195,7 @@ def _compute(name: str, arrays: Results, settings: Mapping[str, Any]) -> Results
 
 @functools.cache
 def _batchable(name: str, present: tuple[str, ...], settings: _Settings) -> Any:
-    """An operation as a function of the arrays that are there, to the results that are wanted."""
+    """An operation as a function of the arrays that are present; it returns the results that are wanted."""
 
     @jax.custom_batching.custom_vmap  # type: ignore[untyped-decorator]
     def compute(*arrays: Any) -> Results:
@@ -203,13 +203,13 @@ def _batchable(name: str, present: tuple[str, ...], settings: _Settings) -> Any:
 
     @compute.def_vmap  # type: ignore[untyped-decorator]
     def batched(axis_size: int, is_batched: Sequence[bool], *arrays: Any) -> tuple[Results, Any]:
-        """With one more axis, the first of those arrays that have it."""
+        """The rule for `vmap`: some arrays have an additional first axis."""
         named = dict(zip(present, arrays, strict=True))
         has_axis = dict(zip(present, is_batched, strict=True))
         one = {key: array[0] if has_axis[key] else array for key, array in named.items()}
         wanted = _result_types(name, one, dict(settings))
         if any(has_axis.get(key) for key in WEIGHTS) or any(batch_axis(key) is None for key in wanted):
-            # Weights, or gradients of weights, of their own for each.
+            # Each element of the axis has other weights, or needs separate gradients of the weights.
             mapped = {key: array for key, array in named.items() if has_axis[key]}
             results = jax.lax.map(lambda some: compute(*(some.get(key, named[key]) for key in present)), mapped)
         else:
@@ -221,14 +221,14 @@ def _batchable(name: str, present: tuple[str, ...], settings: _Settings) -> Any:
 
 
 def _folded(key: str, array: Any, size: int, has_axis: bool) -> Any:
-    """An array with its first axis made part of that of the batch; one without it is repeated."""
+    """Merges an array's first axis into the batch axis. An array without the additional axis is repeated along it."""
     axis = batch_axis(key)
     if axis is None:
         return array
     if not has_axis:
         array = jnp.broadcast_to(array, (size, *array.shape))
     array = jnp.moveaxis(array, 0, axis)
-    if array.ndim == axis + 1:  # an id, which has no axes of its own
+    if array.ndim == axis + 1:  # scalar ids: there is no batch axis to merge with
         return array
     return array.reshape(*array.shape[:axis], size * array.shape[axis + 1], *array.shape[axis + 2 :])
 
@@ -238,7 +238,7 @@ def _described(array: Any) -> Described:
 
 
 def _shapes(name: str, arrays: Mapping[str, Described], settings: Mapping[str, Any]) -> dict[str, Described | None]:
-    """Of results. Where all sizes are numbers, the core says what is wrong with them."""
+    """Shapes and dtypes of an operation's results. If all sizes are numbers, the core raises errors for wrong ones."""
     is_known = all(isinstance(size, int) for shape, _ in arrays.values() for size in shape)
     if name in OPERATIONS and is_known:
         return dict(_kernels().output_shapes(name, {**arrays, **settings}))
@@ -247,7 +247,7 @@ def _shapes(name: str, arrays: Mapping[str, Described], settings: Mapping[str, A
 
 
 def _call_xla(name: str, arrays: Results, settings: Mapping[str, Any]) -> Results:
-    """The results that are wanted, by their names. What forward saves for backward is raw bytes."""
+    """Computes the wanted results, by their names. Data that forward saves for backward is raw bytes."""
     if jax.device_count() == 1 or varying_axes(tuple(arrays.values())):
         return _call_handler(name, arrays, settings)
     types = _result_types(name, arrays, settings)
@@ -260,7 +260,7 @@ def _call_xla(name: str, arrays: Results, settings: Mapping[str, Any]) -> Result
 
 
 def _call_handler(name: str, arrays: Results, settings: Mapping[str, Any]) -> Results:
-    """What `_call_xla` returns, on one device."""
+    """Computes the results of `_call_xla` on one device."""
     types = _result_types(name, arrays, settings)
     present = sum(1 << index for index, key in enumerate(core.statement(name)[0]) if key in arrays)
     attributes = {key: _attribute(key, value) for key, value in {**settings, "present": present}.items()}
@@ -284,7 +284,7 @@ def _result_types(name: str, arrays: Results, settings: Mapping[str, Any]) -> di
 
 
 def _option(name: str, value: Any, kind: type) -> Any:
-    """An option as an object of its type: equal ones of other types would be the same to caches, but not to XLA."""
+    """Converts an option to its exact type: caches treat equal values of other types alike, but XLA does not."""
     if kind is int and not isinstance(value, (bool, np.bool_)) and hasattr(value, "__index__"):
         return operator.index(value)
     if kind is bool and isinstance(value, np.bool_):
@@ -295,7 +295,7 @@ def _option(name: str, value: Any, kind: type) -> Any:
 
 
 def _attribute(name: str, value: Any) -> Any:
-    """An option or a number as XLA takes it."""
+    """Converts an option or a number to an attribute of an XLA call."""
     if isinstance(value, str):
         return value
     if isinstance(value, (bool, int)):

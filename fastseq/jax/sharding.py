@@ -1,8 +1,8 @@
-"""How operations are divided among devices: by the batch, with the gradients of weights added up.
+"""Divides operations among devices along the batch, and sums the gradients of weights over the devices.
 
-A program of one device, or of several whose arrays are sharded (`NamedSharding`), calls an operation with the whole
-batch; XLA divides it by `custom_partitioning`. Without that it would gather the whole batch on every device. Inside
-`jax.shard_map` each device has its part of the batch already.
+A program calls an operation with the whole batch, on one device or with arrays that are sharded over several
+(`NamedSharding`). With `custom_partitioning`, XLA divides the operation. Without it, XLA would gather the whole batch
+on every device. Inside `jax.shard_map` each device already has its part of the batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Ranks: TypeAlias = "Mapping[str, int]"
 
 
 def batch_axis(name: str) -> int | None:
-    """Which axis of an array, or of a gradient, is the batch's; None of weights."""
+    """The batch axis of an array or a gradient; None for weights, which have none."""
     if name.removeprefix("d") in WEIGHTS:
         return None
     return 1 if name in ("dropout_mask", "recurrent_dropout_mask") else 0
@@ -34,12 +34,12 @@ def varying_axes(arrays: Sequence[Any]) -> frozenset[str]:
     if not hasattr(jax, "typeof"):
         return frozenset()
     types = [jax.typeof(array) for array in arrays]
-    # JAX 0.10 has given them another place.
+    # The second attribute is that of JAX before 0.10.
     return frozenset().union(*(one.mat.varying if hasattr(one, "mat") else getattr(one, "vma", ()) for one in types))
 
 
 def marked_varying(array: Any, axes: frozenset[str]) -> Any:
-    """An array, marked to differ along these axes as well."""
+    """Marks an array as differing along these axes as well."""
     missing = tuple(sorted(axes - varying_axes([array])))
     if not missing:
         return array
@@ -47,25 +47,25 @@ def marked_varying(array: Any, axes: frozenset[str]) -> Any:
 
 
 def same_varying_axes(arrays: Sequence[Any]) -> list[Any]:
-    """The same arrays, all marked to differ along the same axes; None stays.
+    """Marks all arrays as differing along the same axes; None stays None.
 
-    The gradient of one that was marked here, such as weights, is summed over devices by JAX.
+    JAX sums the gradient of an array that was marked here, such as weights, over devices.
     """
     axes = varying_axes([array for array in arrays if array is not None])
     return [array if array is None else marked_varying(array, axes) for array in arrays]
 
 
 def partitioned(compute: Callable[..., tuple[Any, ...]], arguments: _Ranks, results: _Ranks) -> Any:
-    """A function that XLA divides by the batch.
+    """A function that XLA divides along the batch.
 
     Args:
-        compute: From arrays, in the order of `arguments`, to arrays in the order of `results`.
-        arguments: The rank of each array, by its name.
-        results: Likewise.
+        compute: A function of arrays, in the order of `arguments`, which returns arrays in the order of `results`.
+        arguments: The rank of each argument, by its name.
+        results: The rank of each result, by its name.
 
     Returns:
-        A function of the same arrays. Its results are those of `compute` of the whole batch; those that are gradients
-        of weights are summed over devices.
+        A function of the same arrays. Its results equal those of `compute` for the whole batch. Gradients of weights
+        are summed over devices.
     """
 
     def specs_of(shapes: _Ranks, axes: Any) -> list[PartitionSpec]:
@@ -76,9 +76,9 @@ def partitioned(compute: Callable[..., tuple[Any, ...]], arguments: _Ranks, resu
         return specs
 
     def axes_of(mesh: Any, arg_shapes: Sequence[Any]) -> Any:
-        """The axes of the mesh that the batch is divided by; None where that leaves a device with a smaller part.
+        """The axes of the mesh that the batch is divided along; None if the devices' parts would not be equal.
 
-        XLA fills such a part up, and the rows that it adds would count in the gradients of weights.
+        XLA would pad a smaller part, and the padded rows would count in the gradients of weights.
         """
         for name, shape in zip(arguments, arg_shapes, strict=True):
             batch = batch_axis(name)
@@ -122,7 +122,7 @@ def partitioned(compute: Callable[..., tuple[Any, ...]], arguments: _Ranks, resu
 
 
 def _sharding_rule(arguments: _Ranks, results: _Ranks) -> str:
-    """What Shardy propagates: the batch's axis is the same everywhere, and no other axis is divided."""
+    """The sharding rule for Shardy: all arrays share the batch axis, and no other axis is divided."""
     factors = iter(range(10_000))
 
     def side(ranks: _Ranks) -> str:

@@ -1,8 +1,8 @@
 """fastseq's kernels for PyTorch.
 
-`LSTM`, `GRU` and `RNN` are drop-in replacements of `torch.nn`'s: the same arguments, parameters, `state_dict` and
-results. `accelerate` gives the modules of a model that exists their kernels, and `to_stock` takes them away again.
-`fastseq.torch.functional` has the operations, differentiable by autograd.
+`LSTM`, `GRU` and `RNN` are drop-in replacements for the modules of `torch.nn`: they have the same arguments,
+parameters, `state_dict` and results. `accelerate` replaces the modules of an existing model, and `to_stock` undoes
+that. `fastseq.torch.functional` has the operations, differentiable by autograd.
 """
 
 from __future__ import annotations

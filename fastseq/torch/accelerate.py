@@ -1,4 +1,4 @@
-"""`accelerate` and `to_stock`: the modules inside a module made fast, and PyTorch's own again, in place."""
+"""`accelerate` makes the modules inside a module fast, in place; `to_stock` makes them PyTorch's own again."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 def accelerate(module: nn.Module, *, verbose: bool = True, return_report: bool = False) -> Any:
     """Gives every `torch.nn.LSTM`, `GRU` and `RNN` inside a module fastseq's kernels, in place.
 
-    A module becomes one of another class. Parameters, hooks, buffers, names and whatever holds the module stay as they
-    are, so optimizers and files of `state_dict` fit. Left are modules of subclasses, which may compute something else,
-    and those whose `proj_size` is above 0; the report says so.
+    The class of such a module changes, but the object stays the same. Parameters, hooks, buffers and names stay as they
+    are, so optimizers and `state_dict` files still fit. Modules of subclasses stay stock, because they may compute
+    something else. So do modules whose `proj_size` is above 0. The report says so.
 
     Args:
-        module: Any module; itself, too, may become fast.
+        module: Any module. It can itself be a module that becomes fast.
         verbose: Whether to print the report.
         return_report: Whether to return the report, too.
 
@@ -32,7 +32,7 @@ def accelerate(module: nn.Module, *, verbose: bool = True, return_report: bool =
         The module, the same object; with `return_report`, a tuple of it and a `fastseq.torch.AccelerationReport`.
 
     Raises:
-        TypeError: `module` is no `torch.nn.Module`.
+        TypeError: `module` is not a `torch.nn.Module`.
 
     >>> import torch
     >>> from fastseq.torch import accelerate
@@ -46,7 +46,7 @@ def accelerate(module: nn.Module, *, verbose: bool = True, return_report: bool =
 
 
 def to_stock(module: nn.Module, *, verbose: bool = False, return_report: bool = False) -> Any:
-    """Gives fast modules PyTorch's own classes again, in place: what `accelerate` does, the other way.
+    """Gives fast modules PyTorch's own classes again, in place: the inverse of `accelerate`.
 
     Args:
         module: Any module.
@@ -57,7 +57,7 @@ def to_stock(module: nn.Module, *, verbose: bool = False, return_report: bool = 
         As `accelerate`.
 
     Raises:
-        TypeError: `module` is no `torch.nn.Module`.
+        TypeError: `module` is not a `torch.nn.Module`.
 
     >>> import torch
     >>> from fastseq.torch import LSTM, to_stock
@@ -91,7 +91,7 @@ def _convert(module: Any, classes: dict[type[Any], type[Any]], *, verbose: bool,
 
 
 def _name(kind: type[Any]) -> str:
-    """As users import it."""
+    """The full name under which users import a class."""
     for package in ("torch.nn", "fastseq.torch"):
         if kind.__module__.startswith(f"{package}."):
             return f"{package}.{kind.__qualname__}"

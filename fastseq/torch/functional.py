@@ -1,8 +1,8 @@
 """The operations of `fastseq.functional` on PyTorch's tensors, differentiable by autograd.
 
-They work in eager mode, under `torch.compile` without a break of the graph, and under `torch.export`. Where no gradient
-is asked for (`torch.no_grad`, `torch.inference_mode`, or no argument that requires one), nothing is saved for backward.
-Second-order gradients are an error that says so.
+They work in eager mode, under `torch.compile` without a graph break, and under `torch.export`. If no gradient is asked
+for (`torch.no_grad`, `torch.inference_mode`, or no argument that requires a gradient), nothing is saved for backward.
+Second-order gradients raise an error that says so.
 """
 
 from __future__ import annotations

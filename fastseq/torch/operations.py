@@ -1,9 +1,9 @@
 """The core's operations on PyTorch's tensors, differentiable by autograd.
 
-Nothing is listed here: arguments, options and results are those that the contracts state (`_core.statement`). In eager
-mode an operation is an `autograd.Function` over NumPy's views of the tensors. That is the cheapest way: about 15 µs for
-forward. While `torch.compile` or `torch.export` trace, it is an operator of `torch.library`, with a fake implementation
-that tells shapes, and an operator for its backward.
+The contracts state the arguments, options and results (`_core.statement`), so this file does not list them. In eager
+mode an operation is an `autograd.Function` over NumPy views of the tensors. That is the cheapest way: about 15 µs for
+forward. While `torch.compile` or `torch.export` trace, the operation is an operator of `torch.library`. It has a fake
+implementation, which computes shapes, and an operator for its backward.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ Results: TypeAlias = "dict[str, torch.Tensor | None]"
 _SECOND_ORDER = SECOND_ORDER.format(framework="PyTorch", stock="the stock module (fastseq.torch.to_stock)")
 _HALF = (torch.float16, torch.bfloat16)
 
-# `zip` of what has one length by construction is called without `strict` below, which costs a microsecond.
+# Below, `zip` is called without `strict` where lengths are equal by construction: `strict` costs a microsecond.
 
 
 def call(name: str, given: Mapping[str, Any]) -> Results:
     """Computes an operation.
 
     Args:
-        name: Of the forward operation, such as "lstm_forward".
-        given: Arguments by the names that the contract states. Tensors are all on one device, and None where one is
-            absent; those of floats have one dtype. What is not contiguous is copied. float16 and bfloat16 are computed
-            in float32 on a CPU, and results have x's dtype.
+        name: The forward operation's name, such as "lstm_forward".
+        given: Arguments by the names that the contract states. All tensors are on one device; absent ones are None.
+            Tensors of floats have one dtype. Tensors that are not contiguous are copied. On a CPU, float16 and bfloat16
+            are computed in float32, and results have x's dtype.
 
     Returns:
         Results by their names; None for one that is not wanted.
 
     Raises:
         ValueError: A shape or an option does not fit, or a tensor is on another device.
-        TypeError: What should be a tensor is none, its dtype is none that the operation takes, or differs from x's.
+        TypeError: An argument is not a tensor, the operation does not take its dtype, or the dtype differs from x's.
     """
     operation = OPERATIONS[name]
     first = given[operation.first]
@@ -85,7 +85,7 @@ def _type_of(value: object) -> str:
 
 
 def _compute(name: str, arguments: dict[str, Any], device: str) -> Results:
-    """On the tensors' device, with results there. `arguments` is used up."""
+    """Computes an operation on the tensors' device; the results are on it, too. `arguments` is overwritten."""
     for key, value in arguments.items():
         if isinstance(value, torch.Tensor):
             arguments[key] = value.numpy(force=True) if device == "cpu" else value.detach()
@@ -99,7 +99,7 @@ def _compute(name: str, arguments: dict[str, Any], device: str) -> Results:
 
 
 class _Call(torch.autograd.Function):  # type: ignore[misc]
-    """Eager calls, in as few steps as may be: each costs a good part of a microsecond."""
+    """Eager calls, in as few steps as possible: each step costs a good part of a microsecond."""
 
     @staticmethod
     def forward(  # `setup_context` would cost 9 µs more
@@ -146,10 +146,10 @@ class _Call(torch.autograd.Function):  # type: ignore[misc]
 
 
 class _Once(torch.autograd.Function):  # type: ignore[misc]
-    """A gradient that refuses to be differentiated, by whatever it was computed from.
+    """Returns a gradient that raises an error if it is differentiated with respect to a tensor it was computed from.
 
-    `once_differentiable` refuses only where the gradient by the results requires one; elsewhere a second-order gradient
-    would be zero without a word.
+    `once_differentiable` raises only if the gradient with respect to the results requires a gradient. Without this
+    class, a second-order gradient would silently be zero in the other cases.
     """
 
     @staticmethod
@@ -181,13 +181,13 @@ def _arguments(name: str, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def _define(name: str) -> None:
-    """An operator of the core's operation. A result that is not wanted is an empty tensor."""
+    """Defines an operator that computes the core's operation. A result that is not wanted is an empty tensor."""
     results = tuple(core.statement(name)[3])
 
     def run(*values: Any) -> Any:
         arguments = _arguments(name, values)
         first = next(value for value in values if isinstance(value, torch.Tensor) and value.is_floating_point())
-        # The graph may hand over what is not contiguous.
+        # The graph may pass tensors that are not contiguous.
         given = {
             key: value.contiguous() if isinstance(value, torch.Tensor) else value for key, value in arguments.items()
         }

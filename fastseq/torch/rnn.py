@@ -1,4 +1,4 @@
-"""Drop-in replacements of `torch.nn.LSTM`, `GRU` and `RNN`."""
+"""Drop-in replacements for `torch.nn.LSTM`, `GRU` and `RNN`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["GRU", "LSTM", "RNN", "StockFallbackWarning"]
 
 
 class StockFallbackWarning(UserWarning):
-    """A module computes as PyTorch's own does; the message says why."""
+    """A module computes with PyTorch's own code instead of the kernels; the message says why."""
 
 
 def _transposed(tensor: Tensor) -> Tensor:
-    """The first two dimensions exchanged, contiguous, and so its gradient: users call `view` on both."""
-    if torch.compiler.is_compiling():  # which knows no such function of a parameter, and lays out memory by itself
+    """Exchanges the first two dimensions. The result and its gradient are contiguous: users call `view` on both."""
+    if torch.compiler.is_compiling():  # it does not support such a function of a parameter, and chooses layouts itself
         return tensor.transpose(0, 1).contiguous()
     transposed: Tensor = _Transposed.apply(tensor)
     return transposed
@@ -38,23 +38,25 @@ class _Transposed(torch.autograd.Function):  # type: ignore[misc]
 
 
 class _Recurrent(nn.RNNBase):  # type: ignore[misc]
-    """What the three modules share: layers, directions, layouts of sequences.
+    """Base class of the three modules: handles layers, directions and layouts of sequences.
 
-    A module is PyTorch's own, parameters and `state_dict` included, with another `forward`. It may have no attributes
-    but those of its stock class: `accelerate` gives a stock module this class.
+    A module has the parameters and the `state_dict` of PyTorch's own, and another `forward`. It must not have
+    attributes that its stock class does not have, because `accelerate` changes the class of existing stock modules.
     """
 
-    _function: ClassVar[Callable[..., Any]]  # of `functional`
+    _function: ClassVar[Callable[..., Any]]  # the function of `functional`
     _STATES: ClassVar[int] = 1
-    _AUTOCAST: ClassVar[tuple[bool, bool]] = (False, False)  # outputs of tensors, and of packed sequences
+    # Whether the outputs have autocast's dtype, for tensors and for packed sequences.
+    _AUTOCAST: ClassVar[tuple[bool, bool]] = (False, False)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        """As the stock module's `forward`.
+        """See the stock module's `forward`.
 
         Args:
             input: (timesteps, batch, inputs), with `batch_first` (batch, timesteps, inputs), without a batch
                 (timesteps, inputs), or a `PackedSequence`, whose padding costs no work.
-            hx: The initial state, of LSTM a tuple of two: (num_layers * directions, batch, units) each; None for zero.
+            hx: The initial state, for an LSTM a tuple of two: (num_layers * directions, batch, units) each; None for
+                zero.
 
         Returns:
             The outputs in the input's layout, and the states after the last step in `hx`'s.
@@ -69,14 +71,14 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
         run = self._of_packed if packed else self._of_padded
         if not torch.is_autocast_enabled("cpu"):
             return run(input, hx)
-        # The kernels compute in the parameters' dtype. Results have the dtype that the stock module's have.
+        # The kernels compute in the parameters' dtype. Results have the same dtype as the stock module's results.
         dtype = torch.get_autocast_dtype("cpu") if self._AUTOCAST[packed] else data.dtype
         own = self.weight_ih_l0.dtype
         with torch.autocast("cpu", enabled=False):
             return _cast(run(_cast(input, own), _cast(hx, own)), dtype)
 
     def _why_stock(self, data: Tensor) -> str | None:
-        """None where the kernels compute; else why not, or "" where there is nothing to say of it."""
+        """None if the kernels compute; else the reason why not, or "" if there should be no warning."""
         if torch.compiler.is_compiling():
             return None if not self.proj_size and data.device.type == "cpu" else ""
         if torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
@@ -86,7 +88,7 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
         if data.device.type not in ("cpu", "cuda"):
             return f"its tensors are on {data.device}"
         if data.device.type == "cuda":
-            return ""  # cuDNN's are as fast
+            return ""  # cuDNN's kernels are as fast
         if data.is_complex() or not data.is_floating_point():
             return ""  # PyTorch's error
         return None
@@ -124,7 +126,7 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
         return PackedSequence(again.data, batch_sizes, sorted_indices, unsorted_indices), self._joined(last)
 
     def _initial(self, x: Tensor, hx: Any, batched: bool) -> tuple[Tensor | None, ...]:
-        """For each state (layers * directions, batch, units); the stock module checks shapes."""
+        """For each state, (layers * directions, batch, units). Shapes are checked as the stock module does."""
         if x.shape[-1] != self.input_size:
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}"
@@ -154,7 +156,7 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
     def _layers(
         self, x: Tensor, states: tuple[Tensor | None, ...], mask: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """All layers and directions of (batch, timesteps, inputs)."""
+        """Computes all layers and directions, for x (batch, timesteps, inputs)."""
         directions = 2 if self.bidirectional else 1
         finals: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
@@ -171,8 +173,8 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
         return x, tuple(torch.stack(of_all) for of_all in zip(*finals, strict=True))
 
     def _dropped(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Dropout between layers, with the random numbers that the stock module draws: in the order of its layout."""
-        if mask is not None:  # packed: step by step, rows that have the step
+        """Dropout between layers. It draws the stock module's random numbers, in the order of that module's layout."""
+        if mask is not None:  # packed: in the order of steps, and for each step of the rows that have it
             rows, steps = mask.t().nonzero(as_tuple=True)[::-1]
             factors = x.new_zeros(x.shape)
             factors[rows, steps] = nn.functional.dropout(x.new_ones(len(rows), x.shape[2]), self.dropout)
@@ -183,7 +185,7 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
     def _one(
         self, x: Tensor, layer: int, reverse: bool, initial: list[Tensor | None], mask: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """One layer in one direction: outputs in the order the steps are taken in, and the states after the last."""
+        """Computes one layer in one direction: the outputs in the order of computation, and the final states."""
         suffix = f"_l{layer}{'_reverse' if reverse else ''}"
         kernel = self._kernel(getattr(self, f"weight_ih{suffix}"))
         recurrent_kernel = self._kernel(getattr(self, f"weight_hh{suffix}"))
@@ -205,11 +207,11 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
         return outputs, *last
 
     def _settings(self) -> dict[str, Any]:
-        """Options of the function that are the module's."""
+        """Further options of the function, which follow from the module's settings."""
         return {}
 
     def _kernel(self, weight: Tensor) -> Tensor:
-        """(gates * units, inputs) as Keras has it: (inputs, gates * units)."""
+        """Converts a weight (gates * units, inputs) to Keras's layout (inputs, gates * units)."""
         return _transposed(weight)
 
     def _bias(self, of_inputs: Tensor, of_state: Tensor) -> Tensor:
@@ -217,14 +219,14 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
-    """Tensors, packed sequences and tuples of them."""
+    """Casts a tensor, a packed sequence or a tuple of these."""
     if isinstance(value, (Tensor, PackedSequence)):
         return value.to(dtype)
     return None if value is None else tuple(_cast(one, dtype) for one in value)
 
 
 class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]
-    """`torch.nn.LSTM`, computed by fastseq's kernels on a CPU: the same arguments, parameters, results."""
+    """`torch.nn.LSTM`, computed by fastseq's kernels on a CPU: the same arguments, parameters and results."""
 
     _function = staticmethod(functional.lstm)
     _STATES = 2
@@ -232,7 +234,7 @@ class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]
 
 
 class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
-    """`torch.nn.GRU`, computed by fastseq's kernels on a CPU: the same arguments, parameters, results."""
+    """`torch.nn.GRU`, computed by fastseq's kernels on a CPU: the same arguments, parameters and results."""
 
     _function = staticmethod(functional.gru)
 
@@ -243,13 +245,13 @@ class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
         return torch.stack((self._gates(of_inputs), self._gates(of_state)))
 
     def _gates(self, weight: Tensor) -> Tensor:
-        """PyTorch's gates r, z, n as Keras has them: z, r, n."""
+        """Converts PyTorch's order of gates, r, z, n, to Keras's: z, r, n."""
         r, z, n = weight.chunk(3)
         return torch.cat((z, r, n))
 
 
 class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
-    """`torch.nn.RNN`, computed by fastseq's kernels on a CPU: the same arguments, parameters, results."""
+    """`torch.nn.RNN`, computed by fastseq's kernels on a CPU: the same arguments, parameters and results."""
 
     _function = staticmethod(functional.simple_rnn)
     _AUTOCAST = (True, True)
