@@ -1,1 +1,1 @@
-"""What `fastseq train` does: the classic models, how they are trained, and what is written down of it."""
+"""The command `fastseq train`: its models, their training, and the files that it writes."""

@@ -1,4 +1,4 @@
-"""`fastseq train`: its options, and what it does."""
+"""The command `fastseq train`: its options and its main function."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MODEL_NAMES = (
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Adds the command's options to a parser."""
     parser.add_argument("model", choices=MODEL_NAMES, metavar="MODEL", help=f"one of: {', '.join(MODEL_NAMES)}")
     parser.add_argument(
         "--data",
@@ -76,11 +76,11 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Runs the command.
 
     Args:
-        options: As `add_options` has them.
-        parser: Takes errors, and ends the program.
+        options: The options of `add_options`.
+        parser: Reports errors in the options, and ends the program.
 
     Returns:
-        0; 1 where files cannot be written any more; 130 after Ctrl-C.
+        0; 1 if files can no longer be written; 130 after Ctrl-C.
     """
     if options.compare and options.layers == "stock":
         parser.error("--compare trains both kinds of layers; leave out --layers stock")
@@ -112,7 +112,7 @@ def _run_in(out: Path, options: argparse.Namespace, parser: argparse.ArgumentPar
             framework = frameworks.start(options.threads)
         except ValueError as error:
             parser.error(str(error))
-        except RuntimeError as error:  # only where a program calls main() after it has used TensorFlow
+        except RuntimeError as error:  # only if a program calls main() after it has used TensorFlow
             parser.error(f"argument --threads: {error}")
         from fastseq.data import DataError
         from fastseq.training.models import MODELS
@@ -161,7 +161,7 @@ def _run_in(out: Path, options: argparse.Namespace, parser: argparse.ArgumentPar
     first.model.summary()
     try:
         trainer.train(keep)
-        # Before the evaluation, which takes its time and may be interrupted too.
+        # Before the evaluation, which takes time and may be interrupted, too.
         files = save_training(trainer, out)
         trainer.test()
         files += [save_result(trainer, out), *save_forecast(trainer, out)]

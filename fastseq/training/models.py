@@ -1,4 +1,4 @@
-"""The classic models that `fastseq train` knows, built as their textbooks have them."""
+"""The classic models of `fastseq train`, built as in their textbooks."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from fastseq.prices import load_prices
 
 __all__ = ["ACCURACY", "MAE", "MODELS", "Layers", "Metric", "ModelSpec", "with_wrapped"]
 
-# "stock-jit" is stock Keras compiled by XLA, which Keras by itself does not do to an LSTM.
+# "stock-jit" is stock Keras compiled by XLA. By default, Keras does not have XLA compile an LSTM.
 Layers = Literal["fast", "stock", "stock-jit"]
 
-# From a name in keras.layers to the class to build a model with, and likewise from one in keras.optimizers.
+# Functions from a name in keras.layers, or in keras.optimizers, to the class to build a model with.
 LayerNamed = Callable[[str], Any]
 OptimizerNamed = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a model is judged by.
+    """The metric of a model.
 
     Attributes:
-        key: Keras's name of it, in `compile` and in histories.
-        title: For people.
+        key: Keras's name of the metric, in `compile` and in histories.
+        title: The name in messages.
     """
 
     key: str
@@ -48,18 +48,21 @@ class ModelSpec:
     """A named model with its data and its way of training.
 
     Attributes:
-        name: As `fastseq train` takes it.
-        load: From `"auto"`, `"synthetic"`, or a folder or file to the data.
-        stack: From what finds layers by name to the layers of the model, the input first.
-        loss: Keras's name of it.
-        metric: What it is judged by.
-        optimizer: From what finds optimizers by name to one with its settings.
+        name: The argument of `fastseq train`.
+        load: A function of `"auto"`, `"synthetic"`, or a folder or file, which returns the data.
+        stack: A function that returns the model's layers, the input first. It takes a function that finds layer classes
+            by name.
+        loss: Keras's name of the loss.
+        metric: The metric of the model.
+        optimizer: A function that returns the optimizer. It takes a function that finds optimizer classes by name.
         batch_size: Samples in a step.
-        epochs: At most.
+        epochs: The maximal number of epochs.
         patience: Epochs without a better validation loss before training stops.
-        validation_split: The part of the training data, its end, to validate on; None to validate on the test data.
-        keep_best: Whether training writes down the model with the best validation loss so far, and ends with that one.
-        encode: From a batch of the data's x to the model's inputs, where all inputs at once would not fit in memory.
+        validation_split: The fraction of the training data, at its end, to validate on; None to validate on the test
+            data.
+        keep_best: Whether training saves the model with the best validation loss so far, and ends with that model.
+        encode: A function from a batch of the data's x to the model's inputs. It is for inputs that would not fit in
+            memory all at once.
         has_embedding: Whether the model has an Embedding, which `mask_zero` applies to.
     """
 
@@ -81,11 +84,11 @@ class ModelSpec:
         """The compiled model.
 
         Args:
-            layers: What it is made of.
-            mask_zero: Whether its Embedding masks the padding, id 0.
+            layers: The kind of layers.
+            mask_zero: Whether the Embedding masks the padding, id 0.
 
         Raises:
-            ValueError: `mask_zero`, and the model has no Embedding.
+            ValueError: `mask_zero` is true, but the model has no Embedding.
         """
         if mask_zero and not self.has_embedding:
             raise ValueError(f"mask_zero must be False for {self.name}, which has no Embedding")
@@ -101,7 +104,7 @@ class ModelSpec:
         model = keras.Sequential(self.stack(layer), name=self.name.replace("-", "_"))
         if layers == "stock-jit":
             for one in with_wrapped(model.layers):
-                one.supports_jit = True  # LSTM and GRU say no, for the sake of cuDNN
+                one.supports_jit = True  # it is false in LSTM and GRU, so that Keras can use cuDNN
         jit_compile = True if layers == "stock-jit" else "auto"
         optimizer = self.optimizer(partial(find, keras.optimizers))
         model.compile(loss=self.loss, optimizer=optimizer, metrics=[self.metric.key], jit_compile=jit_compile)
@@ -109,7 +112,7 @@ class ModelSpec:
 
 
 def with_wrapped(layers: Iterable[Any]) -> Iterator[Any]:
-    """Layers, and those inside of Bidirectional ones."""
+    """Yields the layers, and the layers inside of Bidirectional ones."""
     for layer in layers:
         yield layer
         if isinstance(layer, keras.layers.Bidirectional):
@@ -131,7 +134,7 @@ def _one_hot(ids: Any) -> Any:
 
 
 def _reuters(layer: LayerNamed, recurrent: Callable[[LayerNamed], list[Any]] | None = None, width: int = 100) -> Any:
-    """Classifies a text by what recurrent layers make of it, one LSTM if nothing else is said."""
+    """A model that classifies texts with the given recurrent layers, by default with one LSTM."""
     layers = recurrent(layer) if recurrent else [layer("LSTM")(100)]
     return [_ids(100), layer("Embedding")(1000, width), *layers, layer("Dense")(46, activation="softmax")]
 
@@ -159,7 +162,7 @@ def _imdb_lstm_attention(layer: LayerNamed) -> list[Any]:
         layer("Embedding")(5000, 500),
         layer("Dropout")(0.5),
         layer("LSTM")(64, return_sequences=True),
-        FastAttention(),  # in the stock twin too: keras.layers.Attention is another one
+        FastAttention(),  # in the stock twin, too: keras.layers.Attention computes something else
         layer("Dropout")(0.5),
         layer("Dense")(1),
         layer("Activation")("sigmoid"),
@@ -170,7 +173,7 @@ def _imdb_rnn(layer: LayerNamed, *inputs: Any) -> list[Any]:
     return [*inputs, layer("SimpleRNN")(8), layer("Dense")(1, activation="sigmoid")]
 
 
-# What models of one textbook share.
+# The settings that the models of one textbook share.
 _REUTERS: dict[str, Any] = {
     "load": _load_reuters,
     "loss": "categorical_crossentropy",

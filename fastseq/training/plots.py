@@ -15,11 +15,11 @@ def plot_losses(
     """Draws the loss on test or validation data (red) and on training data (blue) over epochs into a PNG.
 
     Args:
-        histories: From the name of each training run to its series `loss` and `val_loss`, one value an epoch. The
-            first is drawn solid, a second dashed.
-        title: Above the plot.
-        path: Of the PNG to write.
-        validation: What `val_loss` was measured on.
+        histories: For the name of each training run, its series `loss` and `val_loss`, with one value for each epoch.
+            The first run is drawn solid, a second one dashed.
+        title: The title above the plot.
+        path: The path of the PNG.
+        validation: The name of the data for `val_loss`.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -41,14 +41,14 @@ def plot_losses(
 def plot_forecast(
     dates: Sequence[str], prices: Sequence[float], forecasts: Mapping[str, Sequence[float]], title: str, path: Path
 ) -> None:
-    """Draws forecasts against the truth into a PNG.
+    """Draws forecasts and true prices into a PNG.
 
     Args:
-        dates: Of the prices, one after the other.
-        prices: The true ones.
-        forecasts: From who made them to forecasts of the same prices.
-        title: Above the plot.
-        path: Of the PNG to write.
+        dates: The dates of the prices, in order.
+        prices: The true prices.
+        forecasts: For the name of each model, its forecasts of the same prices.
+        title: The title above the plot.
+        path: The path of the PNG.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -65,7 +65,7 @@ def plot_forecast(
 
 
 def _figure(title: str, *, xlabel: str, ylabel: str) -> tuple[Any, Any]:
-    """A figure and its axes, without pyplot: no window system, no global state."""
+    """A figure and its axes. They are made without pyplot, which needs a window system and has global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Writes down what came of a training: the model, its losses, its results, plots."""
+"""Writes the results of a training into files: the model, its losses, its test results, plots."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["save_epoch", "save_forecast", "save_result", "save_training", "versi
 
 
 def versions() -> dict[str, str]:
-    """Of everything that a result depends on, the framework that Keras runs on by its name."""
+    """The versions of the packages that a result depends on; the framework that Keras runs on has its own name."""
     framework = frameworks.current()
     return {
         "fastseq": runtime.__version__,
@@ -37,7 +37,7 @@ def versions() -> dict[str, str]:
 
 
 def _result(trainer: Trainer) -> dict[str, Any]:
-    """What `result.json` holds: of the first model, and of the twin under `stock`."""
+    """The content of `result.json`: the results of the first model, and under `stock` those of its twin."""
     fast = _record(trainer, trainer.runs[0])
     shared = {
         "model": trainer.spec.name,
@@ -67,15 +67,15 @@ def _record(trainer: Trainer, run: Run) -> dict[str, Any]:
 
 
 def save_epoch(trainer: Trainer, run: Run, out: Path, identity: dict[str, Any]) -> None:
-    """Writes what there is after an epoch into a folder: model.keras, the best model, history.csv, result.json, state.
+    """Writes the files of a finished epoch: model.keras, the best model, history.csv, result.json and the state.
 
-    Each takes the place of the one before as a whole. The state is the last: what it says is there, is.
+    Each file replaces the previous one as a whole. The state is written last, so that the other files exist if it does.
 
     Args:
-        trainer: Of the run.
-        run: The one that has finished an epoch.
+        trainer: The run's trainer.
+        run: The run that has finished an epoch.
         out: The folder.
-        identity: What tells this training from others, kept with the state.
+        identity: Options, data and versions, which tell this training from others. They are saved with the state.
 
     Raises:
         OSError: The folder cannot be written to.
@@ -90,10 +90,10 @@ def save_epoch(trainer: Trainer, run: Run, out: Path, identity: dict[str, Any]) 
 
 
 def save_training(trainer: Trainer, out: Path) -> list[Path]:
-    """Writes model.keras, history.csv and, where matplotlib is installed, loss.png into a folder.
+    """Writes model.keras, history.csv and, if matplotlib is installed, loss.png into a folder.
 
     Returns:
-        The files written, by `save_epoch` too.
+        The files written, including those that `save_epoch` has written.
 
     Raises:
         OSError: The folder cannot be written to.
@@ -126,7 +126,7 @@ def _save_history(trainer: Trainer, path: Path) -> None:
 
 
 def save_forecast(trainer: Trainer, out: Path) -> list[Path]:
-    """Writes forecast.csv and, where matplotlib is installed, forecast.png into a folder, if the data are prices.
+    """Writes forecast.csv and, if matplotlib is installed, forecast.png into a folder, if the data are prices.
 
     Returns:
         The files written.
@@ -157,19 +157,19 @@ def save_result(trainer: Trainer, out: Path) -> Path:
         OSError: The folder cannot be written to.
     """
     path = out / "result.json"
-    # Strict JSON has no NaN, which stands for figures that an interrupt left out, and no infinity.
+    # Strict JSON has neither infinity nor NaN. NaN stands for results that are missing because of an interrupt.
     with replacing(path) as new:
         new.write_text(json.dumps(_finite(_result(trainer)), indent=2, allow_nan=False) + "\n")
     return path
 
 
 def _title(trainer: Trainer) -> str:
-    """Of plots."""
+    """The title of plots."""
     return trainer.spec.name + (" (synthetic data)" if trainer.data.synthetic else "")
 
 
 def _drawn(path: Path, plot: Callable[..., None]) -> list[Path]:
-    """Plots into a file and returns it, or nothing where matplotlib is missing."""
+    """Plots into a file and returns its path; an empty list if matplotlib is missing."""
     try:
         with replacing(path) as new:
             plot(path=new)

@@ -1,4 +1,4 @@
-"""The file that `fastseq train --resume` goes on from. Imports nothing that takes time."""
+"""Reads and writes the file from which `fastseq train --resume` continues. It imports nothing that takes time."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from fastseq.commands import replacing
 
 __all__ = ["OPTIONS", "STATE", "is_finished", "read_interrupted", "read_state", "write_state"]
 
-# The file's name in the folder of the training. It is gone when that has come to its end.
+# The file's name in the folder of the training. The file is removed at the end of the training.
 STATE = "state.npz"
-# The options that must be the same when the training is resumed. (The data must be, too, wherever they are.)
+# The options that must be the same when the training is resumed. The data must be the same, too, but not their path.
 OPTIONS = ("model", "layers", "compare", "jit", "mask_zero", "epochs", "batch_size", "seed", "threads")
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes what JSON can say, with arrays anywhere in it, into an NPZ file.
+    """Writes values that JSON can represent, with arrays anywhere among them, into an NPZ file.
 
     Args:
-        path: Of the file, `*.npz`.
+        path: The path of the file, `*.npz`.
         state: Dicts, lists, strings, numbers, None and arrays of numbers.
 
     Raises:
         OSError: The file cannot be written.
-        TypeError: The state has something else in it.
+        TypeError: The state has a value of another type.
     """
     arrays: dict[str, Any] = {}
 
@@ -45,21 +45,21 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Reads what `write_state` has written. It runs nothing that the file may hold.
+    """Reads a file that `write_state` has written. It unpickles nothing, so it runs no code from the file.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is damaged, or something else.
+        ValueError: The file is damaged, or has other contents.
     """
     try:
-        # Opened here, since numpy.load leaves a file open in which it finds no archive.
+        # Opened here, because numpy.load leaves a file open if it finds no archive in it.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             state = json.loads(
                 str(arrays["json"]), object_hook=lambda value: arrays[value["array"]] if "array" in value else value
             )
     except OSError:
         raise
-    except Exception as error:  # zipfile, NumPy and json raise many kinds for what they cannot make sense of
+    except Exception as error:  # zipfile, NumPy and json raise many kinds of errors for damaged files
         raise ValueError(f"{path} is damaged, or no state of a training: {error}") from error
     if not isinstance(state, dict) or not {"options", "data", "versions", "runs"} <= state.keys():
         raise ValueError(f"{path} is no state of a training")
@@ -67,7 +67,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def is_finished(out: Path) -> bool:
-    """Whether a folder has what a training that has come to its end leaves there."""
+    """Whether a folder has the files of a training that has come to its end."""
     if (out / STATE).exists():
         return False
     try:
@@ -81,8 +81,8 @@ def read_interrupted(out: Path, options: argparse.Namespace, parser: argparse.Ar
 
     Args:
         out: The folder.
-        options: Of the command line, which must be those that the training began with.
-        parser: Takes errors, and ends the program.
+        options: The options of the command line, which must be those of the interrupted training.
+        parser: Reports errors, and ends the program.
     """
     try:
         state = read_state(out / STATE)

@@ -21,7 +21,7 @@ __all__ = ["Run", "Trainer"]
 
 
 class _Progress(keras.callbacks.ProgbarLogger):  # type: ignore[misc]
-    """Keras's progress bar, counting the epochs of the whole training while each `fit` call runs one."""
+    """Keras's progress bar. It shows the number of all epochs, although each `fit` call runs a single epoch."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class _Progress(keras.callbacks.ProgbarLogger):  # type: ignore[misc]
 
 
 class _Timer(keras.callbacks.Callback):  # type: ignore[misc]
-    """The duration of every training step, validation left out, and of the epoch with it."""
+    """Measures the duration of every training step, without validation, and of the epoch, with validation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,14 +53,14 @@ class _Timer(keras.callbacks.Callback):  # type: ignore[misc]
 
 @dataclass
 class Run:
-    """The training of one model: its state while it goes on, its record afterwards."""
+    """The training of one model: its state during the training, and its record afterwards."""
 
     layers: Layers
     model: keras.Model
     history: dict[str, list[float]] = field(default_factory=dict)
     epoch_seconds: list[float] = field(default_factory=list)
     step_medians: list[float] = field(default_factory=list)
-    # Of the best epoch, where the spec says to keep them.
+    # The weights of the best epoch, if the spec says to keep them.
     best_weights: list[Any] | None = None
     test_loss: float = float("nan")
     # The spec's metric, in the units of the data's source.
@@ -68,23 +68,23 @@ class Run:
 
     @property
     def epochs(self) -> int:
-        """How many epochs were finished."""
+        """The number of finished epochs."""
         return len(self.epoch_seconds)
 
     @property
     def best_epoch(self) -> int:
-        """The first one, from 0, with the lowest validation loss; -1 before there is one."""
+        """The first epoch with the lowest validation loss, counted from 0; -1 before the first epoch is finished."""
         losses = [math.inf if math.isnan(loss) else loss for loss in self.history.get("val_loss", [])]
         return losses.index(min(losses)) if losses else -1
 
     @property
     def ms_per_step(self) -> float:
-        """The median duration of a training step, of the epochs past the first, which compiles, if there are any."""
+        """The median duration of a training step. The first epoch, which compiles, is left out if there are others."""
         medians = self.step_medians[1:] or self.step_medians
         return 1e3 * statistics.median(medians) if medians else float("nan")
 
     def state(self) -> dict[str, Any]:
-        """All that the epochs to come depend on, and the record of those before, for `resuming.write_state`."""
+        """The state that further epochs depend on, and the record of past epochs, for `resuming.write_state`."""
         return {
             "history": self.history,
             "epoch_seconds": self.epoch_seconds,
@@ -94,10 +94,10 @@ class Run:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes back to a state.
+        """Restores a state.
 
         Raises:
-            ValueError: It is of another model.
+            ValueError: The state belongs to another model.
         """
         variables, values = self._variables(), state["variables"]
         own = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
@@ -111,7 +111,7 @@ class Run:
         self.best_weights = state["best_weights"]
 
     def _variables(self) -> list[Any]:
-        """Weights, the states of random generators, and the optimizer's."""
+        """Weights, the states of random generators, and the optimizer's variables."""
         self.model.optimizer.build(self.model.trainable_variables)
         return [*self.model.variables, *self.model.optimizer.variables]
 
@@ -119,26 +119,26 @@ class Run:
 class Trainer:
     """Trains a model as its `ModelSpec` says, epoch by epoch.
 
-    A twin of other layers starts from the same weights, sees the same batches, and takes turns with the first model
-    after every epoch, so that both meet the same machine.
+    A twin model of other layers starts from the same weights and sees the same batches. The models take turns after
+    every epoch, so that the load of the machine affects both alike.
 
-    Nothing but the runs' states goes from one epoch to the next: the order of batches follows from the seed and the
-    number of the epoch, and when to stop from the history. So a training that is restored goes on as it would have.
+    An epoch depends on the runs' states only. The order of batches follows from the seed and the number of the epoch,
+    and the history decides when to stop. So a restored training continues as if it had not been interrupted.
 
     Args:
         spec: The model.
-        data: As the spec loads it.
-        layers: Of the model and, if there is to be one, of its twin.
-        epochs: At most; None for the model's own, as in `batch_size`.
-        batch_size: Samples in a step.
-        seed: Of weights, batches and dropout.
+        data: The data that the spec's `load` has returned.
+        layers: The kind of layers of the model and, if there is a twin, of the twin.
+        epochs: The maximal number of epochs; None for that of `spec`.
+        batch_size: Samples in a step; None for that of `spec`.
+        seed: The seed for weights, batches and dropout.
         mask_zero: Whether the Embedding masks the padding.
 
     Attributes:
         interrupted: Whether the training has not come to its end, or not yet.
 
     Raises:
-        ValueError: `mask_zero`, and the model has no Embedding.
+        ValueError: `mask_zero` is true, but the model has no Embedding.
     """
 
     def __init__(
@@ -169,10 +169,10 @@ class Trainer:
             self.runs.append(Run(kind, model))
 
     def train(self, after_epoch: Callable[[Run], None] = lambda run: None) -> None:
-        """Trains until the epochs are over or validation stops it; an interrupt (Ctrl-C) ends it cleanly.
+        """Trains until all epochs are done or the validation loss stops improving. Ctrl-C ends the training cleanly.
 
         Args:
-            after_epoch: Called with the run that has finished an epoch.
+            after_epoch: A function that is called with the run after each epoch.
         """
         try:
             if frameworks.current().first_fit_draws:
@@ -189,13 +189,16 @@ class Trainer:
                 run.model.set_weights(run.best_weights)
 
     def _build_metrics(self) -> None:
-        """Spares the first `fit` that, so that an epoch meets the same random numbers in a training that is resumed."""
+        """Builds the metrics before the first `fit`, which would draw random numbers for that.
+
+        So an epoch draws the same random numbers in a resumed training.
+        """
         x, y = self.data.x_train[: self.batch_size], self.data.y_train[: self.batch_size]
         for run in self.runs:
             run.model.test_on_batch(self.spec.encode(x) if self.spec.encode else x, y)
 
     def _over(self, run: Run) -> bool:
-        """Whether all epochs are done, or the last few, as many as the spec has patience for, brought nothing."""
+        """Whether all epochs are done, or the last `patience` epochs have not improved the validation loss."""
         return run.epochs == self.epochs or run.epochs - 1 - run.best_epoch >= self.spec.patience
 
     def _train_epoch(self, run: Run) -> None:
@@ -229,7 +232,7 @@ class Trainer:
             run.best_weights = run.model.get_weights()
 
     def _line(self, run: Run) -> str:
-        """What came of a run's last epoch, for where a bar that moves would be in the way: a file, a pipe."""
+        """A line with the results of a run's last epoch, for outputs without a progress bar: files and pipes."""
         whose = f"[{run.layers}] " if len(self.runs) > 1 else ""
         seconds, step = run.epoch_seconds[-1], 1e3 * run.step_medians[-1]
         results = [f"{key}: {values[-1]:.4g}" for key, values in run.history.items()]
@@ -237,7 +240,7 @@ class Trainer:
         return f"{whose}Epoch {run.epochs}/{self.epochs} - " + " - ".join([*times, *results])
 
     def _training_and_validation(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-        """Inputs and targets of each."""
+        """Inputs and targets of the training data and of the validation data."""
         data, part = self.data, self.spec.validation_split
         if part is None:
             return (data.x_train, data.y_train), (data.x_test, data.y_test)
@@ -245,9 +248,9 @@ class Trainer:
         return (data.x_train[:end], data.y_train[:end]), (data.x_train[end:], data.y_train[end:])
 
     def _feed(self, x: Any, y: Any, *, shuffle: bool = False) -> tuple[Any, Any]:
-        """What Keras takes for x and y: themselves or, where the spec encodes, batches of both and None.
+        """Keras's arguments x and y: the arrays or, if the spec has an `encode`, encoded batches of both and None.
 
-        Keras shuffles arrays by itself, batches it does not.
+        `shuffle` shuffles the samples of batches. Keras itself shuffles arrays, but not batches.
         """
         if self.spec.encode is None:
             return x, y
@@ -257,7 +260,7 @@ class Trainer:
         return frameworks.current().encoded(x, y, self.spec.encode, self.batch_size), None
 
     def test(self) -> None:
-        """Evaluates the models on the test data; an interrupt leaves out those that are not done."""
+        """Evaluates the models on the test data. After an interrupt, the results of the other models are missing."""
         try:
             for run in self.runs:
                 x, y = self._feed(self.data.x_test, self.data.y_test)
@@ -270,7 +273,7 @@ class Trainer:
 
     @property
     def speedup(self) -> float | None:
-        """The stock twin's time a step over the fast model's; None unless both have finished an epoch."""
+        """The stock twin's time per step over the fast model's; None unless both have finished an epoch."""
         if len(self.runs) < 2 or not all(run.epochs for run in self.runs):
             return None
         fast, stock = self.runs
