@@ -1,4 +1,4 @@
-"""What `accelerate` and `to_stock` tell about a model."""
+"""The report of `accelerate` and `to_stock`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _HEADINGS = ("layer", "was", "is", "")
 
 @dataclass(frozen=True)
 class ReportRow:
-    """A layer or an optimizer.
+    """A row of the report, for a layer or an optimizer.
 
     Attributes:
-        path: The names of the layers that it is in, outermost first, and its own, with slashes between them.
+        path: The names of the enclosing layers, outermost first, and its own name, with slashes between them.
         was: Its class before.
         now: Its class after.
-        note: Why it was left as it was, where it was; otherwise what else there is to say, or nothing.
+        note: If its class was not changed, the reason; otherwise a remark, or "".
     """
 
     path: str
@@ -27,17 +27,17 @@ class ReportRow:
 
     @property
     def replaced(self) -> bool:
-        """Whether its class is another one than before."""
+        """Whether its class was changed."""
         return self.was != self.now
 
 
 @dataclass(frozen=True)
 class AccelerationReport:
-    """What `accelerate` or `to_stock` did to a model; `str` makes a table of it.
+    """The changes that `accelerate` or `to_stock` made to a model. `str` formats them as a table.
 
     Attributes:
-        rows: The layers and optimizers that are fast or stand for such, in the model's order.
-        others: The classes of the other ones, sorted: nothing in fastseq does what they do.
+        rows: The layers and optimizers that are fast or of a class with a fast replacement, in the model's order.
+        others: The classes of all other layers and optimizers, sorted; fastseq has no replacement for them.
 
     >>> from fastseq.keras import AccelerationReport, ReportRow
     >>> print(AccelerationReport((ReportRow("lstm", "LSTM", "FastLSTM"),), ("Dense",)))
@@ -51,16 +51,16 @@ class AccelerationReport:
 
     @property
     def replaced(self) -> tuple[ReportRow, ...]:
-        """What has another class than before."""
+        """The rows whose class was changed."""
         return tuple(row for row in self.rows if row.replaced)
 
     @property
     def left(self) -> tuple[ReportRow, ...]:
-        """What was left as it was; `note` says why."""
+        """The rows whose class was not changed; `note` says why."""
         return tuple(row for row in self.rows if not row.replaced)
 
     def __str__(self) -> str:
-        """A line for each row, and one that sums up."""
+        """A line for each row, and a line with the totals."""
         table = [_HEADINGS, *((row.path, row.was, row.now, row.note) for row in self.rows)] if self.rows else []
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [

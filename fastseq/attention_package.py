@@ -1,7 +1,7 @@
 """Answers `from attention import Attention` with `fastseq.keras.FastAttention`.
 
-Scripts of the time of Keras 2 take that layer from the PyPI package `attention`. It does not run on Keras 3, and most
-often it is not installed either. A module of the user's own with that name is none of ours.
+Scripts for Keras 2 import that layer from the PyPI package `attention`. The package does not run on Keras 3, and most
+often it is not installed. A user's own module with that name is left alone.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any
 __all__ = ["answer", "spec_of_others", "stop"]
 
 _NAME = "attention"
-_VERSIONS = ("4.", "5.")  # of the package: their layer is the one that FastAttention computes
+_VERSIONS = ("4.", "5.")  # the package's versions whose layer FastAttention computes
 
 
 def spec_of_others(finder: MetaPathFinder, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
-    """Where a module would come from without this finder."""
+    """The spec that a module would have without this finder."""
     others = (other for other in sys.meta_path if other is not finder)
     return next(filter(None, (other.find_spec(name, path) for other in others)), None)
 
 
 def _is_the_package(spec: ModuleSpec) -> bool:
-    """Whether a module named `attention` is the PyPI package, and not a user's own."""
+    """Whether a module named `attention` is the PyPI package, and not a user's own module."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -40,10 +40,10 @@ def _is_the_package(spec: ModuleSpec) -> bool:
 
 
 class _Answer(MetaPathFinder, Loader):
-    """Finds and makes the module."""
+    """Finds and loads the module `attention`."""
 
     def __init__(self) -> None:
-        # The package itself, where it was imported before.
+        # The package itself, if it was imported before.
         self.put_aside: ModuleType | None = None
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
@@ -53,7 +53,7 @@ class _Answer(MetaPathFinder, Loader):
         if found is not None and not _is_the_package(found):
             return None
         spec = ModuleSpec(name, self, origin="fastseq")
-        if found is not None:  # its other modules can be imported as ever
+        if found is not None:  # the package's other modules can be imported as before
             spec.submodule_search_locations = found.submodule_search_locations
         return spec
 
@@ -61,11 +61,11 @@ class _Answer(MetaPathFinder, Loader):
         def look_up(name: str) -> Any:
             if name != "Attention":
                 raise AttributeError(f"module {_NAME!r} has no attribute {name!r} where fastseq stands in for it")
-            # Not before it is asked for: this imports Keras, and a script may set up things first.
+            # Imported as late as possible: this imports Keras, and a script may set environment variables before.
             from fastseq.keras import FastAttention
             from fastseq.keras.native import frames_to_the_user
 
-            vars(module)[name] = FastAttention  # so that this is said once
+            vars(module)[name] = FastAttention  # so that the warning comes once
             warnings.warn(
                 "attention.Attention is fastseq.keras.FastAttention here: the package attention does not run on "
                 "Keras 3.",
@@ -80,7 +80,7 @@ _answer = _Answer()
 
 
 def answer() -> None:
-    """Answers imports of `attention` from now on, also where the package itself was imported before."""
+    """Answers imports of `attention` from now on, even if the package itself was imported before."""
     if _answer in sys.meta_path:
         return
     sys.meta_path.insert(0, _answer)
@@ -91,7 +91,7 @@ def answer() -> None:
 
 
 def stop() -> None:
-    """Ends what `answer` began, and puts the package back where it was imported before."""
+    """Undoes `answer`, and restores the package in `sys.modules` if it was imported before."""
     if _answer not in sys.meta_path:
         return
     sys.meta_path.remove(_answer)

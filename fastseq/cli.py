@@ -10,7 +10,7 @@ from fastseq.quiet import quiet_start
 
 __all__ = ["main"]
 
-# The classes of `fastseq.keras.replacements`, by name, so that a mistyped one is told at once.
+# The names of the classes in `fastseq.keras.replacements`. With them, a mistyped name is reported without Keras.
 _REPLACED = (
     "Adam",
     "AveragePooling1D",
@@ -65,13 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-        0; 1 where `fastseq train` cannot write any more, or `fastseq bench` has found different results; 2 for bad
+        0; 1 if `fastseq train` can no longer write its files, or `fastseq bench` has found different results; 2 for bad
         input, with one line on stderr; 130 after Ctrl-C. A script ends as it does without fastseq.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments and (arguments[0].endswith(".py") or arguments[0].partition("=")[0] in _SELECTING):
         arguments = ["run", *arguments]
-    # Before all else is imported, and as they stand: what follows the script is its own.
+    # Parsed here, because argparse must not interpret the script's arguments, and before slow imports.
     names, rest = _split_names(arguments[1:]) if arguments[:1] == ["run"] else ({}, [])
     if rest and not rest[0].startswith("-"):
         return _run(rest[0], rest[1:], names)
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _split_names(arguments: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The names given by `--only` and `--except` before a script, and what is left: the script and its arguments."""
+    """The names given by `--only` and `--except` before a script, and the rest: the script and its arguments."""
     names: dict[str, list[str]] = {}
     rest = list(arguments)
     while rest and (option := rest[0].partition("="))[0] in _SELECTING and (option[1] or len(rest) > 1):
@@ -117,7 +117,7 @@ def _run(script: str, arguments: Sequence[str], names: Mapping[str, Sequence[str
 
 
 def _wrong_names(names: Mapping[str, Sequence[str]]) -> str | None:
-    """What is wrong with the names of `--only` and `--except`, or None."""
+    """An error message if the names of `--only` and `--except` are wrong, else None."""
     for option, given in names.items():
         for name in given:
             if name not in _REPLACED:

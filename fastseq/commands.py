@@ -1,4 +1,4 @@
-"""What the commands share: checks of options, files that are written whole, tables. Imports nothing that takes time."""
+"""Shared functions of the commands: checks of options, atomic writes, tables. Imports nothing that takes time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["claimed", "make_writable", "positive", "replacing", "table"]
 
 
 def positive(text: str) -> int:
-    """An argument that is a whole number from 1 on, for `type=`."""
+    """Parses an integer that is at least 1, for `type=` of an argument."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
@@ -23,11 +23,11 @@ def positive(text: str) -> int:
 
 
 def make_writable(out: Path, parser: argparse.ArgumentParser) -> None:
-    """Makes the folder of `--out`, before anything that takes time: an hour must not end in "permission denied".
+    """Makes the folder of `--out`, and checks that it is writable before anything that takes time.
 
     Args:
-        out: What `--out` is.
-        parser: Takes the error, and ends the program, where files cannot be written there.
+        out: The value of `--out`.
+        parser: Reports an error, and ends the program, if files cannot be written there.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -39,11 +39,11 @@ def make_writable(out: Path, parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def claimed(out: Path, parser: argparse.ArgumentParser) -> Iterator[None]:
-    """Holds the folder of `--out`, as long as the process lives at most: two runs must not mix their files.
+    """Locks the folder of `--out`, so that two runs do not mix their files. The end of the process ends the lock.
 
     Args:
-        out: What `--out` is; a folder that exists.
-        parser: Takes the error, and ends the program, where another process holds it.
+        out: The value of `--out`; a folder that exists.
+        parser: Reports an error, and ends the program, if another process has locked the folder.
     """
     descriptor = os.open(out, os.O_RDONLY)
     try:
@@ -51,7 +51,7 @@ def claimed(out: Path, parser: argparse.ArgumentParser) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EWOULDBLOCK:
             parser.error(f"argument --out: another run is writing to {out}")
-        # Else the file system has no locks, as some over a network.
+        # With other errors, the file system has no locks, such as some network file systems.
     try:
         yield
     finally:
@@ -60,18 +60,18 @@ def claimed(out: Path, parser: argparse.ArgumentParser) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives the name of a new file in the same folder, which takes the place of `path` once it is on the disk.
+    """Gives the name of a new file in the same folder, which replaces `path` once it has been written to the disk.
 
-    An error leaves what was there before. A process that is killed may leave the new file behind, which the next one
-    to write `path` overwrites.
+    After an error, the previous file is still there. A process that is killed may leave the new file behind; the next
+    process that writes `path` overwrites it.
 
     Args:
         path: The file to write, or to replace.
 
     Raises:
-        OSError: The new file cannot be brought to the disk, or cannot take the place.
+        OSError: The new file cannot be written to the disk, or cannot replace `path`.
     """
-    new = path.with_name(f".new-{path.name}")  # of the same suffix, by which some writers choose the format
+    new = path.with_name(f".new-{path.name}")  # with the same suffix, by which some writers choose the format
     try:
         yield new
         _sync(new)
@@ -82,7 +82,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Waits until a file, or the entries of a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -91,7 +91,7 @@ def _sync(path: Path) -> None:
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Rows under their header: the first column to the left, the others to the right."""
+    """Formats rows under a header. The first column is left-aligned, the others are right-aligned."""
     columns: list[list[str]] = []
     for cells in zip(header, *rows, strict=True):
         width = max(map(len, cells))

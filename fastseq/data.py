@@ -1,8 +1,8 @@
-"""The Reuters newswire and IMDB review corpora, and a synthetic stand-in for where they cannot be had.
+"""Loads the Reuters newswire and IMDB review corpora, or a synthetic corpus if they are not available.
 
-Reuters and IMDB are the files of `keras.datasets`, found in the folder that `FASTSEQ_DATA` names, else in Keras's
-cache, else downloaded by Keras. A file is opened only after its SHA-256 has been compared with the published one: the
-format is a pickle, and nothing else may be unpickled.
+Reuters and IMDB are the files of `keras.datasets`. They are taken from the folder that `FASTSEQ_DATA` names, else from
+Keras's cache, else Keras downloads them. A file is opened only if its SHA-256 is the published one: the format is a
+pickle, and it is unsafe to unpickle an unknown file.
 
 References:
     Reuters-21578, Lewis 1997, for research use. IMDB: Maas et al. 2011, "Learning Word Vectors for Sentiment Analysis".
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 __all__ = ["SYNTHETIC", "DataError", "TextData", "TrainingData", "load_imdb", "load_reuters", "locate"]
 
-# The `source` of the made-up corpus, and how to ask for it.
+# The `source` of the synthetic corpus, and the argument that asks for it.
 SYNTHETIC = "synthetic"
 
 Corpus = Literal["reuters", "imdb"]
@@ -51,8 +51,8 @@ class TrainingData:
         x_test: Inputs to validate and test on.
         y_test: Targets to validate and test on.
         source: "synthetic", or the path of the file.
-        unit: What a difference of 1 between targets is in the units of the source.
-        naive: What the model's metric, in the units of the source, is without a model, where there is such a yardstick.
+        unit: A difference of 1 between targets, in the units of the source.
+        naive: The metric of a naive forecast without a model, in the units of the source; None if there is none.
     """
 
     x_train: NDArray[Any]
@@ -65,12 +65,12 @@ class TrainingData:
 
     @property
     def synthetic(self) -> bool:
-        """Whether this is made up."""
+        """Whether the data is synthetic."""
         return self.source == SYNTHETIC
 
     @property
     def digest(self) -> str:
-        """A SHA-256 of the arrays, which must not be of objects, by which other data are told apart."""
+        """A SHA-256 of the arrays, which identifies the data. The arrays must not have objects."""
         digest = hashlib.sha256()
         for array in (self.x_train, self.y_train, self.x_test, self.y_test):
             digest.update(f"{array.dtype} {array.shape}".encode())
@@ -101,7 +101,7 @@ def locate(corpus: Corpus) -> Path | None:
     folder = os.environ.get("FASTSEQ_DATA")
     if folder:
         return _in_folder(corpus, folder, "FASTSEQ_DATA names")
-    # Keras turns to the second place where the first cannot be written to.
+    # Keras uses the second place if it cannot write to the first.
     for cache in (Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras"), Path("/tmp/.keras")):
         path = cache / "datasets" / f"{corpus}.npz"
         if os.path.isfile(path):
@@ -123,14 +123,14 @@ def load_reuters(
         num_words: Keep the ids below this, the most frequent words; None for all.
         maxlen: Cut and pad every text to this length, at the front; None for lists of their own length.
         data: `"auto"`, see the module; `"synthetic"`; or a folder with `reuters.npz`.
-        test_split: The part of the texts to test on.
-        seed: Of the order of the texts, and of the synthetic corpus.
+        test_split: The fraction of the texts to test on.
+        seed: The seed for the order of the texts, and for the synthetic corpus.
 
     Returns:
         A `TextData`, split as `keras.datasets.reuters.load_data` does.
 
     Raises:
-        DataError: The file is missing in the folder named, damaged or not the published one.
+        DataError: The file is missing in the named folder, damaged or not the published one.
         ValueError: An argument is out of range.
     """
     _check(num_words, maxlen)
@@ -156,13 +156,13 @@ def load_imdb(
         num_words: Keep the ids below this, the most frequent words; None for all.
         maxlen: Cut and pad every text to this length, at the front; None for lists of their own length.
         data: `"auto"`, see the module; `"synthetic"`; or a folder with `imdb.npz`.
-        seed: Of the order of the texts, and of the synthetic corpus.
+        seed: The seed for the order of the texts, and for the synthetic corpus.
 
     Returns:
         A `TextData`, in the order of `keras.datasets.imdb.load_data`.
 
     Raises:
-        DataError: The file is missing in the folder named, damaged or not the published one.
+        DataError: The file is missing in the named folder, damaged or not the published one.
         ValueError: An argument is out of range.
     """
     _check(num_words, maxlen)
@@ -188,7 +188,7 @@ def _check(num_words: int | None, maxlen: int | None) -> None:
 
 def _in_folder(corpus: Corpus, folder: str, who: str) -> Path:
     path = Path(folder) / f"{corpus}.npz"
-    # Of os.path, which says no where pathlib raises: a folder that must not be looked into, a name too long.
+    # os.path returns false in cases where pathlib raises: a folder without permission to read, a name that is too long.
     if os.path.isfile(folder):
         raise DataError(f"{who} {folder}, which is a file; it must be a folder with {path.name}")
     if not os.path.isfile(path):
@@ -212,7 +212,7 @@ def _resolve(corpus: Corpus, data: str) -> Path | None:
         path = locate(corpus)
     except ValueError as error:
         raise DataError(f"Keras has downloaded {corpus}.npz, but not the published file: {error}") from error
-    except Exception as error:  # Keras raises a plain Exception where the network fails
+    except Exception as error:  # Keras raises a plain Exception if the network fails
         reason = str(error)
     else:
         if path is None:
@@ -237,8 +237,8 @@ def _open(corpus: Corpus, path: Path, names: tuple[str, ...]) -> dict[str, NDArr
             f"{path} is not the published {corpus}.npz, or is damaged: its SHA-256 is {digest}, "
             f"expected {_SHA256[corpus]}. Remove it to have it downloaded again."
         )
-    # The hash says that these are the published bytes; only therefore may they be unpickled. The file is not read
-    # again: it may be another one by now.
+    # Only the published bytes, which the hash identifies, may be unpickled. The file is not read again, because it may
+    # have been replaced since.
     with np.load(io.BytesIO(content), allow_pickle=True) as arrays:
         return {name: arrays[name] for name in names}
 
@@ -291,14 +291,15 @@ def _assemble(
 def _synthesise(count: int, *, classes: int, mean_length: int, seed: int) -> tuple[Any, NDArray[np.int64]]:
     """Texts as word ranks, in which some classes differ by the order of words only.
 
-    Words follow Zipf's law, one in five drawn from the few words of the text's theme. Classes come in pairs that share
-    a theme, so no count of words tells the two apart. What does: about one word in sixteen begins a couple of marker
-    words, one of each of two small sets, and their order is the class's. Classes are as uneven as Reuters's topics.
+    Words follow Zipf's law; one in five is drawn from the few words of the text's theme. Classes come in pairs that
+    share a theme, so word counts do not distinguish the two classes. Their order of marker words does: about one word
+    in sixteen begins a pair of marker words, one from each of two small sets, and the class determines the order in the
+    pair. Class frequencies are as uneven as those of Reuters's topics.
     """
     rng = np.random.default_rng(seed)
     vocabulary, sets, set_size, theme_size = 30_000, 2, 4, 5
     themes = (classes + 1) // 2
-    # All within the 247 most frequent words, so that small vocabularies keep them.
+    # All these words are among the 247 most frequent ones, so that small vocabularies keep them.
     special = 10 + rng.permutation(237)[: sets * set_size + themes * theme_size]
     markers = special[: sets * set_size].reshape(sets, set_size)
     theme_words = special[sets * set_size :].reshape(themes, theme_size)

@@ -1,7 +1,7 @@
-"""What differs between the frameworks that Keras runs on, as far as fastseq's commands are concerned: see `Framework`.
+"""The differences between the frameworks that Keras runs on, for fastseq's commands: see `Framework`.
 
-Keras takes the framework that `KERAS_BACKEND` names when it is first imported. So nothing here imports Keras or a
-framework before a function is called.
+Keras takes the framework that `KERAS_BACKEND` names when it is first imported. So this module imports Keras and a
+framework only when a function is called.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 __all__ = ["FRAMEWORKS", "Framework", "current", "start"]
 
-# From a batch of inputs to what the model takes.
+# A function from a batch of the data's inputs to the model's inputs.
 Encode = Callable[[Any], Any]
 
 
 def _set_threads_of_tensorflow(threads: int) -> None:
-    """For operations and, so that a loop of small ones keeps to them as well, between them."""
+    """Sets the threads within operations and between them, so that loops of small operations have the limit, too."""
     import tensorflow as tf
 
     config = tf.config.threading
@@ -37,7 +37,7 @@ def _set_threads_of_torch(threads: int) -> None:
 
 
 def _set_threads_of_jax(threads: int) -> None:
-    """Leaves the process so many CPUs. JAX has no other setting: with its first array, it starts a thread for each."""
+    """Limits the process to as many CPUs. JAX has no other setting: at its first array, it starts a thread per CPU."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
@@ -46,7 +46,7 @@ def _encoded_by_tensorflow(x: NDArray[Any], y: NDArray[Any], encode: Encode, bat
     import tensorflow as tf
 
     batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
-    # Encoded while the model computes the batch before.
+    # The next batch is encoded while the model computes a batch.
     return batches.map(lambda x, y: (encode(x), y)).prefetch(1)
 
 
@@ -69,13 +69,13 @@ class Framework:
     """A framework that Keras runs on.
 
     Attributes:
-        name: Keras's, which is also its package's.
-        set_threads: Has it compute with so many threads. Raises RuntimeError where it is too late for that.
-        no_jit: Why Keras's `jit_compile=True` is of no use with it, in words; "" where it is.
-        first_fit_draws: Whether the first `fit` of a model draws random numbers that later ones do not: it takes a
-            batch to build the metrics by.
-        encoded: From samples, targets, the encoding of a batch and the batch size to what `fit` takes: all batches in
-            order, each encoded when its turn comes.
+        name: Keras's name of the framework, which is also the package's name.
+        set_threads: A function that sets the number of threads. It raises RuntimeError if it is too late for that.
+        no_jit: Why Keras's `jit_compile=True` is of no use with the framework; "" if it is of use.
+        first_fit_draws: Whether the first `fit` of a model draws more random numbers than later ones, because it takes
+            a batch to build the metrics.
+        encoded: A function of samples, targets, the encoding of a batch and the batch size. It returns an argument for
+            `fit`: all batches in order, each encoded when it is needed.
     """
 
     name: str
@@ -86,11 +86,11 @@ class Framework:
 
     @property
     def version(self) -> str:
-        """Of the package installed."""
+        """The version of the installed package."""
         return str(importlib.import_module(self.name).__version__)
 
 
-# By Keras's name.
+# From Keras's name to the framework.
 FRAMEWORKS = {
     framework.name: framework
     for framework in (
@@ -103,10 +103,10 @@ _CHOICE = f"the variable KERAS_BACKEND chooses from {', '.join(FRAMEWORKS)}"
 
 
 def current() -> Framework:
-    """The one that Keras runs on.
+    """The framework that Keras runs on.
 
     Raises:
-        ValueError: It is none that trains a model here.
+        ValueError: fastseq's commands do not support this framework.
     """
     import keras
 
@@ -117,14 +117,14 @@ def current() -> Framework:
 
 
 def start(threads: int | None = None) -> Framework:
-    """Imports Keras and its framework, and has the framework set itself up: within `fastseq.quiet.quiet_start`.
+    """Imports Keras and its framework, and makes the framework initialise. Call it within `fastseq.quiet.quiet_start`.
 
     Args:
-        threads: For the framework; None for as many as it takes by itself.
+        threads: The number of threads of the framework; None for the framework's default.
 
     Raises:
-        RuntimeError: The framework has been used before, and keeps to its number of threads.
-        ValueError: It is not installed, or is none that trains a model.
+        RuntimeError: The framework has been used before, and cannot change its number of threads.
+        ValueError: The framework is not installed, or fastseq's commands do not support it.
     """
     try:
         import keras

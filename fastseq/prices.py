@@ -1,7 +1,8 @@
-"""Series of prices to forecast: from a CSV file, or the synthetic one that comes with the package.
+"""Loads series of prices to forecast: from a CSV file, or the synthetic series that comes with the package.
 
-A model sees a window of changes of the price and forecasts the next change, both in units of the typical change in the
-training part. So nothing depends on how high prices are, and a forecast of 0 is the naive one: the last price again.
+A model sees a window of price changes and forecasts the next change, both in units of the typical change in the
+training part. So the data does not depend on the level of the prices. A forecast of 0 is the naive forecast: the last
+price again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = ["PriceData", "load_prices"]
 
 # Made by examples/make_prices.py.
 _SYNTHETIC_FILE = Path(__file__).with_name("prices.csv")
-# Enough for each part, to train on, to validate on and to test on, to have two.
+# Enough for at least two windows each for training, validation and test.
 _FEWEST_WINDOWS = 10
 
 
@@ -33,9 +34,9 @@ class PriceData(TrainingData):
     the changes in the training part.
 
     Attributes:
-        dates: Of the prices to forecast in the test part, as the file has them, or the numbers of their rows.
+        dates: The dates of the prices to forecast in the test part, as in the file, or their row numbers.
         prices: (test samples,) float64, the prices to forecast.
-        last_prices: (test samples,) float64, each one's last price before.
+        last_prices: (test samples,) float64, the price before each of these.
     """
 
     dates: list[str]
@@ -43,26 +44,26 @@ class PriceData(TrainingData):
     last_prices: NDArray[np.float64]
 
     def to_prices(self, changes: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The prices that (test samples,) changes, as a model gives them, lead to."""
+        """Converts a model's outputs for the test part, changes of shape (test samples,), to prices."""
         return self.last_prices + self.unit * changes.astype(np.float64)
 
 
 def load_prices(data: str = "auto", *, window: int = 20, test_split: float = 0.2) -> PriceData:
     """Reads a CSV file of prices.
 
-    The file has a header with the columns `date` and `close` (others are left alone), or one column of numbers with or
-    without a header. Dates are ISO 8601, each later than the one before.
+    The file has a header with the columns `date` and `close` (other columns are ignored), or one column of numbers with
+    or without a header. Dates are ISO 8601, each later than the one before.
 
     Args:
-        data: `"auto"` or `"synthetic"` for the series that comes with the package, which is made up; or a CSV file.
-        window: How many changes a model sees.
-        test_split: The part of the windows, the latest, to test on.
+        data: `"auto"` or `"synthetic"` for the synthetic series that comes with the package; or a CSV file.
+        window: The number of changes that a model sees.
+        test_split: The fraction of the windows, the latest ones, to test on.
 
     Returns:
         A `PriceData`.
 
     Raises:
-        DataError: The file cannot be read, or has something else in it; the message names the line.
+        DataError: The file cannot be read, or has other contents; the message names the line.
         ValueError: An argument is out of range, or `test_split` leaves nothing to train or to test on.
     """
     if window < 1:
@@ -76,7 +77,7 @@ def load_prices(data: str = "auto", *, window: int = 20, test_split: float = 0.2
     if len(prices) < fewest:
         raise DataError(f"{path} must have at least {fewest} prices, for windows of {window}, got {len(prices)}")
 
-    with np.errstate(all="ignore"):  # what comes of numbers out of range is looked at below
+    with np.errstate(all="ignore"):  # results out of range are checked below
         changes = np.diff(prices)
         windows = np.lib.stride_tricks.sliding_window_view(changes[:-1], window)
         targets = changes[window:]
@@ -86,7 +87,7 @@ def load_prices(data: str = "auto", *, window: int = 20, test_split: float = 0.2
                 f"test_split must leave 2 of {len(windows)} windows or more to train on and 2 to test on, "
                 f"got {test_split}"
             )
-        # Of what is known at the end of the training part, nothing later.
+        # Only the changes that are known at the end of the training part.
         known = changes[: split + window]
         unit = float(np.sqrt(np.mean(np.square(known))))
         x = (windows / unit).astype(np.float32)[..., np.newaxis]
@@ -98,7 +99,7 @@ def load_prices(data: str = "auto", *, window: int = 20, test_split: float = 0.2
             f"{path} must have prices of similar size: their changes, from {changes.min():g} to {changes.max():g}, "
             f"cannot be measured by the typical one, {unit:g}"
         )
-    first = split + window + 1  # of the prices to forecast in the test part
+    first = split + window + 1  # the first price to forecast in the test part
     return PriceData(
         x[:split],
         y[:split],
@@ -114,7 +115,7 @@ def load_prices(data: str = "auto", *, window: int = 20, test_split: float = 0.2
 
 
 def _read(path: Path) -> tuple[list[str], NDArray[np.float64]]:
-    """Dates, or numbers of rows, and prices."""
+    """Reads the dates, or row numbers, and the prices."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -164,7 +165,7 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.float64]]:
 
 
 def _as_number(text: str) -> float | None:
-    if "_" in text:  # Python's own notation, not that of prices
+    if "_" in text:  # Python allows underscores in numbers, but prices do not have them
         return None
     try:
         return float(text)

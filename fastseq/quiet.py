@@ -1,8 +1,8 @@
-"""Keeps TensorFlow's notes on the machine off the standard error of fastseq's own commands.
+"""Keeps TensorFlow's messages about the machine off the standard error of fastseq's own commands.
 
-TensorFlow writes some of them while it is imported and before its first operation, whatever `TF_CPP_MIN_LOG_LEVEL`
-says, and from C++, so that nothing in Python can catch them. So a process of its own, which runs this file, looks
-through the lines meanwhile and shows the others at once, errors that end TensorFlow's process among them.
+TensorFlow writes some messages during its import and before its first operation, whatever `TF_CPP_MIN_LOG_LEVEL` says.
+It writes them from C++, so Python cannot catch them. So a separate process, which runs this file, filters the lines. It
+shows all other lines at once, including errors that end TensorFlow's process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOTES = re.compile(
 
 
 def is_noise(line: str) -> bool:
-    """Whether a line is a note of TensorFlow's on the machine that the user has not asked for."""
+    """Whether a line is a message of TensorFlow about the machine that the user has not asked for."""
     if "oneDNN custom operations" in line and "TF_ENABLE_ONEDNN_OPTS" in os.environ:
         return False
     return _NOTES.match(line) is not None
@@ -37,17 +37,17 @@ def is_noise(line: str) -> bool:
 
 @contextlib.contextmanager
 def quiet_start() -> Iterator[None]:
-    """Within it TensorFlow is to be imported, and to run its first operation.
+    """A context in which TensorFlow should be imported and run its first operation, without its messages.
 
-    Afterwards `TF_CPP_MIN_LOG_LEVEL` keeps its notes away. Who has set that to less than 2, or has set
-    `TF_CPP_MAX_VLOG_LEVEL`, sees all.
+    After the context, `TF_CPP_MIN_LOG_LEVEL` suppresses messages. If the user has set it to less than 2, or has set
+    `TF_CPP_MAX_VLOG_LEVEL`, all messages are shown.
     """
     asked_for = os.environ.get(_LEVEL, "2") in ("0", "1") or "TF_CPP_MAX_VLOG_LEVEL" in os.environ
     os.environ.setdefault(_LEVEL, "2")
     if asked_for or "tensorflow" in sys.modules or sys.stderr is None:
         yield
         return
-    # It ends with its input, not by Ctrl-C, which is for the process that writes.
+    # The process ends at the end of its input. In a new session, Ctrl-C reaches only the process that writes.
     reader = subprocess.Popen([sys.executable, "-I", __file__], stdin=subprocess.PIPE, start_new_session=True)
     assert reader.stdin is not None
     sys.stderr.flush()

@@ -18,9 +18,10 @@ __all__ = ["run_script"]
 
 
 class _PatchWhenImported(MetaPathFinder):
-    """Patches Keras as soon as it has been imported, with `fastseq.keras`, by the script or after Keras by us.
+    """Patches Keras right after the import of `fastseq.keras`. An import of Keras also imports `fastseq.keras`.
 
-    Not before the script runs: the script may set what Keras and TensorFlow read from the environment first.
+    This does not happen before the script runs, because the script may first set environment variables that Keras and
+    TensorFlow read.
     """
 
     def __init__(self, patch: Callable[[], None]) -> None:
@@ -46,26 +47,26 @@ class _PatchWhenImported(MetaPathFinder):
 
 
 def _import_fast_layers() -> None:
-    if "fastseq.keras" not in sys.modules:  # which imports Keras itself
+    if "fastseq.keras" not in sys.modules:  # else it is being imported, and has imported Keras
         importlib.import_module("fastseq.keras")
 
 
 def run_script(
     script: str, arguments: Sequence[str], *, only: Sequence[str] | None = None, exclude: Sequence[str] = ()
 ) -> None:
-    """Runs a script as `__main__`, with Keras patched when the script, or what it imports, imports Keras.
+    """Runs a script as `__main__`, and patches Keras when the script, or a module that it imports, imports Keras.
 
     `from attention import Attention` is answered as in `fastseq.keras.patch`.
 
-    The script sees what it would see without fastseq: `sys.argv`, `sys.path`, its environment, its `__main__`. So do
-    its users: exceptions and `SystemExit` pass, with tracebacks that begin in the script. Processes that it spawns are
-    not patched; forked ones are.
+    The script has the same `sys.argv`, `sys.path`, environment and `__main__` as without fastseq. Exceptions and
+    `SystemExit` pass, with tracebacks that begin in the script. Processes that the script spawns are not patched, but
+    forked ones are.
 
     Args:
         script: Path of the script.
-        arguments: What follows in `sys.argv`.
+        arguments: The script's arguments in `sys.argv`.
         only: As in `fastseq.keras.patch`.
-        exclude: See there.
+        exclude: As in `fastseq.keras.patch`.
 
     Raises:
         OSError: The script cannot be read.
@@ -85,9 +86,9 @@ def run_script(
     vars(module).update(__file__=path, __cached__=None, __loader__=loader, __builtins__=builtins)
     sys.modules["__main__"] = module
     sys.argv = [script, *arguments]
-    if not getattr(sys.flags, "safe_path", False):  # else Python has put no folder of ours there
+    if not getattr(sys.flags, "safe_path", False):  # with safe_path, Python has put no folder at the front
         sys.path[0] = os.path.dirname(os.path.realpath(script))
-    attention_package.answer()  # by `patch`, too, but a script may import that first
+    attention_package.answer()  # `patch` calls this, too, but a script may import `attention` before Keras
     if "fastseq.keras" in sys.modules:
         patch()
     else:
@@ -99,7 +100,7 @@ def run_script(
 
 
 def _hide_frames_of(code: CodeType) -> None:
-    """Cuts a code object's frame, and what called it, off the traceback of an exception that ends the process."""
+    """Removes a code object's frame, and its callers' frames, from the traceback of an uncaught exception."""
     show = sys.excepthook
 
     def show_rest(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
