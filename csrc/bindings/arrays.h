@@ -1,4 +1,4 @@
-// The CPU as a device of the bindings: NumPy arrays in and out, without copies and casts.
+// The CPU as a device of the bindings. Arguments and results are NumPy arrays, which are neither copied nor cast.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -28,11 +28,11 @@ inline constexpr NumpyType kNumpyTypes[] = {
 
 inline DType dtype_of(const py::array& array) {
   const py::dtype dtype = array.dtype();
-  // NumPy's type number does not tell the byte order; the core reads the machine's only.
+  // NumPy's type number does not include the byte order. The core reads the machine's byte order only.
   if (!dtype.attr("isnative").cast<bool>()) return DType::kOther;
   for (const NumpyType& known : kNumpyTypes)
     if (dtype.num() == known.numpy().num()) return known.dtype;
-  // C has several integer types of one size, and NumPy has a number for each. So integers are told by their size.
+  // C has several integer types of one size, and NumPy has a number for each. So integers are recognized by their size.
   if (dtype.kind() != 'i') return DType::kOther;
   return dtype.itemsize() == 4 ? DType::kInt32 : dtype.itemsize() == 8 ? DType::kInt64 : DType::kOther;
 }

@@ -1,4 +1,4 @@
-// Arrays in a GPU's memory, those of fastseq and those of other libraries.
+// Arrays in a GPU's memory, from fastseq and from other libraries.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -15,7 +15,7 @@ namespace fastseq::bindings {
 
 namespace py = pybind11;
 
-// A block of a device's memory. It is given back in the order of the stream in which it was taken.
+// A block of a device's memory. It is allocated and freed in the order of the work on a stream.
 class DeviceMemory {
  public:
   // `stream_owner` is a Python object that keeps the stream alive, or None.
@@ -32,7 +32,7 @@ class DeviceMemory {
   void* data_ = nullptr;
   int device_;
   cuda::Stream stream_;
-  PyObject* stream_owner_;  // null for None, so that the destructor can do without Python
+  PyObject* stream_owner_;  // null for None, so that the destructor does not need Python then
 };
 
 // An op's result. It owns its memory, and exports itself by DLPack and by __cuda_array_interface__.

@@ -29,14 +29,14 @@ struct DlTensor {
   uint64_t byte_offset;
 };
 
-// In a capsule "dltensor".
+// The content of a capsule "dltensor".
 struct DlManagedTensor {
   DlTensor tensor;
   void* context;
   void (*deleter)(DlManagedTensor* self);
 };
 
-// In a capsule "dltensor_versioned".
+// The content of a capsule "dltensor_versioned".
 struct DlManagedTensorVersioned {
   uint32_t major;
   uint32_t minor;

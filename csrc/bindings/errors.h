@@ -1,4 +1,4 @@
-// The core's errors as Python exceptions, and calls of the core without the GIL.
+// Turns the core's errors into Python exceptions, and calls the core without the GIL.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -28,9 +28,9 @@ inline void raise_if_error(const Status& status) {
   }
 }
 
-// Releases the GIL for the object's lifetime. Before 3.14, Python ends a thread, such as a daemon thread, that asks for
-// the GIL after the interpreter has finished. It does so by unwinding the stack, which would abort the process here. So
-// such a thread sleeps instead until the process ends.
+// Releases the GIL for the object's lifetime. Before 3.14, Python ends a thread that asks for the GIL after the
+// interpreter has finished, such as a daemon thread. It does so by unwinding the stack, which would abort the process
+// here. So such a thread sleeps until the process ends.
 class Unlocked {
  public:
   Unlocked() : state_(PyEval_SaveThread()) {}

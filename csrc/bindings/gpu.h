@@ -59,7 +59,7 @@ class Gpu {
       if (status.ok()) status = operation.run(scratch, stream_);
       cuda::give_memory_back(scratch, stream_);
       if (!wait_) return status;
-      // Also after a failure, since work that is already queued reads the arguments.
+      // Wait also after a failure, because work that is already queued reads the arguments.
       const Status done = cuda::synchronize(stream_);
       return status.ok() ? done : status;
     });

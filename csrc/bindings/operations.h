@@ -1,5 +1,5 @@
-// The operations on any device: read the arguments, allocate, drop the GIL, call. What there is to read and to
-// allocate, the contracts state (statement.h).
+// Calls operations on any device: reads the arguments, allocates the results, releases the GIL and runs the operation.
+// The contracts state the arguments and results (statement.h).
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -64,7 +64,7 @@ py::object as_python(Option option) {
   return py::str(names_from(option).front());
 }
 
-// Fills in what a call was given: arrays as `Device` views them, numbers and options.
+// Reads a call's arguments into an operation: arrays, through views that `Device` makes, numbers and options.
 template <class Device>
 class Reader {
  public:
@@ -82,7 +82,7 @@ class Reader {
     if (const py::object given = take(name)) read(name, given, &option);
   }
 
-  // All arguments must have been taken.
+  // Raises an error if there is an argument that has not been read.
   void finish(const char* operation) const {
     if (taken_ == arguments_.size()) return;
     for (const auto& argument : arguments_) {
@@ -107,7 +107,7 @@ class Reader {
   mutable size_t taken_ = 0;
 };
 
-// Calls body(null pointer to an operation) for the one of this name.
+// Calls body(null pointer of the operation's type) for the operation with this name.
 template <class Operations, class Body>
 void find(const std::string& name, const Body& body) {
   if (!Operations::find(name, body)) throw py::value_error("there is no operation '" + name + "'");
@@ -124,8 +124,8 @@ Operation read_and_plan(const Device& device, const py::dict& arguments) {
   return operation;
 }
 
-// Arguments by their names; what is not given is absent, or as the contract has it. Results by their names; None where
-// one is not wanted.
+// Computes an operation. Arguments are given by their names. An array that is not given is absent; a number or an
+// option has the contract's default. Results are returned by their names; those that are not wanted are None.
 template <class Operations, class Device>
 py::dict compute(const Device& device, const std::string& name, const py::dict& arguments) {
   py::dict results;
@@ -161,8 +161,8 @@ class ShapesOnly : public Cpu {
   }
 };
 
-// As compute, but of arrays there are only pairs of a shape and the name of a dtype. `Device` is ShapesOnly or a class
-// derived from it, which plans for another kind of device.
+// Like compute, but arguments and results are pairs of a shape and the name of a dtype instead of arrays. `Device` is
+// ShapesOnly or a class derived from it, which plans for another kind of device.
 template <class Device, class Operations>
 py::dict output_shapes(const std::string& name, const py::dict& arguments) {
   py::dict results;
@@ -178,8 +178,11 @@ py::dict output_shapes(const std::string& name, const py::dict& arguments) {
   return results;
 }
 
-// Of an operation: its arrays, by their names, with what they hold and whether they must be there; the names of numbers
-// that come with them; its options with their defaults; its results, and whether one may be None.
+// The statement of an operation's contract as Python objects, a tuple of
+// - its arrays by their names, each with the kind of its elements and whether it is required,
+// - the names of the numbers that it takes,
+// - its options with their defaults,
+// - its results by their names, each with whether it may be None.
 template <class Operations>
 py::tuple statement(const std::string& name) {
   py::dict arrays, options, outputs;
@@ -201,7 +204,7 @@ py::tuple statement(const std::string& name) {
   return py::make_tuple(arrays, numbers, options, outputs);
 }
 
-// XLA's handlers of a list of operations, by the operations' names, as jax.ffi.register_ffi_target takes them.
+// The XLA handlers of a list of operations, by the operations' names, for jax.ffi.register_ffi_target.
 template <class Device, class Operations>
 py::dict xla_handlers() {
   py::dict capsules;

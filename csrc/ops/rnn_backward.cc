@@ -1,17 +1,17 @@
 // LSTM, GRU and SimpleRNN backward: the driver.
 //
-// The batch is split into shards, the team into subteams (batch_shards.h), each of which takes its shards one after the
-// other.
-// A shard goes through time in reverse, in chunks of steps:
-//   dz of each step from the workspace, and dh of the step before as one product dz recurrent_kernel^T, the shard's
-//   rows dealt to the subteam's row groups, the units of a row to the threads of its group; dx of the chunk as one
-//   product dz kernel^T, by who has the rows; the chunk's share of the weight gradients, as products over its cells, a
-//   cell being one step of one row,
-//     dkernel += x^T dz,  drecurrent_kernel += h_prev^T dz,  dbias += 1^T dz,
-//   the rows of these matrices dealt to the subteam.
-// So dz is needed for a chunk only and stays in the second-level cache. The threads of a subteam meet twice a chunk,
-// those of a row group also after every step; a subteam or group of one thread waits for nobody. In the end the shards'
-// sums are added up. Shards and chunks follow from the call's dimensions alone, and so does the order of every sum.
+// The batch is split into shards, and the team into subteams (batch_shards.h). A subteam computes its shards one after
+// the other. For each shard it goes backwards in time, in chunks of steps. A cell is one step of one row. For each
+// chunk the subteam computes:
+// - for each step, dz from the workspace, and dh of the step before as one product dz recurrent_kernel^T. The shard's
+//   rows are divided among the subteam's row groups, and the units of a row among the threads of its group.
+// - dx as one product dz kernel^T, with the same division of rows.
+// - the chunk's contribution to the weight gradients, as products over its cells:
+//     dkernel += x^T dz,  drecurrent_kernel += h_prev^T dz,  dbias += 1^T dz.
+//   The rows of these matrices are divided among the threads of the subteam.
+// So dz is needed for one chunk only and stays in the second-level cache. The threads of a subteam wait for each other
+// twice a chunk, and those of a row group also after every step. At the end the shards' sums are added. Shards, chunks
+// and the order of every sum depend only on the call's dimensions.
 #include <cstring>
 
 #include "common/rnn_checks.h"
@@ -25,9 +25,9 @@ namespace {
 
 template <class T>
 struct BackwardScratch {
-  // Of one unit group.
+  // The weights for one unit group.
   struct Weights {
-    PackedWeights<T> recurrent_kernel;  // the rows of its units, transposed
+    PackedWeights<T> recurrent_kernel;  // the rows of the group's units, transposed
 
     Weights(const RnnPlan& plan, int index, Scratch& scratch)
         : recurrent_kernel(kernels_of<T>(*plan.isa), plan.dims.units, plan.dims.units, CellShape(plan.options).gates,
@@ -35,10 +35,10 @@ struct BackwardScratch {
                            split(plan.dims.units, plan.unit_groups, index), plan.row_groups, scratch) {}
   };
 
-  // Of one subteam: the chunk it works on, of P cells at most.
+  // Scratch of one subteam, for a chunk of at most P cells.
   struct SubteamScratch {
-    T* dz;       // (P, dz_stride), and a vector of room behind it
-    T* reset_h;  // (P, U), of GRU without reset_after; else null
+    T* dz;       // (P, dz_stride), with room for a vector behind it
+    T* reset_h;  // (P, U), for GRU without reset_after; else null
 
     SubteamScratch(const RnnPlan& plan, int, Scratch& scratch) {
       const int64_t cells = rnn_rows_per_shard(plan) * plan.chunk;
@@ -47,24 +47,24 @@ struct BackwardScratch {
     }
   };
 
-  // Of one member of the team, with R rows of a shard, C = R * chunk cells in a chunk and at most w units.
+  // Scratch of one thread, with at most R rows of a shard, w units and C = R * chunk cells in a chunk.
   struct ThreadScratch {
     T* dh;            // (R, w)
-    T* dc;            // (R, w), of LSTM; else null
-    T* dreset_h;      // (R, w), of GRU without reset_after; else null
+    T* dc;            // (R, w), for LSTM; else null
+    T* dreset_h;      // (R, w), for GRU without reset_after; else null
     T* dy;            // (R, U)
     T* undropped;     // (C, D) or (R, w): a group's product before its dropout factors
-    const T** saved;  // (R), as the next four
+    const T** saved;  // (R), like the next four
     const T** previous;
     const T** dy_rows;
     T** dz_rows;
     T** reset_h_rows;
-    const T** dz_cells;  // (C), as the next four
+    const T** dz_cells;  // (C), like the next four
     const T** operands;
     T** results;
     T** undropped_rows;
     int64_t* batch_rows;
-    int64_t* first_cells;  // (rows of a shard + 1): the number of cells before each row's, in this chunk
+    int64_t* first_cells;  // (rows of a shard + 1): the number of each row's first cell in this chunk
     typename WeightGradients<T>::ThreadScratch weights;
 
     ThreadScratch(const RnnPlan& plan, int, Scratch& scratch) : weights(plan, scratch) {
@@ -100,7 +100,7 @@ struct BackwardScratch {
   Repeated<RnnPlan, ThreadScratch> members;
   Steps steps;
   T* zeros;              // (U)
-  WeightSums<T> second;  // of the second shard; those of the first are the results
+  WeightSums<T> second;  // the second shard's sums; the first shard's are in the results
 
   BackwardScratch(const RnnPlan& plan, Scratch& scratch)
       : kernel(kernels_of<T>(*plan.isa), plan.dims.inputs, plan.dims.units, CellShape(plan.options).gates,
@@ -165,14 +165,13 @@ class Backward : RnnOperands<T> {
   }
 
  private:
-  // What a thread works on: a chunk of steps [begin, end) of a shard.
+  // A thread's view of a chunk: the steps [begin, end) of a shard.
   struct Chunk {
     const Team& team;
     const GridPosition& position;
     const ThreadScratch& local;
     const ChunkCells<T> cells;
-    const DealtRows&
-        rows;  // those of the shard that are this row group's: every row_groups-th, from the row_group-th on
+    const DealtRows& rows;  // this row group's rows of the shard: every row_groups-th, beginning with row_group
     int64_t row_group;
     int64_t row_groups;
     int64_t begin;
@@ -236,7 +235,8 @@ class Backward : RnnOperands<T> {
     }
   }
 
-  // Of the rows of this row group, whose threads have met after the chunk's last dz; each takes its share of the cells.
+  // Computes dx for the rows of this row group. Its threads have waited for each other after the chunk's last dz. Each
+  // thread computes a share of the cells.
   void compute_dx(const Chunk& chunk) const {
     const Steps& steps = scratch_.steps;
     const ThreadScratch& local = chunk.local;
@@ -263,7 +263,7 @@ class Backward : RnnOperands<T> {
     }
   }
 
-  // One step of this row group's rows that have it: dz, and dh of the step before.
+  // Computes dz of one step, and dh of the step before, for the rows of this row group that have the step.
   void take_step(const Chunk& chunk, const PackedWeights<T>& weights, int64_t step) const {
     const GridPosition& position = chunk.position;
     const ThreadScratch& local = chunk.local;
@@ -289,7 +289,7 @@ class Backward : RnnOperands<T> {
                                    local.dreset_h,
                                    local.dz_rows,
                                    local.reset_h_rows};
-    bool onto = false;  // whether dh holds something already
+    bool onto = false;  // whether to add to dh instead of overwriting it
     switch (plan.options.cell) {
       case Cell::kLstm:
         kernels.lstm_backward(args);
@@ -311,7 +311,8 @@ class Backward : RnnOperands<T> {
     recurrent_products(position, weights, local, active, false, local.dh, onto);
   }
 
-  // results (active, w) = dz recurrent_kernel^T, of the gates whose operand is (not) reset, or added onto them.
+  // Computes results (active, w) = dz recurrent_kernel^T or, with `onto`, adds the product to results. With `reset` the
+  // product is over the gates whose operand is reset_h, and without over those whose operand is h.
   void recurrent_products(const GridPosition& position, const PackedWeights<T>& weights, const ThreadScratch& local,
                           int64_t active, bool reset, T* results, bool onto) const {
     for (int64_t r = 0; r < active; ++r) {
@@ -325,8 +326,8 @@ class Backward : RnnOperands<T> {
     }
   }
 
-  // results = the gates' part of dz_cells weights, times dropout factors, or that added onto them. The results' columns
-  // are those from `first` on of what the factors are for.
+  // Computes results = dz_cells weights for these gates, times dropout factors, or with `onto` adds that to results.
+  // The first column of results belongs to the dropout factor with index `first`.
   void product(const ThreadScratch& local, int64_t rows, const PackedWeights<T>& weights, const GateGroup& gates,
                const DropoutFactors<T>& factors, bool onto, int64_t first = 0) const {
     const PackedShape shape = weights.shape(gates);
@@ -350,14 +351,15 @@ class Backward : RnnOperands<T> {
     }
   }
 
-  // The gradient that reaches the output of a step: see below.
+  // The gradient with respect to the output of a step.
   const T* output_gradient(int64_t b, int64_t step, T* buffer) const {
     return repeated_output_gradient(b, scratch_.steps.place(b, step), step + 1, buffer);
   }
 
-  // The gradient that reaches the output of place `first` of row b, or h0 as the output before all: its row of doutputs
-  // and, as masked steps repeat the row's previous output, those of the masked steps up to step `next`, and that of
-  // last_output if this is what it repeats. Null for none; the sum of several is in `buffer`.
+  // The gradient with respect to the output at place `first` of row b, or with respect to h0 if h0 is the output before
+  // the first step. It is the sum of the rows of doutputs for this place and for the masked steps before step `next`,
+  // which repeat the output. If last_output repeats it, too, dlast_output is added. Returns null if there is no
+  // gradient. A sum of several rows is in `buffer`.
   const T* repeated_output_gradient(int64_t b, int64_t first, int64_t next, T* buffer) const {
     const Steps& steps = scratch_.steps;
     const bool last = next == steps.count(b);

@@ -1,11 +1,13 @@
 // LSTM, GRU and SimpleRNN forward: the driver.
 //
-// Batch rows are dealt to the row groups; each runs the whole time loop of its rows, without waiting for another group.
-// Time goes in chunks: first the input projection x kernel + bias of all steps of the chunk as one product, while the
-// chunk's x and z stay in the second-level cache, then the steps, each one product h recurrent_kernel and the
-// elementwise part. (Row-parallel loops without barriers: Zhang et al. 2018, "DeepCPU"; the projection ahead of the
-// loop: Appleyard et al. 2016.) Within a row group each thread computes its own units of h and all read them all, so
-// that they meet after every step; h has two buffers, one to read and one to write.
+// Batch rows are divided among the row groups. Each group runs the whole time loop of its rows and does not wait for
+// other groups. The time loop works in chunks of steps. First it computes the input projection x kernel + bias for all
+// steps of the chunk as one product, while the chunk's x and z stay in the second-level cache. Then it computes the
+// steps; each is one product h recurrent_kernel and the elementwise part. (Row-parallel loops without barriers: Zhang
+// et al. 2018, "DeepCPU"; the projection ahead of the loop: Appleyard et al. 2016.)
+//
+// Within a row group, each thread computes some units of h and reads all of them. So the threads wait for each other
+// after every step. There are two buffers for h, one to read and one to write.
 #include "common/rnn_checks.h"
 #include "fastseq/rnn.h"
 #include "rnn_layout.h"
@@ -15,12 +17,12 @@ namespace {
 
 template <class T>
 struct ForwardScratch {
-  // Of one unit group: the weights of its units.
+  // The weights of the units of one unit group.
   struct Weights {
     PackedWeights<T> kernel;
     PackedWeights<T> recurrent_kernel;
-    T* bias;            // (G * its units)
-    T* recurrent_bias;  // likewise
+    T* bias;            // (G * units of the group)
+    T* recurrent_bias;  // (G * units of the group)
 
     Weights(const RnnPlan& plan, int index, Scratch& scratch)
         : Weights(plan, CellShape(plan.options), split(plan.dims.units, plan.unit_groups, index), scratch) {}
@@ -36,10 +38,10 @@ struct ForwardScratch {
           recurrent_bias(scratch.take<T>(cell.gates * (units.end - units.begin))) {}
   };
 
-  // Of one row group of R rows at most.
+  // Scratch of one row group with at most R rows.
   struct Group {
     T* h[2];     // (R, U)
-    T* reset_h;  // (R, U), of GRU without reset_after; else null
+    T* reset_h;  // (R, U), for GRU without reset_after; else null
 
     Group(const RnnPlan& plan, int, Scratch& scratch) {
       const int64_t size = rnn_rows_per_group(plan) * plan.dims.units;
@@ -48,13 +50,13 @@ struct ForwardScratch {
     }
   };
 
-  // Of one member of the team, with C = R * chunk cells in a chunk and at most w units.
+  // Scratch of one thread, with at most w units and C = R * chunk cells in a chunk.
   struct ThreadScratch {
-    T* c;                // (R, w), of LSTM; else null
+    T* c;                // (R, w), for LSTM; else null
     T* z;                // (C, G * w)
     T* recurrent;        // (R, G * w)
     T* dropped;          // (C, D) or (R, U): operands times their dropout factors
-    const T** operands;  // (C), as the next four
+    const T** operands;  // (C), like the next four
     const T** dropped_rows;
     const T** initial;
     T** results;
@@ -176,7 +178,7 @@ class Forward : RnnOperands<T> {
     for (int64_t r = 0; r < rows.count(); ++r) finish_row(position, rows[r], group, local, r);
   }
 
-  // One step of the first `active` rows. z: (active, G * width), their input projections.
+  // Computes one step of the first `active` rows. z (active, G * width) is their input projection.
   void take_step(const GridPosition& position, Barrier& all_units, const Weights& weights, const Group& group,
                  const ThreadScratch& local, const DealtRows& rows, int64_t step, int64_t active, T* z) const {
     const Steps& steps = scratch_.steps;
@@ -217,7 +219,8 @@ class Forward : RnnOperands<T> {
                     outputs_ + (rows[r] * timesteps + steps.place(rows[r], step)) * units + first);
   }
 
-  // recurrent = operand recurrent_kernel + recurrent bias, of the gates whose operand is (not) reset.
+  // Computes recurrent = operand recurrent_kernel + recurrent bias. With `reset` it does so for the gates whose operand
+  // is reset_h, and without for those whose operand is h.
   void recurrent_products(const Weights& weights, const ThreadScratch& local, int64_t active, bool reset,
                           const T* h) const {
     for (int64_t r = 0; r < active; ++r) local.operands[r] = h + r * units;
@@ -228,7 +231,8 @@ class Forward : RnnOperands<T> {
                 cell.gates * (weights.kernel.width()));
   }
 
-  // The gates' columns of results (rows, ld) = operands weights + initial, each operand times its dropout factors.
+  // Computes the gates' columns of results (rows, ld) = operands weights + initial. The operands are multiplied by
+  // their dropout factors first.
   void product(const ThreadScratch& local, int64_t rows, const PackedWeights<T>& weights, const GateGroup& gates,
                const DropoutFactors<T>& factors, const T* initial, T* results, int64_t ld) const {
     const int64_t column = gates.first * weights.width();
@@ -248,7 +252,7 @@ class Forward : RnnOperands<T> {
         {rows, shape, operands, 1, weights.data(gates), 0, initial ? local.initial : nullptr, local.results});
   }
 
-  // The states after the last step of row b, which is row r of the group, and outputs where it has no steps.
+  // Writes the final states of row b, which is row r of the group, its last output, and its outputs at masked steps.
   void finish_row(const GridPosition& position, int64_t b, const Group& group, const ThreadScratch& local,
                   int64_t r) const {
     const Steps& steps = scratch_.steps;
@@ -262,7 +266,7 @@ class Forward : RnnOperands<T> {
         (count == 0 && !Base::masked_output_begins_at_h0()) || (ends_masked && plan.options.zero_output_for_mask);
     copy_units(position, zero ? nullptr : h, r, last_output_ + b * units + first);
     if (!outputs_ || count == timesteps) return;
-    // Masked steps repeat the output before them.
+    // Masked steps repeat the previous output.
     const T* previous = h0 && Base::masked_output_begins_at_h0() ? h0 + b * units : nullptr;
     for (int64_t s = 0; s < timesteps; ++s) {
       T* row = outputs_ + (b * timesteps + s) * units;

@@ -1,6 +1,7 @@
-// The weight gradients of a recurrent op. For every chunk of steps they are products over the chunk's cells,
-//   dkernel += x^T dz,  drecurrent_kernel += h_prev^T dz,  dbias += 1^T dz,
-// where a cell is one step of one row. The threads of a subteam divide the rows of these matrices.
+// The weight gradients of a recurrent op. A cell is one step of one row. Every chunk of steps adds products over its
+// cells:
+//   dkernel += x^T dz,  drecurrent_kernel += h_prev^T dz,  dbias += 1^T dz.
+// The rows of these matrices are divided among the threads of a subteam.
 #pragma once
 
 #include "rnn_layout.h"
@@ -75,7 +76,7 @@ class WeightGradients {
     for_share([&](const Job& job, Range range) { add(cells, job, range); });
   }
 
-  // Adds the thread's share of the second shard's sums; the whole team divides them.
+  // Adds the thread's share of the second shard's sums, which are divided among all threads of the team.
   void add_second_shard(const WeightSums<T>& second) const {
     const int64_t columns = o_.cell.gates * o_.units;
     add_sums(team_, o_.inputs * columns, second.kernel, sums_.kernel);

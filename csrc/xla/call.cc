@@ -99,7 +99,7 @@ bool answer_metadata(const CallFrame& frame) {
   Extension* extension = frame.header.extensions;
   while (extension && extension->type != kMetadataExtension) extension = extension->next;
   if (!extension) return false;
-  // Up to jaxlib 0.7.2 the version must be the runtime's own, which is 0.1, and there is no api in this call. Later
+  // Up to jaxlib 0.7.2 the version must equal the runtime's version, which is 0.1, and this call has no api. Later
   // runtimes take any version that they know.
   constexpr int kNewestKnown = 5;
   Metadata& metadata = *reinterpret_cast<MetadataExtension*>(extension)->metadata;
@@ -111,7 +111,7 @@ bool answer_metadata(const CallFrame& frame) {
 
 Error* make_error(const CallFrame& frame, ErrorCode code, const char* message) noexcept {
   CreateError arguments{};
-  // The size counts up to the last field, without the padding behind it.
+  // The size includes the last field, but not the padding behind it.
   arguments.header.struct_size = offsetof(CreateError, code) + sizeof(ErrorCode);
   arguments.message = message;
   arguments.code = code;

@@ -1,9 +1,9 @@
-// One call of a handler: its buffers as the core's arrays, its attributes as options, errors in XLA's form.
+// One call of a handler: reads its buffers as the core's arrays and its attributes as options, returns errors to XLA.
 //
-// An operation's arrays that are present are the call's arguments, in the order of the statement (statement.h); the
-// attribute "present" has a bit for each array, the first one lowest. Options and numbers are attributes of their
-// names. Results that are wanted are the call's results. Arrays that forward saves for backward are raw bytes, as on
-// TensorFlow.
+// The call's arguments are the operation's arrays that are present, in the order of the statement (statement.h). The
+// attribute "present" has a bit for each array; the lowest bit is the first array's. Options and numbers are attributes
+// with the same names. The call's results are the operation's results that are wanted. Arrays that forward saves for
+// backward are raw bytes, as on TensorFlow.
 #pragma once
 
 #include <new>
@@ -19,7 +19,7 @@
 
 namespace fastseq::xla {
 
-// Thrown within a handler, which returns it to XLA.
+// An exception within a handler; the handler returns it to XLA as an error.
 struct CallError : std::runtime_error {
   CallError(ErrorCode the_code, const std::string& message) : std::runtime_error(message), code(the_code) {}
   const ErrorCode code;
@@ -33,19 +33,19 @@ void throw_if_error(const Status& status);
 
 class Call {
  public:
-  // Throws where this is no execution, or has arguments that are no buffers.
+  // Throws if the call is not an execution, or if an argument or a result is not a buffer.
   explicit Call(const CallFrame& frame);
 
   const CallFrame& frame() const { return frame_; }
 
-  // The next array, and a number.
+  // Reads the next array, or a number.
   void read(const Input& input, Array& array);
   template <class Number>
   void read(const Input& input, Number& number) {
     read(input.name, number);
   }
 
-  // An option.
+  // Reads an option.
   void read(const char* name, bool& option) { option = scalar<bool>(name, DataType::kPred); }
   void read(const char* name, int64_t& option) { option = scalar<int64_t>(name, DataType::kS64); }
   template <class Option, class = std::enable_if_t<std::is_enum_v<Option>>>
@@ -53,10 +53,10 @@ class Call {
     throw_if_error(parse_option(name, text(name), &option));
   }
 
-  // The next result, which must be like `like`; absent where it is not wanted.
+  // Sets *array to the next result, which must have the shape and dtype of `like`. Does nothing if it is not wanted.
   void next_result(const Output& output, const Array& like, Array* array);
 
-  // Throws where there are arguments, results or attributes that nobody has asked for.
+  // Throws if there are arguments, results or attributes that have not been read.
   void finish() const;
 
  private:
@@ -77,12 +77,12 @@ class Call {
   int64_t attributes_ = 0;
 };
 
-// What a handler is asked when it is registered; false where this is a call.
+// Answers the query for metadata that XLA makes when a handler is registered. Returns false if the frame is a call.
 bool answer_metadata(const CallFrame& frame);
 
 Error* make_error(const CallFrame& frame, ErrorCode code, const char* message) noexcept;
 
-// Runs the body and turns what it throws into an error of XLA's; null for none.
+// Runs the body and turns an exception into an XLA error. Returns null if there is no exception.
 template <class Body>
 Error* guarded(const CallFrame& frame, const Body& body) noexcept {
   try {

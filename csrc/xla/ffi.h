@@ -1,7 +1,7 @@
-// The part of XLA's foreign function interface that fastseq uses, declared here so that no jaxlib is needed to build
-// and one binary serves every version from 0.5 on. The layouts are those of XLA's public header xla/ffi/api/c_api.h,
-// the same since jaxlib 0.4.34. XLA has since inserted functions and fields without a new version; what is declared
-// here stands before all of them.
+// The part of XLA's foreign function interface that fastseq uses. It is declared here so that the build needs no jaxlib
+// and one binary works with every version from 0.5 on. The layouts are those of XLA's public header
+// xla/ffi/api/c_api.h and have not changed since jaxlib 0.4.34. XLA has since inserted functions and fields without a
+// new version, but all of them come after the declarations here.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,8 @@
 
 namespace fastseq::xla {
 
-struct Error;    // XLA's own
-struct Context;  // likewise
+struct Error;    // defined by XLA
+struct Context;  // defined by XLA
 
 enum class ErrorCode : int { kInvalidArgument = 3, kResourceExhausted = 8, kUnimplemented = 12, kInternal = 13 };
 enum class Stage : int { kInstantiate, kPrepare, kInitialize, kExecute };
@@ -33,7 +33,7 @@ struct Extension {
   Extension* next;
 };
 
-// What every struct but Metadata begins with.
+// Every struct except Metadata begins with a header.
 struct Header {
   size_t struct_size;
   Extension* extensions;

@@ -1,4 +1,4 @@
-// A GPU as the device that handlers compute on: the stream and the scratch memory are the call's.
+// A GPU as the device that handlers compute on. XLA provides the stream and the scratch memory of a call.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ class Gpu {
     stream_ = arguments.stream;
   }
 
-  // The device of the stream is current within a call.
+  // XLA makes the stream's device current during a call.
   template <class Operation>
   Status plan(Operation& operation) const {
     return operation.make_plan(cuda::Precision::kFloat32);
@@ -32,7 +32,7 @@ class Gpu {
     check(frame_.api->allocate_device_memory(&arguments), "has no memory for scratch");
     const auto address = (reinterpret_cast<uintptr_t>(arguments.data) + kAlignment - 1) / kAlignment * kAlignment;
     const Status status = operation.run(reinterpret_cast<void*>(address), stream_);
-    // In the order of the stream: what is queued already may still use it.
+    // XLA frees the memory in the order of the stream, so that work that is queued already can still use it.
     FreeDeviceMemory given_back{{sizeof(FreeDeviceMemory), nullptr}, frame_.context, bytes, arguments.data};
     check(frame_.api->free_device_memory(&given_back), "does not take scratch back");
     return status;

@@ -1,4 +1,4 @@
-// An XLA handler made from what a contract states of its operation (statement.h), for each operation of a list.
+// Makes an XLA handler for each operation of a list, from the statement of the operation's contract (statement.h).
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace fastseq::xla {
 
-// A CPU as the device that handlers compute on; csrc/xla/gpu_device.h has the other.
+// A CPU as the device that handlers compute on. The class for a GPU is in csrc/xla/gpu_device.h.
 struct Cpu {
   explicit Cpu(const CallFrame&) {}
   template <class Operation>

@@ -1,4 +1,4 @@
-// The operations that there are, for front ends that offer them all.
+// Lists of all operations, for front ends that offer all of them.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ namespace fastseq {
 
 template <class... All>
 struct OperationList {
-  // Calls body(null pointer to an operation) for the one of this name; false where there is none.
+  // Calls body(null pointer of the operation's type) for the operation with this name. Returns false if there is none.
   template <class Body>
   static bool find(const std::string& name, const Body& body) {
     return ((name == All::name() && (body(static_cast<All*>(nullptr)), true)) || ...);
@@ -23,7 +23,7 @@ struct OperationList {
   static std::vector<std::string> names() { return {All::name()...}; }
 };
 
-// Those that have kernels for GPUs, too, with the plans of one kind of device.
+// The operations that also have kernels for GPUs, with the plan types of one kind of device.
 template <class RnnPlan, class Conv1dPlan, class PoolPlan, class... More>
 using DeviceOperations =
     OperationList<RnnForward<Cell::kLstm, RnnPlan>, RnnBackward<Cell::kLstm, RnnPlan>, RnnForward<Cell::kGru, RnnPlan>,
@@ -31,7 +31,7 @@ using DeviceOperations =
                   RnnBackward<Cell::kSimpleRnn, RnnPlan>, Conv1dForward<Conv1dPlan>, Conv1dBackward<Conv1dPlan>,
                   PoolForward<true, PoolPlan>, PoolBackward<true, PoolPlan>, More...>;
 
-// Those with a gradient.
+// The operations with a gradient.
 template <class... More>
 using DifferentiableOperations = DeviceOperations<RnnPlan, Conv1dPlan, PoolPlan, PoolForward<false>,
                                                   PoolBackward<false>, EmbeddingForward, EmbeddingBackward, More...>;

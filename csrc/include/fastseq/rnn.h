@@ -1,8 +1,9 @@
 // LSTM, GRU and SimpleRNN over a whole sequence, forward and backward: the contract.
 //
-// B batch, T timesteps, D inputs, U units, G gates: 4, 3 and 1. Gate order i, f, c, o for LSTM and z, r, h for GRU. All
-// float arrays of one call have one dtype, float32 or float64. Arrays do not overlap. Absent arrays are marked
-// "optional". With a = activation, s = recurrent_activation, [.] the columns of one gate:
+// B batch, T timesteps, D inputs, U units, G gates: 4, 3 and 1. The gate order is i, f, c, o for LSTM and z, r, h for
+// GRU. All float arrays of one call have one dtype, float32 or float64. Arrays do not overlap. Arrays that may be
+// absent are marked "optional". In the formulas, a is activation, s is recurrent_activation, and [.] are the columns of
+// a gate:
 //
 //   LSTM       [i f c o] = x_t kernel + h_{t-1} recurrent_kernel + bias
 //              c_t = s(f) c_{t-1} + s(i) a(c),  h_t = s(o) a(c_t)
@@ -12,12 +13,12 @@
 //              n = (r h_{t-1}) recurrent_kernel[h]
 //   SimpleRNN  h_t = a(x_t kernel + h_{t-1} recurrent_kernel + bias)
 //
-// A step whose mask is false leaves the states of that row as they were, and its inputs are never used, not even a NaN.
-// Its output repeats the row's previous output or is zero with zero_output_for_mask. Before the first unmasked step the
-// previous output is zero, as in Keras on TensorFlow, or h0 with h0_as_first_output, as in Keras on JAX.
+// A step whose mask is false does not change the states of that row. Its inputs are never used, so they can be NaN. Its
+// output repeats the row's previous output or, with zero_output_for_mask, is zero. Before the first unmasked step the
+// previous output is zero, as in Keras on TensorFlow. With h0_as_first_output it is h0, as in Keras on JAX.
 //
-// Parallel over batch rows and, where that pays, over units; weight gradients over parts of the batch and the rows of
-// their matrices. The same bits for any number of threads.
+// The ops are parallel over batch rows and, if that pays, over units. Weight gradients are parallel over parts of the
+// batch and over the rows of their matrices. The results are bitwise equal for any number of threads.
 #pragma once
 
 #include <cstddef>
@@ -35,9 +36,9 @@ enum class Cell { kLstm, kGru, kSimpleRnn };
 struct RnnOptions {
   Cell cell = Cell::kLstm;
   Activation activation = Activation::kTanh;
-  Activation recurrent_activation = Activation::kSigmoid;  // not of SimpleRNN
-  bool reset_after = true;                                 // of GRU only
-  bool go_backwards = false;  // steps are taken from T-1 to 0; outputs are in the order the steps are taken in
+  Activation recurrent_activation = Activation::kSigmoid;  // SimpleRNN ignores it
+  bool reset_after = true;                                 // GRU only
+  bool go_backwards = false;  // compute the steps from T-1 to 0; outputs are in the order of computation
   bool zero_output_for_mask = false;
   bool h0_as_first_output = false;
 };
@@ -46,23 +47,23 @@ struct RnnInputs {
   Array x;                       // (B, T, D)
   Array kernel;                  // (D, GU)
   Array recurrent_kernel;        // (U, GU)
-  Array bias;                    // (GU), for GRU with reset_after (2, 3U): of inputs, of h; optional: zero
+  Array bias;                    // (GU), for GRU with reset_after (2, 3U): for inputs, for h; optional: zero
   Array h0;                      // (B, U), optional: zero
   Array c0;                      // (B, U), LSTM only, optional: zero
   Array mask;                    // (B, T) bool, optional: all true
-  Array dropout_mask;            // (1 or G, B, D), optional: factors of x for all gates, or for each
+  Array dropout_mask;            // (1 or G, B, D), optional: factors of x, shared by all gates or one for each
   Array recurrent_dropout_mask;  // (1 or G, B, U), optional: factors of h_{t-1} in the products, likewise
 };
 
 struct RnnOutputs {
   Array outputs;      // (B, T, U), optional
-  Array last_output;  // (B, U): the output of the last step taken, of T = 0 the one before the first
+  Array last_output;  // (B, U): the output of the last step; with T = 0, the output before the first step
   Array h_n;          // (B, U): the state after the last step; h0 when no step is unmasked
   Array c_n;          // (B, U), LSTM only
   Array workspace;    // (B, T, rnn_workspace_width), optional: for backward, by time, undefined at masked steps
 };
 
-// Gradients of a scalar loss by the outputs, all optional: zero.
+// Gradients of a scalar loss with respect to the outputs, all optional: zero.
 struct RnnOutputGradients {
   Array doutputs;      // (B, T, U)
   Array dlast_output;  // (B, U)
@@ -74,7 +75,7 @@ struct RnnGradients {
   Array dx;                 // (B, T, D), zero at masked steps; optional
   Array dkernel;            // (D, GU), optional, together with the next two
   Array drecurrent_kernel;  // (U, GU), optional
-  Array dbias;              // as bias, optional
+  Array dbias;              // same shape as bias, optional
   Array dh0;                // (B, U)
   Array dc0;                // (B, U), LSTM only
 };
@@ -85,25 +86,27 @@ struct RnnDims : SequenceDims {
   int64_t gates = 0;  // G
 };
 
-// What backward needs of a step and row: h and, but for SimpleRNN, the activated gates; of LSTM, c too; of GRU with
-// reset_after, h recurrent_kernel[h] + recurrent bias[h]. 6U, 5U (4U without reset_after) and U elements.
+// The number of elements that forward saves for backward for each step and row. LSTM saves h, c and the activated
+// gates, 6U. GRU saves h and the activated gates, 4U, and with reset_after also h recurrent_kernel[h] + recurrent
+// bias[h], 5U. SimpleRNN saves h, U.
 int64_t rnn_workspace_width(const RnnOptions& options, int64_t units);
 
-// Made once, so that a change of the settings between the two halves of a call cannot matter.
+// A plan is made once for a call, so that a change of the settings during the call has no effect.
 struct RnnPlan : PlanOf<RnnDims, RnnOptions> {
-  int row_groups = 1;         // threads = row_groups * unit_groups: batch rows are dealt to groups of threads,
-  int unit_groups = 1;        // and units to the threads of a group
-  int input_factors = 0;      // dropout_mask's first dimension, 0 without
-  int recurrent_factors = 0;  // recurrent_dropout_mask's
+  int row_groups = 1;         // threads = row_groups * unit_groups: batch rows are divided among groups of threads,
+  int unit_groups = 1;        // and units among the threads of a group
+  int input_factors = 0;      // dropout_mask's first dimension; 0 without dropout_mask
+  int recurrent_factors = 0;  // recurrent_dropout_mask's first dimension, likewise
   bool masked = false;
   int64_t chunk = 1;  // timesteps whose input projection is computed at once
 };
 
-// Both check every shape and dtype of the inputs; the error names the array, what was expected and what came.
+// rnn_plan_forward and rnn_plan_backward check every shape and dtype of the inputs. The error names the array, the
+// expected value and the actual one.
 Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan);
 Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch);
 
-// `workspace` is that of forward's outputs.
+// `workspace` is the one in forward's outputs.
 Status rnn_plan_backward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan);
 Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace,
                     const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch);
@@ -113,7 +116,7 @@ inline Array rnn_workspace(const RnnPlan& plan) {
   return Array::like(d.dtype, {d.batch, d.timesteps, rnn_workspace_width(plan.options, d.units)});
 }
 
-// --- the statement (statement.h); with the plan of cuda.h, of the same operations on a GPU ---------------------------
+// --- the statement (statement.h). With the plan of cuda.h it also describes the operations on a GPU ------------------
 
 template <class Visit>
 void state_options(RnnOptions& options, const Visit& visit) {
@@ -125,7 +128,7 @@ void state_options(RnnOptions& options, const Visit& visit) {
   visit("h0_as_first_output", options.h0_as_first_output);
 }
 
-// What both directions share.
+// Base class of RnnForward and RnnBackward.
 template <Cell kCell, bool kForward, class Plan>
 struct RnnOperation : Planned<RnnOptions, Plan> {
   RnnInputs inputs;
@@ -188,7 +191,7 @@ template <Cell kCell, class Plan = RnnPlan>
 struct RnnBackward : RnnOperation<kCell, false, Plan>, Wanted {
   using Base = RnnOperation<kCell, false, Plan>;
   using Base::inputs, Base::plan;
-  using Base::return_sequences;  // of forward; without, doutputs.doutputs is not looked at
+  using Base::return_sequences;  // forward's option; if it is false, doutputs.doutputs is ignored
   Array workspace;
   RnnOutputGradients doutputs;
   RnnGradients gradients;
