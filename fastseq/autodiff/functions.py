@@ -107,7 +107,7 @@ class Functions(Generic[Array]):
 
         Raises:
             ValueError: See `lstm`.
-            TypeError: See there.
+            TypeError: See `lstm`.
         """
         return RNNOutputs(**self._rnn("gru_forward", locals()))
 
@@ -135,7 +135,7 @@ class Functions(Generic[Array]):
 
         Raises:
             ValueError: See `lstm`.
-            TypeError: See there.
+            TypeError: See `lstm`.
         """
         return RNNOutputs(**self._rnn("simple_rnn_forward", locals()))
 
@@ -158,7 +158,7 @@ class Functions(Generic[Array]):
 
         Raises:
             ValueError: See `lstm`.
-            TypeError: See there.
+            TypeError: See `lstm`.
         """
         return self._outputs("conv1d_forward", locals())
 
@@ -184,7 +184,7 @@ class Functions(Generic[Array]):
 
         Raises:
             ValueError: See `lstm`.
-            TypeError: See there.
+            TypeError: See `lstm`.
         """
         pool_strides = pool_size if pool_strides is None else pool_strides
         return self._outputs("conv1d_forward", locals())
@@ -197,7 +197,7 @@ class Functions(Generic[Array]):
 
         Raises:
             ValueError: See `lstm`.
-            TypeError: See there.
+            TypeError: See `lstm`.
         """
         strides = pool_size if strides is None else strides
         return self._outputs("max_pool_forward", locals())
@@ -210,7 +210,7 @@ class Functions(Generic[Array]):
 
         Raises:
             ValueError: See `lstm`.
-            TypeError: See there.
+            TypeError: See `lstm`.
         """
         strides = pool_size if strides is None else strides
         return self._outputs("average_pool_forward", locals())
@@ -224,7 +224,7 @@ class Functions(Generic[Array]):
         Raises:
             ValueError: See `lstm`; also if an id is outside of the table. A compiled program of JAX raises a
                 `jax.errors.JaxRuntimeError` for that.
-            TypeError: See there.
+            TypeError: See `lstm`.
         """
         return self._outputs("embedding_forward", locals())
 

@@ -123,7 +123,7 @@ class FastAttention(keras.layers.Layer):  # type: ignore[misc]
         scores = ops.cast(self._scores(x, last), keras.backend.result_type(x.dtype, "float32"))
         if mask is not None:
             scores = ops.where(mask, scores, _NO_SCORE)
-        # Not ops.softmax, which warns where there is only one step.
+        # ops.softmax would warn if there is only one step.
         weights = ops.cast(ops.exp(ops.log_softmax(scores, axis=-1)), x.dtype)
         context = _sum_of_steps(weights, x)
         return ops.tanh(ops.matmul(ops.concatenate([context, last], axis=-1), self.attention_vector))
@@ -145,7 +145,7 @@ class FastAttention(keras.layers.Layer):  # type: ignore[misc]
         return _sum_of_steps(chosen, x)
 
     def _scores(self, x: Any, last: Any) -> Any:
-        """(batch, timesteps): how much each step of x counts for the last one."""
+        """(batch, timesteps): the score of each step of x for the last step."""
         if self.score == self.SCORE_LUONG:
             # (x W) . h = x . (W h): a product for each row instead of for each step.
             scores = ops.matmul(x, ops.matmul(last, ops.transpose(self.luong_w))[:, :, None])

@@ -78,7 +78,7 @@ class FastDropout(NativeDropout, keras.layers.Dropout):  # type: ignore[misc]
         **kwargs: All other arguments of `keras.layers.Dropout`: `noise_shape`, `seed`.
 
     Call arguments:
-        inputs: Of any shape.
+        inputs: A tensor of any shape.
         training: Whether to drop anything.
 
     Raises:

@@ -144,7 +144,7 @@ def lacks(operation: str) -> bool:
 
 
 def unavailable_because(operation: str | None = None) -> str | None:
-    """Why the kernels cannot serve this process's Keras, or do not have one of `Backend`'s operations; else None."""
+    """Why the kernels, or one operation of `Backend`, cannot be used with the Keras backend in use, or None."""
     name = keras.backend.backend()
     if not is_supported():
         return f"Keras runs on the {name} backend, and the kernels on {', '.join(_SUPPORTED)}"
