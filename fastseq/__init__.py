@@ -18,7 +18,8 @@ __all__ = ["__version__", "cuda", "data", "functional", "keras", "prices", "refe
 
 
 def __getattr__(name: str) -> Any:
-    # Not before it is asked for: a script that fastseq runs may set what the core's runtime reads from the environment.
+    # Imported on first access: a script that `fastseq SCRIPT.py` runs may still set environment variables that the core
+    # reads when it is loaded.
     if name == "__version__":
         from fastseq.runtime import __version__
 
