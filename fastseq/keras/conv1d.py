@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from fastseq.autodiff.operations import output_timesteps
 from fastseq.keras import backend
 from fastseq.keras.activations import native_name
 from fastseq.keras.calls import called_for_training
@@ -112,11 +113,11 @@ class FastConv1D(NativeChoice, keras.layers.Conv1D):  # type: ignore[misc]
         """
         timesteps = shape[2 if self.data_format == "channels_first" else 1]
         if timesteps is not None:
-            if self.padding == "valid":
-                timesteps = timesteps - only_number(self.dilation_rate) * (self.kernel_size[0] - 1)
-                if timesteps <= 0:
-                    FastConv1D.compute_output_shape(self, shape)  # raises the stock layer's error
-            timesteps = -(-timesteps // only_number(self.strides))
+            strides: Any = only_number(self.strides)
+            dilation_rate: Any = only_number(self.dilation_rate)
+            timesteps = output_timesteps(timesteps, self.kernel_size[0], strides, self.padding, dilation_rate)
+            if self.padding == "valid" and timesteps <= 0:
+                FastConv1D.compute_output_shape(self, shape)  # raises the stock layer's error
         return shape[0], timesteps, self.filters
 
 

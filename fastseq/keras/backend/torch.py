@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from fastseq.autodiff.operations import output_timesteps
 from fastseq.keras.backend.autodiff import Exporting, Operations
 from fastseq.torch.operations import call
 
@@ -41,7 +42,8 @@ class _Operations(Operations):
         """See `fastseq.keras.backend.Backend`."""
         timesteps = x.shape[1]
         if padding == "same" and timesteps:
-            missing = max(0, (-(-timesteps // strides) - 1) * strides + pool_size - timesteps)
+            windows = output_timesteps(timesteps, pool_size, strides, padding)
+            missing = max(0, (windows - 1) * strides + pool_size - timesteps)
             before, after = missing // 2, missing - missing // 2
             if before != after:  # Keras on PyTorch, unlike on other backends, pads copies of the ends, which count
                 ends = x[:, :1].expand(-1, before, -1), x[:, -1:].expand(-1, after, -1)
