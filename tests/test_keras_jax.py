@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,9 @@ from processes import run_python
 
 if keras.backend.backend() != "jax":
     pytest.skip("Keras runs on another backend", allow_module_level=True)
+
+import jax
+import jax.numpy as jnp
 
 import fastseq.keras as fast
 from fastseq.keras import backend
@@ -93,3 +97,44 @@ print("equal")
 def test_data_parallel_training_is_that_of_one_device() -> None:
     done = run_python(DISTRIBUTED, XLA_FLAGS="--xla_force_host_platform_device_count=2", KERAS_BACKEND="jax")
     assert done.stdout.strip() == "equal", done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Dropout", {}),
+        ("Dropout", {"noise_shape": (None, 1, None)}),
+        ("Dropout", {"noise_shape": (5,)}),
+        ("Dropout", {"noise_shape": ()}),
+        ("SpatialDropout1D", {}),
+    ],
+)
+def test_dropout_has_the_bits_of_stock(name: str, options: dict[str, Any], dtype: str) -> None:
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((20, 7, 5)), dtype).at[0, 0, 0].set(jnp.nan)
+
+    def trained(layer: Any) -> Any:
+        def loss(x: Any, state: Any) -> Any:
+            y, state = layer.stateless_call([], state, x, training=True)
+            return (y * y).astype("float32").sum(), (y, state)
+
+        step = jax.jit(jax.grad(loss, has_aux=True))
+        state = [variable.value for variable in layer.non_trainable_variables]
+        return [array for _ in range(2) for array in (lambda dx, aux: (dx, aux[0]))(*step(x, state))]
+
+    common = {"seed": 5, "dtype": dtype, **options}
+    stock = getattr(keras.layers, name)(0.3, **common)
+    native = getattr(fast, f"Fast{name}")(0.3, use_native=True, **common)
+    for layer in (stock, native):
+        layer.build(x.shape)
+    for got, expected in zip(trained(native), trained(stock), strict=True):
+        assert got.dtype == expected.dtype
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_dropout_draws_with_the_kernel() -> None:
+    layer = fast.FastDropout(0.3, seed=5, use_native=True)
+    layer.build((20, 7, 5))
+    state = [variable.value for variable in layer.non_trainable_variables]
+    drop = jax.jit(lambda x, state: layer.stateless_call([], state, x, training=True))
+    assert "fastseq" in drop.lower(jnp.ones((20, 7, 5)), state).as_text()

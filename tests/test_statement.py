@@ -56,6 +56,7 @@ def _calls() -> Iterator[tuple[str, Arguments]]:
     yield "adam", {**state, "gradient": _zeros(9, U)}
     slices = {"gradient": _zeros(2, U), "indices": np.array([0, 8], np.int32), "velocity_hat": _zeros(9, U)}
     yield "adam", {**state, **slices}
+    yield "bernoulli", {"key": _zeros(2, dtype=np.int32), "count": 5, "probability": 0.5}
     yield "dropout", {"x": _zeros(B, T, C), "rate": 0.5, "seed": (1, 2)}
 
 
@@ -125,7 +126,8 @@ def test_options_of_wrong_types(operation: str, option: Arguments, error: type[E
 def test_public_functions_take_what_is_stated() -> None:
     """Every option, with the same default, and every array, one that may be left out with None."""
     for operation in core.operations():
-        if operation in ("adam", "dropout"):  # whose arrays are in a tuple; whose options are checked first
+        # Adam's arrays are in a tuple; dropout's options are checked first; random booleans are for JAX alone.
+        if operation in ("adam", "dropout", "bernoulli"):
             continue
         arrays, numbers, options, _ = core.statement(operation)
         parameters = inspect.signature(getattr(functional, operation)).parameters

@@ -64,7 +64,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("output_shapes", &output_shapes<ShapesOnly, CpuOperations>, py::arg("operation"), py::arg("arguments"));
   module.def("statement", &statement<CpuOperations>, py::arg("operation"));
   module.def("operations", &CpuOperations::names);
-  module.def("xla_handlers", &xla_handlers<xla::Cpu, DifferentiableOperations<>>);
+  module.def("xla_handlers", &xla_handlers<xla::Cpu, DifferentiableOperations<Bernoulli>>);
 }
 
 }  // namespace fastseq::bindings

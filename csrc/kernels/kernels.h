@@ -146,6 +146,15 @@ struct DropoutArgs {
 };
 constexpr int64_t kDropoutBlock = 256;
 
+// fastseq/bernoulli.h has the formula.
+struct BernoulliArgs {
+  uint32_t key[2];
+  uint32_t threshold;
+  uint64_t first;  // the first counter
+  int64_t count;
+  bool* outputs;  // (count)
+};
+
 template <class T>
 using CellForward = void (*)(const CellForwardArgs<T>&);
 template <class T>
@@ -269,6 +278,7 @@ struct KernelTable {
   // dx[i] = dy[i] * scale where bit i of the mask is 1, else 0; dx may be dy.
   void (*dropout_gradient)(int64_t count, const uint8_t* mask, T scale, const T* dy, T* dx);
 
+  void (*bernoulli)(const BernoulliArgs&);
   void (*adam)(const AdamArgs<T>&);
   // sums[i] += from[i], squares[i] += from[i]²
   void (*add_with_squares)(int64_t count, const T* from, T* sums, T* squares);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "adam.inl"
+#include "bernoulli.inl"
 #include "dropout.inl"
 #include "elementwise.inl"
 #include "gru.inl"
@@ -43,6 +44,7 @@ constexpr KernelTable<typename S::T> make_table() {
   table.average_pool_backward = average_pool_backward<S>;
   table.dropout = dropout<S>;
   table.dropout_gradient = dropout_gradient<S>;
+  table.bernoulli = bernoulli<S>;
   table.adam = adam<S>;
   table.add_with_squares = add_with_squares<S>;
   table.run_chains = run_chains<S>;

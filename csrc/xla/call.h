@@ -47,6 +47,7 @@ class Call {
 
   // Reads an option.
   void read(const char* name, bool& option) { option = scalar<bool>(name, DataType::kPred); }
+  void read(const char* name, double& option) { option = scalar<double>(name, DataType::kF64); }
   void read(const char* name, int64_t& option) { option = scalar<int64_t>(name, DataType::kS64); }
   template <class Option, class = std::enable_if_t<std::is_enum_v<Option>>>
   void read(const char* name, Option& option) {

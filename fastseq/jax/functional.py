@@ -10,11 +10,13 @@ import jax
 
 from fastseq.autodiff.functions import Functions, LSTMOutputs, RNNOutputs
 from fastseq.jax.operations import call
+from fastseq.jax.random import bernoulli
 
 __all__ = [
     "LSTMOutputs",
     "RNNOutputs",
     "average_pool",
+    "bernoulli",
     "conv1d",
     "conv1d_max_pool",
     "embedding",

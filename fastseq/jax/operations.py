@@ -23,7 +23,7 @@ from fastseq._libraries import core, cuda_extension
 from fastseq.autodiff.operations import OPERATIONS, SECOND_ORDER, Described, result_shapes
 from fastseq.jax.sharding import WEIGHTS, batch_axis, marked_varying, partitioned, same_varying_axes, varying_axes
 
-__all__ = ["Results", "call"]
+__all__ = ["Results", "call", "call_handler"]
 
 Results: TypeAlias = "dict[str, Any]"
 _Settings: TypeAlias = "tuple[tuple[str, Any], ...]"  # a dictionary's items, which can be hashed
@@ -240,7 +240,7 @@ def _described(array: Any) -> Described:
 def _shapes(name: str, arrays: Mapping[str, Described], settings: Mapping[str, Any]) -> dict[str, Described | None]:
     """Shapes and dtypes of an operation's results. If all sizes are numbers, the core raises errors for wrong ones."""
     is_known = all(isinstance(size, int) for shape, _ in arrays.values() for size in shape)
-    if name in OPERATIONS and is_known:
+    if is_known and not name.endswith("_backward"):
         return dict(_kernels().output_shapes(name, {**arrays, **settings}))
     stated = core.statement(name)[0]
     return result_shapes(name, {**dict.fromkeys(stated), **arrays, **settings}, _kernels().output_shapes)
@@ -249,18 +249,24 @@ def _shapes(name: str, arrays: Mapping[str, Described], settings: Mapping[str, A
 def _call_xla(name: str, arrays: Results, settings: Mapping[str, Any]) -> Results:
     """Computes the wanted results, by their names. Data that forward saves for backward is raw bytes."""
     if jax.device_count() == 1 or varying_axes(tuple(arrays.values())):
-        return _call_handler(name, arrays, settings)
+        return call_handler(name, arrays, settings)
     types = _result_types(name, arrays, settings)
     ranks = [{key: len(array.shape) for key, array in of.items()} for of in (arrays, types)]
 
     def compute(*part_of_batch: Any) -> tuple[Any, ...]:
-        return tuple(_call_handler(name, dict(zip(arrays, part_of_batch, strict=True)), settings).values())
+        return tuple(call_handler(name, dict(zip(arrays, part_of_batch, strict=True)), settings).values())
 
     return dict(zip(types, partitioned(compute, *ranks)(*arrays.values()), strict=True))
 
 
-def _call_handler(name: str, arrays: Results, settings: Mapping[str, Any]) -> Results:
-    """Computes the results of `_call_xla` on one device."""
+def call_handler(name: str, arrays: Results, settings: Mapping[str, Any]) -> Results:
+    """Computes an operation's wanted results on one device, by their names, without a gradient.
+
+    Args:
+        name: The name of any operation that XLA has a handler for.
+        arrays: The arrays by their names, without absent ones.
+        settings: Its numbers and options.
+    """
     types = _result_types(name, arrays, settings)
     present = sum(1 << index for index, key in enumerate(core.statement(name)[0]) if key in arrays)
     attributes = {key: _attribute(key, value) for key, value in {**settings, "present": present}.items()}
@@ -298,6 +304,7 @@ def _attribute(name: str, value: Any) -> Any:
     """Converts an option or a number to an attribute of an XLA call."""
     if isinstance(value, str):
         return value
-    if isinstance(value, (bool, int)):
-        return np.bool_(value) if isinstance(value, bool) else np.int64(value)
+    for kind, converted in ((bool, np.bool_), (int, np.int64), (float, np.float64)):
+        if isinstance(value, kind):
+            return converted(value)
     raise TypeError(f"{name} must be a number in a program that JAX compiles, got {value}")

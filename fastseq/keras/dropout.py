@@ -66,10 +66,10 @@ class FastDropout(NativeDropout, keras.layers.Dropout):  # type: ignore[misc]
     """`keras.layers.Dropout`, several times as fast in training on a CPU.
 
     Takes every argument of the stock layer and drops the same elements for the same seed: outputs and gradients equal
-    the stock layer's bit by bit. For the gradient, the layer keeps one bit for each element, which says whether it was
-    dropped. With a `noise_shape` the layer keeps nothing and draws the random numbers again.
+    the stock layer's bit by bit. On TensorFlow, the layer keeps one bit for each element for the gradient, which says
+    whether it was dropped. With a `noise_shape` the layer keeps nothing and draws the random numbers again.
 
-    The kernels run on the TensorFlow backend on a CPU, for inputs of up to 8 dimensions of any floating dtype.
+    The kernels run on the TensorFlow and JAX backends on a CPU, for inputs of up to 8 dimensions of any floating dtype.
 
     Args:
         rate: Between 0 and 1: the fraction of the inputs to drop.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from fastseq.reference.activations import ACTIVATIONS, Activation, sigmoid
 from fastseq.reference.adam import adam
 from fastseq.reference.attention import AttentionForward, AttentionGradients, attention_backward, attention_forward
+from fastseq.reference.bernoulli import bernoulli
 from fastseq.reference.conv1d import Conv1DGradients, conv1d_backward, conv1d_forward
 from fastseq.reference.dropout import dropout, dropout_noise
 from fastseq.reference.embedding import embedding_backward, embedding_forward
@@ -48,6 +49,7 @@ __all__ = [
     "attention_forward",
     "average_pool_backward",
     "average_pool_forward",
+    "bernoulli",
     "conv1d_backward",
     "conv1d_forward",
     "dropout",

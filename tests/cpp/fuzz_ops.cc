@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "fastseq/adam.h"
+#include "fastseq/bernoulli.h"
 #include "fastseq/dropout.h"
 #include "fastseq/embedding.h"
 #include "fastseq/memory.h"
@@ -471,6 +472,19 @@ void fuzz_dropout(Call& call) {
   call.run(0, [&](void*) { return gradient ? dropout_gradient(plan, mask, x, y) : dropout(plan, x, y, mask); });
 }
 
+void fuzz_bernoulli(Call& call) {
+  Bytes& bytes = call.bytes;
+  BernoulliOptions options;
+  options.count = call.size();
+  options.probability = bytes.coin() ? bytes.any<double>() : static_cast<double>(bytes.next()) / 255.0;
+  const Array key = call.array(DType::kInt32, {2});
+  BernoulliPlan plan;
+  if (!call.runs(bernoulli_plan(key, options, &plan))) return;
+  const Array outputs = call.array(DType::kBool, {options.count});
+  plan.threads = threads(call);
+  call.run(0, [&](void*) { return bernoulli(plan, key, outputs); });
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
@@ -480,6 +494,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Call call(data, size);
   const auto isa = static_cast<size_t>(call.bytes.below(static_cast<int64_t>(isas.size())));
   if (!set_isa(isas[isa]).ok()) fail("an available ISA is not there");
-  call.bytes.of({fuzz_rnn, fuzz_conv1d, fuzz_pool, fuzz_embedding, fuzz_adam, fuzz_dropout})(call);
+  call.bytes.of({fuzz_rnn, fuzz_conv1d, fuzz_pool, fuzz_embedding, fuzz_adam, fuzz_dropout, fuzz_bernoulli})(call);
   return 0;
 }

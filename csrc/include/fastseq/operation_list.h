@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fastseq/adam.h"
+#include "fastseq/bernoulli.h"
 #include "fastseq/conv1d.h"
 #include "fastseq/dropout.h"
 #include "fastseq/embedding.h"
@@ -36,6 +37,6 @@ template <class... More>
 using DifferentiableOperations = DeviceOperations<RnnPlan, Conv1dPlan, PoolPlan, PoolForward<false>,
                                                   PoolBackward<false>, EmbeddingForward, EmbeddingBackward, More...>;
 
-using CpuOperations = DifferentiableOperations<Adam, Dropout>;
+using CpuOperations = DifferentiableOperations<Adam, Bernoulli, Dropout>;
 
 }  // namespace fastseq

@@ -65,7 +65,7 @@ struct Input {
 };
 
 struct Output {
-  static Output always(const char* name) { return {name, Holds::kFloats, false, true}; }
+  static Output always(const char* name, Holds holds = Holds::kFloats) { return {name, holds, false, true}; }
   static Output when(bool wanted, const char* name, Holds holds = Holds::kFloats) {
     return {name, holds, true, wanted};
   }

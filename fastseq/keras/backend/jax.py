@@ -1,18 +1,18 @@
 """The kernels on JAX's arrays, differentiable by `jax.grad`: `fastseq.jax`.
 
-On JAX, Keras draws dropout's masks with JAX's random number generator, whose numbers the kernels cannot reproduce. So
-Dropout runs on stock Keras. Embedding and Adam do so, too, because XLA compiles them into the training step.
+Embedding and Adam run on stock Keras, because XLA compiles them into the training step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from fastseq.jax.operations import call
+from fastseq.jax.random import bernoulli
 from fastseq.keras.backend.autodiff import Exporting, Operations
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 
 h0_as_first_output = True
 supports_jit = True
-adam = dropout = embedding = traced_convolution = None
+adam = embedding = traced_convolution = None
 exporting = Exporting(lambda: True)
 
 _operations = Operations(call)
@@ -46,6 +46,15 @@ _ACTIVATIONS = {
     jax.nn.sigmoid: "sigmoid",
     jax.nn.relu: "relu",
 }
+
+
+def dropout(x: jax.Array, rate: float, seed: Any, noise_shape: Sequence[int | None] | None) -> jax.Array:
+    """See `fastseq.keras.backend.Backend`. XLA fuses all but the drawing with what is around it."""
+    shape = x.shape if noise_shape is None else noise_shape
+    sizes = [x.shape[axis] if size is None else size for axis, size in enumerate(shape)]
+    keep = 1.0 - rate
+    kept = jnp.broadcast_to(bernoulli(seed, keep, sizes), x.shape)
+    return jax.lax.select(kept, x / keep, jnp.zeros_like(x))
 
 
 def unavailable_because() -> str | None:
