@@ -497,30 +497,32 @@ LACKING = {
     for path, operation in {"embedding": "embedding", "dropout": "dropout", "optimizer": "adam"}.items()
     if fast.backend.lacks(operation)
 }
-REPORT = (
-    """\
-layer        was           is
-embedding    Embedding     FastEmbedding
-dropout      Dropout       FastDropout
-convolution  Conv1D        FastConv1D
-pool         MaxPooling1D  FastMaxPooling1D  in one pass with convolution
-optimizer    Adam          FastAdam
-5 replaced, 0 left; fastseq has nothing for Dense, Flatten
-"""
-    if tf is not None
-    else f"""\
-layer        was           is
-embedding    Embedding     Embedding         the kernels have no embedding on the {BACKEND} backend
-dropout      Dropout       Dropout           the kernels have no dropout on the {BACKEND} backend
-convolution  Conv1D        FastConv1D
-pool         MaxPooling1D  FastMaxPooling1D
-optimizer    Adam          Adam              the kernels have no adam on the {BACKEND} backend
-2 replaced, 3 left; fastseq has nothing for Dense, Flatten
-"""
-)
-if keras.optimizers.Adam not in TWINS:
-    *rows, _, _ = REPORT.splitlines(keepends=True)
-    REPORT = "".join([*rows, "2 replaced, 2 left; fastseq has nothing for Adam, Dense, Flatten\n"])
+
+
+def _report() -> str:
+    rows = ["layer        was           is"]
+    for path, was in {
+        "embedding": "Embedding",
+        "dropout": "Dropout",
+        "convolution": "Conv1D",
+        "pool": "MaxPooling1D",
+        "optimizer": "Adam",
+    }.items():
+        note = "in one pass with convolution" if path == "pool" and tf is not None else ""
+        if path in LACKING:
+            note = f"the kernels have no {'adam' if path == 'optimizer' else path} on the {BACKEND} backend"
+        now = was if path in LACKING else f"Fast{was}"
+        rows.append(f"{path:13}{was:14}{now:18}{note}".rstrip())
+    others = ["Dense", "Flatten"]
+    if keras.optimizers.Adam not in TWINS:
+        others.insert(0, "Adam")
+        rows.pop()
+    replaced = sum("Fast" in row for row in rows)
+    rows.append(f"{replaced} replaced, {len(rows) - 1 - replaced} left; fastseq has nothing for {', '.join(others)}")
+    return "\n".join(rows) + "\n"
+
+
+REPORT = _report()
 
 
 def test_report(capsys: pytest.CaptureFixture[str]) -> None:
