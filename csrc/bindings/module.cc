@@ -7,6 +7,7 @@
 #include "arrays.h"
 #include "fastseq/peak.h"
 #include "fastseq/runtime.h"
+#include "fastseq/trace.h"
 #include "operations.h"
 
 namespace fastseq::bindings {
@@ -41,6 +42,24 @@ PYBIND11_MODULE(_core, module) {
         return rate;
       },
       py::arg("threads"), py::arg("seconds"));
+  module.def("start_tracing", &start_tracing, py::arg("capacity"));
+  module.def("stop_tracing", [] {
+    int64_t lost = 0;
+    py::list spans;
+    for (const Span& span : stop_tracing(&lost)) {
+      py::dict one;
+      one["kind"] = span.kind == Span::Kind::kWork ? "work" : "wait";
+      one["thread"] = span.thread;
+      one["rank"] = span.rank;
+      one["begin"] = span.begin;
+      one["end"] = span.end;
+      one["first_cpu"] = span.first_cpu;
+      one["last_cpu"] = span.last_cpu;
+      one["page_faults"] = span.page_faults;
+      spans.append(one);
+    }
+    return std::pair(spans, lost);
+  });
   module.def("idle_memory", &idle_memory);
   module.def("release_idle_memory", &release_idle_memory);
   module.def("poison_fresh_memory", &poison_fresh_memory, py::arg("on"));

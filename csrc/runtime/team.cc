@@ -2,23 +2,15 @@
 #include "team.h"
 
 #include <omp.h>
-#include <sched.h>
 
 #include <chrono>
 #include <memory>
 
 #include "denormals.h"
+#include "span_recorder.h"
 
 namespace fastseq {
 namespace {
-
-int current_cpu() {
-#ifdef __linux__
-  return sched_getcpu();
-#else
-  return 0;
-#endif
-}
 
 // Tells the CPU that the thread is waiting for memory to change.
 void pause() {
@@ -42,6 +34,7 @@ void Barrier::wait() {
     }
     return;
   }
+  const SpanRecorder recorder(Span::Kind::kWait, -1);
   const auto met = [&] { return passed_.load() != round; };
   // About twice the time that a sleeping thread takes to wake, so that the others are still awake if a thread comes
   // late to the first meeting.
@@ -83,6 +76,7 @@ bool run_team(const TeamShape& shape, void (*body)(const Team&, void*), void* co
   const auto team_of = [&](int rank) { return Team{rank, threads, shape, barriers.get(), cpus.get()}; };
   if (threads == 1) {
     const FlushDenormals flush;
+    const SpanRecorder recorder(Span::Kind::kWork, 0);
     body(team_of(0), context);
     return true;
   }
@@ -96,6 +90,7 @@ bool run_team(const TeamShape& shape, void (*body)(const Team&, void*), void* co
     } else {
       const FlushDenormals flush;
       const int rank = omp_get_thread_num();
+      const SpanRecorder recorder(Span::Kind::kWork, rank);
       cpus[static_cast<size_t>(rank)].store(current_cpu(), std::memory_order_relaxed);
       body(team_of(rank), context);
     }

@@ -59,6 +59,10 @@ class LocalImplementation:
         """See `timing.time_runs`."""
         return time_runs(self.run, runs)
 
+    def step(self) -> Any:
+        """Computes once."""
+        return self.run()
+
 
 @dataclass(frozen=True)
 class BatchImplementation:
@@ -80,7 +84,11 @@ class BatchImplementation:
 
     def turn(self, runs: int) -> list[float]:
         """Computes the next batches."""
-        return time_runs(lambda: self.run(next(self._endless)), runs)
+        return time_runs(self.step, runs)
+
+    def step(self) -> Any:
+        """Computes the next batch."""
+        return self.run(next(self._endless))
 
     @functools.cached_property
     def _endless(self) -> Iterator[Any]:
@@ -114,10 +122,11 @@ class TrainingImplementation:
 
     def turn(self, runs: int) -> list[float]:
         """Trains on the next batches."""
-        return time_runs(self._step, runs)
+        return time_runs(self.step, runs)
 
     @functools.cached_property
-    def _step(self) -> Callable[[], Any]:
+    def step(self) -> Callable[[], Any]:
+        """Trains on the next batch."""
         return self.make_step(self.model, self.batches)
 
 
