@@ -2,6 +2,9 @@
 #include "team.h"
 
 #include <omp.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
 
 #include <chrono>
 #include <memory>
@@ -20,6 +23,57 @@ void pause() {
   __asm__ volatile("yield");
 #endif
 }
+
+// The CPUs of the threads of a team, in the order in which the threads begin.
+class TakenCpus {
+ public:
+  explicit TakenCpus(int threads) : cpus_(new std::atomic<int>[static_cast<size_t>(threads)]) {
+    for (int i = 0; i < threads; ++i) cpus_[static_cast<size_t>(i)].store(kNone, std::memory_order_relaxed);
+  }
+
+  // Moves the calling thread to another CPU if a thread of the team is on its CPU already. The system mostly wakes a
+  // thread on a CPU that is idle. But a framework's idle threads may spin there. Then two threads of a team share a CPU
+  // until the system moves one, which can take longer than the whole operation. Returns the thread's CPU.
+  int take() {
+    const int before = begun_.fetch_add(1);
+    std::atomic<int>& own = cpus_[static_cast<size_t>(before)];
+    own.store(current_cpu());
+    if (is_taken(own.load(), before)) {
+      leave_taken_cpus(before);
+      own.store(current_cpu());
+    }
+    return own.load();
+  }
+
+ private:
+  static constexpr int kNone = -1;
+
+  bool is_taken(int cpu, int before) const {
+    for (int i = 0; i < before; ++i)
+      if (cpus_[static_cast<size_t>(i)].load() == cpu) return true;
+    return false;
+  }
+
+  void leave_taken_cpus(int before) const {
+#ifdef __linux__
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
+    cpu_set_t free = allowed;
+    for (int i = 0; i < before; ++i) {
+      const int cpu = cpus_[static_cast<size_t>(i)].load();
+      if (cpu != kNone) CPU_CLR(static_cast<size_t>(cpu), &free);
+    }
+    // The first call moves the thread at once; the second lets it be moved again.
+    if (CPU_COUNT(&free) > 0 && sched_setaffinity(0, sizeof(free), &free) == 0)
+      (void)sched_setaffinity(0, sizeof(allowed), &allowed);
+#else
+    (void)before;
+#endif
+  }
+
+  std::atomic<int> begun_{0};
+  const std::unique_ptr<std::atomic<int>[]> cpus_;
+};
 
 }  // namespace
 
@@ -80,6 +134,7 @@ bool run_team(const TeamShape& shape, void (*body)(const Team&, void*), void* co
     body(team_of(0), context);
     return true;
   }
+  TakenCpus taken(threads);
   bool complete = true;
 #pragma omp parallel num_threads(threads)
   {
@@ -91,7 +146,7 @@ bool run_team(const TeamShape& shape, void (*body)(const Team&, void*), void* co
       const FlushDenormals flush;
       const int rank = omp_get_thread_num();
       const SpanRecorder recorder(Span::Kind::kWork, rank);
-      cpus[static_cast<size_t>(rank)].store(current_cpu(), std::memory_order_relaxed);
+      cpus[static_cast<size_t>(rank)].store(taken.take(), std::memory_order_relaxed);
       body(team_of(rank), context);
     }
   }

@@ -1,6 +1,10 @@
 // The division of work, teams, barriers and their settings.
 #include "runtime/team.h"
 
+#ifdef __linux__
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <thread>
@@ -71,6 +75,37 @@ TEST(ranks_by_cpu_are_a_permutation) {
   });
   for (const auto& count : calls) CHECK_EQUAL(count.load(), 1);
 }
+
+#ifdef __linux__
+TEST(members_have_cpus_of_their_own) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) < 2) return;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (size_t cpu = 0; CPU_COUNT(&one) == 0; ++cpu)
+    if (CPU_ISSET(cpu, &allowed)) CPU_SET(cpu, &one);
+  constexpr int kRounds = 200;
+  int apart = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    // Brings both threads to the same CPU. Each may leave it afterwards, but the system need not move it.
+    CHECK(run_team({2, 1, 1}, [&](const Team&) {
+      (void)sched_setaffinity(0, sizeof(one), &one);
+      (void)sched_setaffinity(0, sizeof(allowed), &allowed);
+    }));
+    CHECK(run_team({2, 1, 1}, [&](const Team& team) {
+      team.wait();
+      if (team.rank == 0 && team.cpus[0] != team.cpus[1]) ++apart;
+      cpu_set_t now;
+      CPU_ZERO(&now);
+      CHECK_EQUAL(sched_getaffinity(0, sizeof(now), &now), 0);
+      CHECK(CPU_EQUAL(&now, &allowed));
+    }));
+  }
+  // The system itself may move a thread at any time.
+  CHECK(apart > kRounds * 9 / 10);
+}
+#endif
 
 TEST(a_team_that_openmp_does_not_give_is_not_called) {
   std::atomic<int> refused{0};
