@@ -18,7 +18,7 @@ void gru_reset_forward(const CellForwardArgs<typename S::T>& args) {
   with_activations(args, [&](auto, auto recurrent_activation) {
     const int64_t units = args.units;
     for (int64_t row = 0; row < args.rows; ++row) {
-      T* z_row = args.z + row * 3 * units;
+      const T* z_row = args.z[row];
       T* recurrent = args.recurrent + row * 3 * units;
       T* saved = args.saved ? args.saved[row] : nullptr;
       for_each_vector<S>(recurrent_activation, units, [&](auto vocabulary, int64_t u, auto load, auto store) {
@@ -26,7 +26,7 @@ void gru_reset_forward(const CellForwardArgs<typename S::T>& args) {
         using V = typename W::V;
         const V z = recurrent_activation.template of<W>(W::add(load(z_row + u), load(recurrent + u)));
         const V r = recurrent_activation.template of<W>(W::add(load(z_row + units + u), load(recurrent + units + u)));
-        store(z_row + u, z);
+        store(recurrent + u, z);
         if (saved) {
           store(saved + u, z);
           store(saved + args.stride + u, r);
@@ -51,7 +51,7 @@ void gru_update_forward(const CellForwardArgs<typename S::T>& args) {
   with_activations(args, [&](auto activation, auto) {
     const int64_t units = args.units;
     for (int64_t r = 0; r < args.rows; ++r) {
-      const T* z_row = args.z + r * 3 * units;
+      const T* z_row = args.z[r];
       const T* recurrent = args.recurrent + r * 3 * units;
       const T* h_prev = args.h_prev + r * args.stride;
       T* h_row = args.h + r * args.stride;
@@ -59,7 +59,7 @@ void gru_update_forward(const CellForwardArgs<typename S::T>& args) {
       for_each_vector<S>(activation, units, [&](auto vocabulary, int64_t u, auto load, auto store) {
         using W = decltype(vocabulary);
         using V = typename W::V;
-        const V z = load(z_row + u);
+        const V z = load(recurrent + u);
         const V candidate =
             activation.template of<W>(W::add(load(z_row + 2 * units + u), load(recurrent + 2 * units + u)));
         const V h = W::fma(z, load(h_prev + u), W::mul(W::sub(W::set(1), z), candidate));

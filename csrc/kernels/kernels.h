@@ -99,17 +99,17 @@ struct CellStep {
 };
 
 // The elementwise part of one step of a cell, for `rows` batch rows and `units` of their U units. The gates of a row
-// come one after the other: gate g of row r begins at z[(r * G + g) * units], and in the workspace at
-// saved[r][g * stride].
+// come one after the other: gate g of row r begins at z[r][g * units], and in the workspace at saved[r][g * stride].
 template <class T>
 struct CellForwardArgs : CellStep {
-  T* z;             // (rows, G * units): x_t kernel + bias. GRU keeps z and r here between its two parts
-  T* recurrent;     // (rows, G * units): h_{t-1} recurrent_kernel + recurrent bias
-  const T* h_prev;  // (rows, units)
-  T* h;             // out (rows, units); not h_prev
-  T* c;             // (rows, units), contiguous: LSTM's state, updated
-  T* reset_h;       // out (rows, units): r h_{t-1}, for GRU without reset_after
-  T* const* saved;  // out: `rows` pointers to the workspace; or null
+  const T* const* z;  // `rows` pointers to (G * units): x_t kernel + bias
+  T* recurrent;       // (rows, G * units): h_{t-1} recurrent_kernel + recurrent bias. GRU keeps the gate z here
+                      // between its two parts
+  const T* h_prev;    // (rows, units)
+  T* h;               // out (rows, units); not h_prev
+  T* c;               // (rows, units), contiguous: LSTM's state, updated
+  T* reset_h;         // out (rows, units): r h_{t-1}, for GRU without reset_after
+  T* const* saved;    // out: `rows` pointers to the workspace; or null
 };
 
 template <class T>

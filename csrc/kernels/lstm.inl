@@ -14,7 +14,7 @@ void lstm_forward(const CellForwardArgs<typename S::T>& args) {
   with_activations(args, [&](auto activation, auto recurrent_activation) {
     const int64_t units = args.units;
     for (int64_t r = 0; r < args.rows; ++r) {
-      const T* z = args.z + r * 4 * units;
+      const T* z = args.z[r];
       const T* recurrent = args.recurrent + r * 4 * units;
       T* c_row = args.c + r * units;
       T* h_row = args.h + r * args.stride;

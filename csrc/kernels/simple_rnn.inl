@@ -19,7 +19,7 @@ void simple_rnn_forward(const CellForwardArgs<typename S::T>& args) {
   using T = typename S::T;
   with_activation(args, [&](auto activation) {
     for (int64_t r = 0; r < args.rows; ++r) {
-      const T* z = args.z + r * args.units;
+      const T* z = args.z[r];
       const T* recurrent = args.recurrent + r * args.units;
       T* h_row = args.h + r * args.stride;
       T* saved = args.saved ? args.saved[r] : nullptr;

@@ -99,8 +99,10 @@ struct BackwardScratch {
   Repeated<RnnPlan, SubteamScratch> subteams;
   Repeated<RnnPlan, ThreadScratch> members;
   Steps steps;
-  T* zeros;              // (U)
-  WeightSums<T> second;  // the second shard's sums; the first shard's are in the results
+  DistinctRows<T> distinct;  // of each shard
+  T* distinct_dz;            // (shards, most, dz_stride)
+  T* zeros;                  // (U)
+  WeightSums<T> second;      // the second shard's sums; the first shard's are in the results
 
   BackwardScratch(const RnnPlan& plan, Scratch& scratch)
       : kernel(kernels_of<T>(*plan.isa), plan.dims.inputs, plan.dims.units, CellShape(plan.options).gates,
@@ -110,6 +112,10 @@ struct BackwardScratch {
         subteams(plan, rnn_subteams(plan), scratch),
         members(plan, rnn_threads(plan), scratch),
         steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch),
+        distinct(plan.dims.batch * plan.dims.timesteps, plan.dims.inputs, plan.dims.gates * plan.dims.units,
+                 rnn_most_distinct(plan, rnn_rows_per_shard(plan) * plan.dims.timesteps), rnn_batch_shards(plan),
+                 rnn_threads(plan), scratch),
+        distinct_dz(scratch.take<T>(rnn_batch_shards(plan) * distinct.most() * dz_stride<T>(plan))),
         zeros(scratch.take<T>(plan.dims.units)) {
     const int64_t columns = rnn_batch_shards(plan) > 1 ? plan.dims.gates * plan.dims.units : 0;
     second = {scratch.take<T>(plan.dims.inputs * columns), scratch.take<T>(plan.dims.units * columns),
@@ -152,14 +158,19 @@ class Backward : RnnOperands<T> {
     if (team.rank == 0) {
       scratch_.steps.build(mask);
       std::fill_n(scratch_.zeros, units, T(0));
+      if (with_weights_) Base::sample(scratch_.distinct, scratch_.steps);
     }
     team.wait();
     const Team ordered = team.by_cpu();
+    if (with_weights_ && scratch_.distinct.promising()) {
+      Base::hash(scratch_.distinct, ordered.share(batch * timesteps));
+      team.wait();
+    }
     for (int index = ordered.subteam(); index < rnn_batch_shards(plan); index += ordered.shape.subteams)
       run_shard(ordered, index);
     team.wait();
     if (with_weights_ && rnn_batch_shards(plan) > 1) {
-      weight_gradients(ordered, scratch_.members.at(team.rank), dweights_).add_second_shard(scratch_.second);
+      weight_gradients(ordered, scratch_.members.at(team.rank), dweights_, none()).add_second_shard(scratch_.second);
       team.wait();
     }
   }
@@ -180,8 +191,25 @@ class Backward : RnnOperands<T> {
     int64_t cell(int64_t r, int64_t step) const { return cells.cell(row_group + r * row_groups, step); }
   };
 
-  WeightGradients<T> weight_gradients(const Team& team, const ThreadScratch& local, const WeightSums<T>& sums) const {
-    return {*this, scratch_.steps, states_, team, local.weights, sums};
+  WeightGradients<T> weight_gradients(const Team& team, const ThreadScratch& local, const WeightSums<T>& sums,
+                                      const DistinctSums<T>& distinct) const {
+    return {*this, scratch_.steps, states_, team, local.weights, sums, distinct};
+  }
+
+  DistinctSums<T> none() const { return {scratch_.distinct, 0, 0, nullptr, 0}; }
+
+  // Finds the distinct rows of x in a shard.
+  DistinctSums<T> distinct_rows(const Team& team, int index, const DealtRows& shard) const {
+    const DistinctRows<T>& distinct = scratch_.distinct;
+    if (team.rank_in_subteam() == 0)
+      distinct.find(index, [&](const auto& body) { shard.for_each_row_of_x({0, shard.count()}, body); });
+    team.wait_for_subteam();
+    if (distinct.count_by_hash(index) == 0) return none();
+    shard.for_each_row_of_x(split(shard.count(), team.subteam_size(), team.rank_in_subteam()),
+                            [&](int64_t row) { distinct.compare(index, team.rank, x, row); });
+    team.wait_for_subteam();
+    const int64_t stride = dz_stride<T>(plan);
+    return {distinct, index, distinct.count(index), scratch_.distinct_dz + index * distinct.most() * stride, stride};
   }
 
   void run_shard(const Team& team, int index) const {
@@ -202,7 +230,9 @@ class Backward : RnnOperands<T> {
         std::fill_n(dx_ + rows[r] * timesteps * inputs, timesteps * inputs, T(0));
     }
     const WeightSums<T>& sums = index == 0 ? dweights_ : scratch_.second;
-    const WeightGradients<T> weight_sums = weight_gradients(team, local, sums);
+    const bool look = with_weights_ && scratch_.distinct.promising();
+    const WeightGradients<T> weight_sums =
+        weight_gradients(team, local, sums, look ? distinct_rows(team, index, shard) : none());
     if (with_weights_) weight_sums.clear();
 
     for (int64_t end = shard.most_steps(); end > 0;) {
@@ -222,6 +252,7 @@ class Backward : RnnOperands<T> {
       team.wait_for_subteam();
       end = begin;
     }
+    if (with_weights_) weight_sums.finish();
 
     for (int64_t r = 0; r < rows.count(); ++r) {
       const int64_t at = rows[r] * units + position.units.begin;

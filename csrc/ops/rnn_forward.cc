@@ -6,6 +6,9 @@
 // steps; each is one product h recurrent_kernel and the elementwise part. (Row-parallel loops without barriers: Zhang
 // et al. 2018, "DeepCPU"; the projection ahead of the loop: Appleyard et al. 2016.)
 //
+// Equal rows of x have the same projection. Where many are equal, it is computed once for each distinct row before the
+// time loop, and the steps copy it (distinct_rows.h).
+//
 // Within a row group, each thread computes some units of h and reads all of them. So the threads wait for each other
 // after every step. There are two buffers for h, one to read and one to write.
 #include "common/rnn_checks.h"
@@ -54,6 +57,7 @@ struct ForwardScratch {
   struct ThreadScratch {
     T* c;                // (R, w), for LSTM; else null
     T* z;                // (C, G * w)
+    const T** z_rows;    // (R)
     T* recurrent;        // (R, G * w)
     T* dropped;          // (C, D) or (R, U): operands times their dropout factors
     const T** operands;  // (C), like the next four
@@ -71,6 +75,7 @@ struct ForwardScratch {
       const int64_t cells = rows * plan.chunk;
       c = cell.has_c() ? scratch.take<T>(rows * width) : nullptr;
       z = scratch.take<T>(cells * gates * width);
+      z_rows = scratch.take<const T*>(rows);
       recurrent = scratch.take<T>(rows * gates * width);
       dropped = scratch.take<T>(std::max(plan.input_factors ? cells * plan.dims.inputs : 0,
                                          plan.recurrent_factors ? rows * plan.dims.units : 0));
@@ -87,12 +92,17 @@ struct ForwardScratch {
   Repeated<RnnPlan, Group> groups;
   Repeated<RnnPlan, ThreadScratch> members;
   Steps steps;
+  DistinctRows<T> distinct;
+  T* projected;  // a block (most, G * w) for each unit group: the projections of the distinct rows
 
   ForwardScratch(const RnnPlan& plan, Scratch& scratch)
       : weights(plan, plan.unit_groups, scratch),
         groups(plan, plan.row_groups, scratch),
         members(plan, rnn_threads(plan), scratch),
-        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch) {}
+        steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch),
+        distinct(plan.dims.batch * plan.dims.timesteps, plan.dims.inputs, plan.dims.gates * plan.dims.units,
+                 rnn_most_distinct(plan, plan.dims.batch * plan.dims.timesteps), 1, rnn_threads(plan), scratch),
+        projected(scratch.take<T>(distinct.most() * plan.dims.gates * plan.dims.units)) {}
 };
 
 template <class T>
@@ -126,13 +136,53 @@ class Forward : RnnOperands<T> {
       if (bias && Base::has_two_biases())
         weights.kernel.gather_units(bias + cell.gates * units, cell.gates, weights.recurrent_bias);
     }
-    if (team.rank == 0) scratch_.steps.build(mask);
+    if (team.rank == 0) {
+      scratch_.steps.build(mask);
+      Base::sample(scratch_.distinct, scratch_.steps);
+    }
     team.wait();
-    run_rows(team.by_cpu());
+    const Team ordered = team.by_cpu();
+    if (scratch_.distinct.promising()) project_distinct_rows(ordered);
+    run_rows(ordered);
     team.wait();
   }
 
  private:
+  // The projections of the distinct rows of x, for the units of a thread's unit group.
+  T* projected(const GridPosition& position) const {
+    return scratch_.projected + position.units.begin * cell.gates * scratch_.distinct.most();
+  }
+
+  void project_distinct_rows(const Team& team) const {
+    const DistinctRows<T>& distinct = scratch_.distinct;
+    const DealtRows all(scratch_.steps, batch, 0, 1);
+    Base::hash(distinct, team.share(batch * timesteps));
+    team.wait();
+    if (team.rank == 0) distinct.find(0, [&](const auto& body) { all.for_each_row_of_x({0, batch}, body); });
+    team.wait();
+    if (distinct.count_by_hash(0) == 0) return;
+    all.for_each_row_of_x(team.share(batch), [&](int64_t row) { distinct.compare(0, team.rank, x, row); });
+    const GridPosition position(plan, team.rank);
+    const Weights weights = scratch_.weights.at(position.unit_group);
+    const ThreadScratch local = scratch_.members.at(team.rank);
+    const int64_t z_width = cell.gates * position.width();
+    const int64_t most = rnn_rows_per_group(plan) * plan.chunk;
+    const Range ours = split(distinct.count_by_hash(0), plan.row_groups, position.row_group);
+    for (int64_t begin = ours.begin; begin < ours.end; begin += most) {
+      const int64_t count = std::min(most, ours.end - begin);
+      for (int64_t i = 0; i < count; ++i) local.operands[i] = x + distinct.first(0, begin + i) * inputs;
+      project(weights, local, count, projected(position) + begin * z_width);
+    }
+    team.wait();
+  }
+
+  // Computes z (rows, G * width) = operands kernel + bias.
+  void project(const Weights& weights, const ThreadScratch& local, int64_t rows, T* z) const {
+    for (const GateGroup& gates : weights.kernel.groups())
+      product(local, rows, weights.kernel, gates, dropout, bias ? weights.bias : nullptr, z,
+              cell.gates * weights.kernel.width());
+  }
+
   void run_rows(const Team& team) const {
     const GridPosition position(plan, team.rank);
     Barrier& all_units = team.group();
@@ -150,27 +200,20 @@ class Forward : RnnOperands<T> {
     all_units.wait();
 
     const int64_t longest = rows.most_steps();
+    const T* shared = scratch_.distinct.count(0) > 0 ? projected(position) : nullptr;
     int64_t active = rows.count();
     for (int64_t begin = 0; begin < longest; begin += plan.chunk) {
       const int64_t end = std::min(begin + plan.chunk, longest);
-      int64_t cells = 0;
-      int64_t left = active;
-      for (int64_t step = begin; step < end; ++step) {
-        left = rows.active(step, left);
-        for (int64_t r = 0; r < left; ++r) {
-          local.operands[cells] = x + (rows[r] * timesteps + steps.time(rows[r], step)) * inputs;
-          local.batch_rows[cells++] = rows[r];
-        }
-      }
-      for (const GateGroup& gates : weights.kernel.groups())
-        product(local, cells, weights.kernel, gates, dropout, bias ? weights.bias : nullptr, local.z, z_width);
-
-      T* z = local.z;
+      if (!shared) project_chunk(weights, local, rows, begin, end, active);
+      const T* z = local.z;
       for (int64_t step = begin; step < end; ++step) {
         active = rows.active(step, active);
-        for (int64_t r = 0; r < active; ++r) local.batch_rows[r] = rows[r];
-        take_step(position, all_units, weights, group, local, rows, step, active, z);
-        z += active * z_width;
+        for (int64_t r = 0; r < active; ++r) {
+          local.batch_rows[r] = rows[r];
+          local.z_rows[r] = shared ? shared + scratch_.distinct.number(steps.row_of_x(rows[r], step)) * z_width : z;
+          z += shared ? 0 : z_width;
+        }
+        take_step(position, all_units, weights, group, local, rows, step, active);
         all_units.wait();
       }
     }
@@ -178,9 +221,23 @@ class Forward : RnnOperands<T> {
     for (int64_t r = 0; r < rows.count(); ++r) finish_row(position, rows[r], group, local, r);
   }
 
-  // Computes one step of the first `active` rows. z (active, G * width) is their input projection.
+  // Computes the projections of all steps of a chunk. `active` rows have its first step.
+  void project_chunk(const Weights& weights, const ThreadScratch& local, const DealtRows& rows, int64_t begin,
+                     int64_t end, int64_t active) const {
+    int64_t cells = 0;
+    for (int64_t step = begin; step < end; ++step) {
+      active = rows.active(step, active);
+      for (int64_t r = 0; r < active; ++r) {
+        local.operands[cells] = x + scratch_.steps.row_of_x(rows[r], step) * inputs;
+        local.batch_rows[cells++] = rows[r];
+      }
+    }
+    project(weights, local, cells, local.z);
+  }
+
+  // Computes one step of the first `active` rows.
   void take_step(const GridPosition& position, Barrier& all_units, const Weights& weights, const Group& group,
-                 const ThreadScratch& local, const DealtRows& rows, int64_t step, int64_t active, T* z) const {
+                 const ThreadScratch& local, const DealtRows& rows, int64_t step, int64_t active) const {
     const Steps& steps = scratch_.steps;
     const int64_t first = position.units.begin;
     const T* h_prev = group.h[step & 1];
@@ -189,7 +246,7 @@ class Forward : RnnOperands<T> {
       for (int64_t r = 0; r < active; ++r)
         local.saved[r] = workspace_ + (rows[r] * timesteps + steps.time(rows[r], step)) * cell.saved * units + first;
     const CellForwardArgs<T> args{Base::cell_step(active, position),
-                                  z,
+                                  local.z_rows,
                                   local.recurrent,
                                   h_prev + first,
                                   h + first,

@@ -11,6 +11,7 @@
 
 #include "batch_shards.h"
 #include "common/cell.h"
+#include "distinct_rows.h"
 #include "driver.h"
 #include "fastseq/rnn.h"
 #include "runtime/settings.h"
@@ -48,6 +49,18 @@ inline RnnPlan single_threaded(const RnnPlan& plan) {
   return one;
 }
 
+// The largest number of distinct rows of x whose products with the kernel are shared (distinct_rows.h), of `rows` rows;
+// 0 if all rows are computed. Few rows or short ones are not worth looking for; with dropout, equal rows have different
+// products. The shared results must stay near.
+inline int64_t rnn_most_distinct(const RnnPlan& plan, int64_t rows) {
+  constexpr int64_t kLeastCells = 512;
+  constexpr int64_t kMostBytes = 8 * 1024 * 1024;
+  const RnnDims& d = plan.dims;
+  if (plan.input_factors > 0 || d.batch * d.timesteps < kLeastCells) return 0;
+  const int64_t bytes = d.gates * d.units * static_cast<int64_t>(dtype_bytes(d.dtype));
+  return DistinctRows<float>::pays(1, rows, d.inputs, d.gates * d.units) ? std::min(rows / 2, kMostBytes / bytes) : 0;
+}
+
 // A thread's position in the grid, and its units.
 struct GridPosition {
   int row_group;
@@ -72,6 +85,12 @@ class DealtRows {
   int64_t count() const { return count_; }
   int64_t operator[](int64_t r) const { return steps_.ordered_row(first_ + r * stride_); }
   int64_t most_steps() const { return count_ > 0 ? steps_.count((*this)[0]) : 0; }
+  // Calls body(row) for the row of x of every step of rows [range.begin, range.end).
+  template <class Body>
+  void for_each_row_of_x(const Range& range, const Body& body) const {
+    for (int64_t r = range.begin; r < range.end; ++r)
+      for (int64_t step = 0; step < steps_.count((*this)[r]); ++step) body(steps_.row_of_x((*this)[r], step));
+  }
   // The number of rows that have this step; they are the first ones. `before` is the number for an earlier step.
   int64_t active(int64_t step, int64_t before) const {
     while (before > 0 && steps_.count((*this)[before - 1]) <= step) --before;
@@ -120,6 +139,23 @@ struct RnnOperands {
   // Whether masked steps before a row's first unmasked one output h0; else they output zero.
   bool masked_output_begins_at_h0() const {
     return plan.options.h0_as_first_output && !plan.options.zero_output_for_mask;
+  }
+
+  // Decides whether to look for equal rows of x. Masked steps have no influence, on any result.
+  void sample(const DistinctRows<T>& distinct, const Steps& steps) const {
+    distinct.sample(x, [&](const auto& body) {
+      const int64_t rows = std::min(batch, DistinctRows<T>::kSample);
+      for (int64_t i = 0; i < rows; ++i) {
+        const int64_t b = i * batch / rows;
+        const int64_t sampled = std::min(DistinctRows<T>::kSample / rows, steps.count(b));
+        for (int64_t j = 0; j < sampled; ++j) body(steps.row_of_x(b, j * steps.count(b) / sampled));
+      }
+    });
+  }
+
+  void hash(const DistinctRows<T>& distinct, const Range& rows_of_x) const {
+    for (int64_t row = rows_of_x.begin; row < rows_of_x.end; ++row)
+      if (!mask || mask[row]) distinct.hash(x, row);
   }
 
   CellStep cell_step(int64_t rows, const GridPosition& position) const {

@@ -43,6 +43,8 @@ class Steps {
 
   int64_t count(int64_t row) const { return masked_ ? counts_[row] : timesteps_; }
   int64_t time(int64_t row, int64_t step) const { return masked_ ? times_[row * timesteps_ + step] : flip(step); }
+  // The row of x, as a matrix (B T, D).
+  int64_t row_of_x(int64_t row, int64_t step) const { return row * timesteps_ + time(row, step); }
   // The position of the step's output: its position among all steps, including masked ones, in the order in which they
   // are taken.
   int64_t place(int64_t row, int64_t step) const { return flip(time(row, step)); }
