@@ -80,9 +80,9 @@ class Driver {
     all_.velocity_hat = {state.velocity_hat.as<const T>(), updated.velocity_hat.as<T>()};
   }
 
-  void run_dense(const Team& team) const {
-    const Range range = team.share(plan_.columns);
-    update(range.begin, range.end - range.begin, gradient_ + range.begin, nullptr);
+  // Updates these elements by a dense gradient.
+  void run_dense(const Range& elements) const {
+    update(elements.begin, elements.end - elements.begin, gradient_ + elements.begin, nullptr);
   }
 
   void run_slices(const Sorted& sorted, const Team& team) const {
@@ -128,11 +128,19 @@ class Driver {
   AdamArgs<T> all_{};  // the arguments for the whole arrays, without a gradient
 };
 
+// The memory that an update reads and writes.
+double work_in_bytes(const AdamPlan& plan) {
+  const double elements =
+      static_cast<double>(plan.rows * kRowWork + plan.positions) * static_cast<double>(plan.columns);
+  return elements * static_cast<double>(dtype_bytes(plan.dtype));
+}
+
 template <class T>
 void run(const AdamPlan& plan, const AdamState& state, const AdamGradient& gradient, const AdamState& updated,
          void* scratch) {
   const Driver<T> driver(plan, state, gradient, updated);
-  if (dense(gradient)) return run_threads(plan.threads, [&](const Team& team) { driver.run_dense(team); });
+  if (dense(gradient))
+    return for_each_part(plan.columns, plan.threads, [&](const Range& part) { driver.run_dense(part); });
   Scratch carve(scratch);
   const Sorted sorted(plan, carve);
   if (gradient.indices.dtype == DType::kInt32)
@@ -166,9 +174,7 @@ Status adam_plan(const AdamState& state, const AdamGradient& gradient, const Ada
     if (plan->columns > 0) (void)Sorted(*plan, measure);
     plan->scratch_bytes = measure.used();
   }
-  const double elements =
-      static_cast<double>(plan->rows * kRowWork + plan->positions) * static_cast<double>(plan->columns);
-  plan->threads = threads_for_bytes(elements * static_cast<double>(dtype_bytes(plan->dtype)));
+  plan->threads = threads_for_bytes(work_in_bytes(*plan));
   return {};
 }
 
@@ -177,6 +183,31 @@ Status adam(const AdamPlan& plan, const AdamState& state, const AdamGradient& gr
   FASTSEQ_RETURN_IF_ERROR(check_state(updated, state.variable));
   if (plan.rows == 0 || plan.columns == 0) return {};
   with_float_type(plan.dtype, [&](auto zero) { run<decltype(zero)>(plan, state, gradient, updated, scratch); });
+  return {};
+}
+
+Status adam(const std::vector<AdamUpdate>& updates) {
+  double bytes = 0;
+  int64_t elements = 0;
+  for (const AdamUpdate& one : updates) {
+    if (!dense(one.gradient))
+      return Status::invalid_argument("indices must be absent where there are several variables");
+    FASTSEQ_RETURN_IF_ERROR(check_state(one.updated, one.state.variable));
+    bytes += work_in_bytes(one.plan);
+    elements += one.plan.columns;
+  }
+  // Threads divide the elements of all variables, one variable after the other.
+  for_each_part(elements, threads_for_bytes(bytes), [&](const Range& part) {
+    int64_t first = 0;
+    for (const AdamUpdate& one : updates) {
+      const Range own{std::max<int64_t>(part.begin - first, 0), std::min(part.end - first, one.plan.columns)};
+      first += one.plan.columns;
+      if (own.begin >= own.end) continue;
+      with_float_type(one.plan.dtype, [&](auto zero) {
+        Driver<decltype(zero)>(one.plan, one.state, one.gradient, one.updated).run_dense(own);
+      });
+    }
+  });
   return {};
 }
 

@@ -1,4 +1,4 @@
-// The TensorFlow op FastseqAdam: shapes, allocation, call.
+// The TensorFlow op FastseqAdam: allocation, call. It updates several variables by dense gradients, or one by slices.
 //
 // It takes the values of the variables and returns their new values, since the C API of older TensorFlows has no access
 // to variables. Assigning an output to a variable copies nothing, and the variable's old memory is used by the next
@@ -6,37 +6,36 @@
 #include "fastseq/adam.h"
 
 #include <initializer_list>
+#include <vector>
 
 #include "op_support.h"
 
 namespace fastseq::tensorflow {
 namespace {
 
+// A list of tensors for each array of AdamState; no velocity_hats without AMSGrad.
 class AdamKernel {
  public:
-  explicit AdamKernel(Attributes& attributes) {
-    const int64_t states = attributes.integer("states");
-    const int64_t index_arrays = attributes.integer("index_arrays");
-    if (states > 4) attributes.fail(TF_INVALID_ARGUMENT, "states must be 3, or 4 for AMSGrad");
-    if (index_arrays > 1) attributes.fail(TF_INVALID_ARGUMENT, "index_arrays must be 0 or 1");
-    amsgrad_ = states == 4;
-    slices_ = index_arrays == 1;
+  explicit AdamKernel(Attributes& attributes)
+      : variables_(static_cast<size_t>(attributes.integer("variables"))), slices_(attributes.integer("slices") > 0) {
+    const auto hats = static_cast<size_t>(attributes.integer("hats"));
+    amsgrad_ = hats > 0;
+    if (amsgrad_ && hats != variables_)
+      attributes.fail(TF_INVALID_ARGUMENT, "there must be one velocity_hat for each variable, or none");
+    if (slices_ && (variables_ > 1 || attributes.integer("slices") > 1))
+      attributes.fail(TF_INVALID_ARGUMENT, "indices must be absent, or one array for one variable");
   }
 
-  static void infer_shapes(Shapes& shapes) {
-    // There are three outputs or, for AMSGrad, four.
-    for (int i = 0; i < 3; ++i) shapes.set_output_like(i, shapes.input(i));
-  }
+  // The number of variables is an attribute, so Python sets the shapes.
+  static void infer_shapes(Shapes&) {}
 
   void compute(Context& context) const {
-    AdamState state;
-    state.variable = context.next_input();
-    state.momentum = context.next_input();
-    state.velocity = context.next_input();
-    if (amsgrad_) state.velocity_hat = context.next_input();
-    AdamGradient gradient;
-    gradient.values = context.next_input();
-    if (slices_) gradient.indices = context.next_input();
+    std::vector<AdamUpdate> updates(variables_);
+    for_each_array([&](Array AdamState::* array) {
+      for (AdamUpdate& one : updates) one.state.*array = context.next_input();
+    });
+    for (AdamUpdate& one : updates) one.gradient.values = context.next_input();
+    if (slices_) updates[0].gradient.indices = context.next_input();
     AdamOptions options;
     for (double* option : {&options.alpha, &options.beta_1, &options.beta_2, &options.epsilon}) {
       const Array scalar = context.next_input();
@@ -44,33 +43,41 @@ class AdamKernel {
         context.fail(TF_INVALID_ARGUMENT, "alpha, beta_1, beta_2 and epsilon must have shape ()");
       if (context.ok()) *option = *scalar.as<const double>();
     }
-    AdamPlan plan;
-    if (context.ok()) context.check(adam_plan(state, gradient, options, &plan));
-    const auto next_like = [&](const Array& array) {
-      return context.next_output(array.dtype, array.shape, array.rank);
-    };
+    for (AdamUpdate& one : updates)
+      if (context.ok()) context.check(adam_plan(one.state, one.gradient, options, &one.plan));
+    for_each_array([&](Array AdamState::* array) {
+      for (AdamUpdate& one : updates) {
+        const Array& like = one.state.*array;
+        if (context.ok()) one.updated.*array = context.next_output(like.dtype, like.shape, like.rank);
+      }
+    });
     if (!context.ok()) return;
-    AdamState updated;
-    updated.variable = next_like(state.variable);
-    updated.momentum = next_like(state.momentum);
-    updated.velocity = next_like(state.velocity);
-    if (amsgrad_) updated.velocity_hat = next_like(state.velocity_hat);
-    void* scratch = context.scratch(plan.scratch_bytes);
-    if (context.ok()) context.check(adam(plan, state, gradient, updated, scratch));
+    if (variables_ > 1) return context.check(adam(updates));
+    const AdamUpdate& only = updates[0];
+    void* scratch = context.scratch(only.plan.scratch_bytes);
+    if (context.ok()) context.check(adam(only.plan, only.state, only.gradient, only.updated, scratch));
   }
 
  private:
-  bool amsgrad_;
+  template <class Body>
+  void for_each_array(const Body& body) const {
+    for (Array AdamState::* array : {&AdamState::variable, &AdamState::momentum, &AdamState::velocity}) body(array);
+    if (amsgrad_) body(&AdamState::velocity_hat);
+  }
+
+  size_t variables_;
   bool slices_;
+  bool amsgrad_ = false;
 };
 
 const bool kRegistered = register_op<AdamKernel>({
     "FastseqAdam",
-    // variable, momentum, velocity and, for AMSGrad, velocity_hat; no indices if the gradient is dense.
-    {"state: states * T", "gradient: T", "indices: index_arrays * Tids", "alpha: double", "beta_1: double",
-     "beta_2: double", "epsilon: double"},
-    {"updated: states * T"},
-    {"states: int >= 3", "Tids: {int32, int64} = DT_INT32", "index_arrays: int >= 0"},
+    {"variable: variables * T", "momentum: variables * T", "velocity: variables * T", "velocity_hat: hats * T",
+     "gradient: variables * T", "indices: slices * Tids", "alpha: double", "beta_1: double", "beta_2: double",
+     "epsilon: double"},
+    {"new_variable: variables * T", "new_momentum: variables * T", "new_velocity: variables * T",
+     "new_velocity_hat: hats * T"},
+    {"variables: int >= 1", "hats: int >= 0", "Tids: {int32, int64} = DT_INT32", "slices: int >= 0"},
 });
 
 }  // namespace

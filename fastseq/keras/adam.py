@@ -73,18 +73,49 @@ class FastAdam(NativeChoice, _Adam):  # type: ignore[misc]
                 return f"{name} must be a Python number or of the variable's dtype {dtype}, got {number!r}"
         return None
 
+    def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+        """Updates all variables of a dtype by one operation, and those that the kernels do not cover one by one."""
+        if not self._updates_together():
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            return
+        by_dtype: dict[str, list[tuple[Any, Any]]] = {}
+        others = []
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            if self._runs_native(self._update_reason(variable)):
+                by_dtype.setdefault(keras.backend.standardize_dtype(variable.dtype), []).append((gradient, variable))
+            else:
+                others.append((gradient, variable))
+        for pairs in by_dtype.values():
+            self._update([gradient for gradient, _ in pairs], [variable for _, variable in pairs], learning_rate)
+        if others:
+            super()._backend_update_step([g for g, _ in others], [variable for _, variable in others], learning_rate)
+
+    def _updates_together(self) -> bool:
+        """Whether nobody needs a call of `update_step` for each variable: no subclass, no distribution strategy."""
+        if self.reason_against() or "update_step" in vars(self) or type(self).update_step is not _update_step:
+            return False
+        return not backend.load().is_distributed(self)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """See `keras.optimizers.Optimizer.update_step`."""
-        if not self._runs_native(self._update_reason(variable)):
+        if self._runs_native(self._update_reason(variable)):
+            self._update([gradient], [variable], learning_rate)
+        else:
             super().update_step(gradient, variable, learning_rate)
-            return
-        index = self._get_variable_index(variable)
-        state = [variable, self._momentums[index], self._velocities[index]]
-        if self.amsgrad:
-            state.append(self._velocity_hats[index])
+
+    def _update(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
+        states = []
+        for variable in variables:
+            index = self._get_variable_index(variable)
+            states.append([variable, self._momentums[index], self._velocities[index]])
+            if self.amsgrad:
+                states[-1].append(self._velocity_hats[index])
         adam = backend.load().adam
         assert adam is not None
         settings = (self.iterations, learning_rate, self.beta_1, self.beta_2, self.epsilon)
-        updated = adam(state, gradient, *settings)
-        for old, new in zip(state, updated, strict=True):
-            self.assign(old, new)
+        for state, updated in zip(states, adam(states, gradients, *settings), strict=True):
+            for old, new in zip(state, updated, strict=True):
+                self.assign(old, new)
+
+
+_update_step = FastAdam.update_step

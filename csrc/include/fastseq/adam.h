@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "fastseq/array.h"
 #include "fastseq/statement.h"
@@ -65,6 +66,16 @@ Status adam_plan(const AdamState& state, const AdamGradient& gradient, const Ada
 // it is the same array, or overlaps none.
 Status adam(const AdamPlan& plan, const AdamState& state, const AdamGradient& gradient, const AdamState& updated,
             void* scratch);
+
+// A prepared update: what adam takes, without scratch.
+struct AdamUpdate {
+  AdamPlan plan;
+  AdamState state;
+  AdamGradient gradient;
+  AdamState updated;
+};
+// Several updates by dense gradients, in one team of threads. The arrays of one update do not overlap those of another.
+Status adam(const std::vector<AdamUpdate>& updates);
 
 // --- the statement (statement.h) -------------------------------------------------------------------------------------
 

@@ -92,13 +92,18 @@ class Backend(Protocol):
         """
 
     @property
-    def adam(self) -> Callable[[Sequence[Any], Any, Any, Any, float, float, float], list[Any]] | None:
-        """A function of state, gradient, iterations, learning_rate, beta_1, beta_2 and epsilon: returns the new state.
+    def adam(
+        self,
+    ) -> Callable[[Sequence[Sequence[Any]], Sequence[Any], Any, Any, float, float, float], list[list[Any]]] | None:
+        """A function of states, gradients, iterations, learning_rate, beta_1, beta_2 and epsilon: returns new states.
 
-        The state is a list: the values of a variable, its momentum, its velocity and, for AMSGrad, the greatest
-        velocity so far. The gradient is a tensor that broadcasts to the variable or, if the framework has gradients of
-        slices, slices of it.
+        There is a state for each variable: a list of its values, its momentum, its velocity and, for AMSGrad, the
+        greatest velocity so far. All variables have one dtype. A gradient is a tensor that broadcasts to its variable
+        or, if the framework has gradients of slices, slices of it.
         """
+
+    def is_distributed(self, optimizer: Any) -> bool:
+        """Whether the framework distributes an optimizer's updates of variables among replicas."""
 
     @property
     def traced_convolution(self) -> Callable[[Any], TracedConvolution | None] | None:

@@ -24,6 +24,7 @@ __all__ = [
     "embedding",
     "exporting",
     "h0_as_first_output",
+    "is_distributed",
     "max_pool",
     "rnn",
     "supports_jit",
@@ -63,6 +64,11 @@ def unavailable_because() -> str | None:
     if platform != "cpu":
         return f"JAX uses a {platform} here, for which Keras has kernels of its own, and ours run on the CPU"
     return None
+
+
+def is_distributed(optimizer: Any) -> bool:
+    """See `fastseq.keras.backend.Backend`."""
+    return False
 
 
 def activation_name(function: Callable[..., Any]) -> str | None:

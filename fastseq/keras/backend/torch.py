@@ -24,6 +24,7 @@ __all__ = [
     "embedding",
     "exporting",
     "h0_as_first_output",
+    "is_distributed",
     "max_pool",
     "rnn",
     "supports_jit",
@@ -72,6 +73,11 @@ def unavailable_because() -> str | None:
     if torch._C._are_functorch_transforms_active():
         return "torch.func transforms PyTorch's operations, which ours are not made of"
     return None
+
+
+def is_distributed(optimizer: Any) -> bool:
+    """See `fastseq.keras.backend.Backend`."""
+    return False
 
 
 def activation_name(function: Callable[..., Any]) -> str | None:

@@ -29,6 +29,7 @@ __all__ = [
     "embedding",
     "exporting",
     "h0_as_first_output",
+    "is_distributed",
     "max_pool",
     "rnn",
     "supports_jit",
@@ -75,3 +76,8 @@ def unavailable_because() -> str | None:
     if _overrides_gradients():
         return "gradient_override_map replaces gradients of TensorFlow's operations here, which ours are not made of"
     return None
+
+
+def is_distributed(optimizer: Any) -> bool:
+    """See `fastseq.keras.backend.Backend`."""
+    return tf.distribute.has_strategy() or optimizer._distribution_strategy is not tf.distribute.get_strategy()

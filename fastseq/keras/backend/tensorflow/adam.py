@@ -1,4 +1,4 @@
-"""Adam's update of a variable."""
+"""Adam's update of variables."""
 
 from __future__ import annotations
 
@@ -11,34 +11,50 @@ from fastseq.keras.backend.tensorflow.library import ops
 
 
 def adam(
-    state: Sequence[Any],
-    gradient: Any,
+    states: Sequence[Sequence[Any]],
+    gradients: Sequence[Any],
     iterations: Any,
     learning_rate: Any,
     beta_1: float,
     beta_2: float,
     epsilon: float,
-) -> list[Any]:
+) -> list[list[Any]]:
     """See `fastseq.keras.backend.Backend`; slices are `tf.IndexedSlices`."""
-    state = [tf.convert_to_tensor(array) for array in state]
-    dtype = state[0].dtype
-    gradient = tf.cast(gradient, dtype)
-    slices = isinstance(gradient, tf.IndexedSlices) and _are_slices_of(gradient, state[0].shape)
-    if not slices:
-        gradient = _broadcast(tf.convert_to_tensor(gradient), state[0])
+    states = [[tf.convert_to_tensor(array) for array in state] for state in states]
+    dtype = states[0][0].dtype
     # The same operations in the variable's dtype as in stock Keras, so that the results are equal bit by bit. This
     # includes tf.cast, which first converts a Python number to float32, whatever the target dtype.
     step = tf.cast(iterations + 1, dtype)
     beta_1_power, beta_2_power = (tf.pow(tf.cast(beta, dtype), step) for beta in (beta_1, beta_2))
     alpha = tf.cast(learning_rate, dtype) * tf.sqrt(1 - beta_2_power) / (1 - beta_1_power)
-    updated: list[Any] = ops.fastseq_adam(
-        state,
-        gradient.values if slices else gradient,
-        [gradient.indices] if slices else [],
-        *(_as_double(number) for number in (alpha, beta_1, beta_2, epsilon)),
-    )
-    for new, old in zip(updated, state, strict=True):
-        new.set_shape(old.shape)  # shape inference knows only the first three shapes
+    numbers = [_as_double(number) for number in (alpha, beta_1, beta_2, epsilon)]
+    gradients = [tf.cast(gradient, dtype) for gradient in gradients]
+
+    updated: list[list[Any]] = [[] for _ in states]
+    dense = []
+    for index, (state, gradient) in enumerate(zip(states, gradients, strict=True)):
+        if isinstance(gradient, tf.IndexedSlices) and _are_slices_of(gradient, state[0].shape):
+            updated[index] = _updated([state], [gradient.values], [gradient.indices], numbers)[0]
+        else:
+            dense.append((index, state, _broadcast(tf.convert_to_tensor(gradient), state[0])))
+    if dense:
+        places, dense_states, dense_gradients = zip(*dense, strict=True)
+        for index, state in zip(places, _updated(dense_states, dense_gradients, [], numbers), strict=True):
+            updated[index] = state
+    return updated
+
+
+def _updated(
+    states: Sequence[Sequence[Any]], gradients: Sequence[Any], indices: Sequence[Any], numbers: Sequence[Any]
+) -> list[list[Any]]:
+    """The new states: one operation for all variables."""
+    arrays = [list(of) for of in zip(*states, strict=True)]  # variables, momentums, velocities and perhaps a fourth
+    hats = arrays[3] if len(arrays) > 3 else []
+    results = ops.fastseq_adam(*arrays[:3], hats, list(gradients), list(indices), *numbers)
+    updated = [list(state) for state in zip(*results[: len(arrays)], strict=True)]
+    for state, old in zip(updated, states, strict=True):
+        for new, before in zip(state, old, strict=True):
+            new.set_shape(before.shape)
     return updated
 
 
