@@ -35,11 +35,18 @@ def small_integers(size: tuple[int, ...], dtype: str = "float32", seed: int = 0)
     return np.random.default_rng(seed).integers(-3, 4, size).astype(dtype)
 
 
-def run_pool(module: Any, pooling: str, x: Any, window: Window, doutputs: Any = None) -> Results:
-    """The functions of `functional` or `reference`; without `doutputs`, random ones."""
+def any_numbers(size: tuple[int, ...], dtype: str = "float32", seed: int = 0) -> Any:
+    """Of few values, NaN and infinities among them."""
+    values = np.array([np.nan, -np.inf, np.inf, np.finfo(dtype).min, -1.5, -0.0, 0.0, 2.0], dtype)
+    return np.random.default_rng(seed).choice(values, size, p=[0.2, 0.4, 0.05, 0.15, 0.05, 0.05, 0.05, 0.05])
+
+
+def run_pool(module: Any, pooling: str, x: Any, window: Window, doutputs: Any = None, **options: bool) -> Results:
+    """The functions of `functional` or `reference`; without `doutputs`, random ones. The options are forward's."""
     argmax = None
     if pooling == "max":
-        outputs, argmax = (getattr(module.max_pool_forward(x, *window), name) for name in ("outputs", "argmax"))
+        result = module.max_pool_forward(x, *window, **options)
+        outputs, argmax = result.outputs, result.argmax
     else:
         outputs = module.average_pool_forward(x, *window)
     if doutputs is None:
@@ -49,9 +56,24 @@ def run_pool(module: Any, pooling: str, x: Any, window: Window, doutputs: Any = 
     return Results(outputs, None, module.average_pool_backward(doutputs, x.shape[1], *window))
 
 
-def special_windows(lowest: float) -> dict[tuple[float, ...], tuple[float, int]]:
+every_nan = pytest.mark.parametrize("propagate_nan", [False, True], ids=["numbers", "nan"])
+
+
+def special_windows(lowest: float, propagate_nan: bool) -> dict[tuple[float, ...], tuple[float, int]]:
     """Windows of 3 with NaN and infinities, and the maximum and its place in each; `lowest` is the dtype's."""
     nan, inf = np.nan, np.inf
+    if propagate_nan:
+        return {
+            (nan, 1, 2): (nan, 0),
+            (1, nan, 0): (nan, 1),
+            (nan, 2, nan): (nan, 2),
+            (nan, nan, nan): (nan, 2),
+            (-inf, -inf, -inf): (-inf, 0),
+            (-inf, nan, -5): (nan, 1),
+            (-inf, lowest, -inf): (lowest, 1),
+            (-inf, inf, inf): (inf, 1),
+            (inf, nan, inf): (nan, 1),
+        }
     return {
         (nan, 1, 2): (2, 2),
         (1, nan, 0): (1, 0),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from conv1d_cases import OPTIONS, Case, fits, make_case, native_backward, native_forward, output_timesteps
-from pool_cases import WINDOWS, Window, every_dtype, small_integers
+from pool_cases import WINDOWS, Window, every_dtype, every_nan, small_integers
 from pool_cases import fits as window_fits
 from tolerances import FINITE_DIFFERENCE, REFERENCE, assert_close
 
@@ -215,7 +215,8 @@ def test_relu_passes_no_gradient_to_zeros(isa: str) -> None:
     assert got.dkernel[..., 9:].all()
 
 
-def test_what_is_not_a_number_is_no_maximum(isa: str) -> None:
+@every_nan
+def test_what_is_not_a_number(isa: str, propagate_nan: bool) -> None:
     case = make_case(3, 21, 5, 17, 3, padding="same")
     case.inputs["x"][1, 3:9, 2] = np.nan
     case.inputs["x"][2, 5] = np.inf
@@ -223,11 +224,13 @@ def test_what_is_not_a_number_is_no_maximum(isa: str) -> None:
         if not window_fits(21, window):
             continue
         with np.errstate(invalid="ignore"):
-            expected = functional.max_pool_forward(native_forward(case), *window)
-        got = _forward(case, window)
-        assert not np.isnan(got.outputs).any()
+            expected = functional.max_pool_forward(native_forward(case), *window, propagate_nan=propagate_nan)
+        got = _forward(case, window, pool_propagate_nan=propagate_nan)
+        inference = _forward(case, window, pool_propagate_nan=propagate_nan, save_argmax=False)
+        assert np.isnan(got.outputs).any() == propagate_nan
         np.testing.assert_array_equal(got.outputs, expected.outputs)
         np.testing.assert_array_equal(got.argmax, expected.argmax)
+        np.testing.assert_array_equal(inference.outputs, expected.outputs)
 
 
 def test_no_argmax_for_inference(isa: str) -> None:

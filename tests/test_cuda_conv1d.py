@@ -24,7 +24,7 @@ from conv1d_cases import (
     run_reference,
 )
 from gpu_arrays import DTYPES, Emulated, Real, rounded
-from pool_cases import WINDOWS, Window, small_integers, special_windows
+from pool_cases import WINDOWS, Window, any_numbers, every_nan, small_integers, special_windows
 from pool_cases import fits as window_fits
 from tolerances import CUDA, assert_close
 
@@ -242,14 +242,39 @@ def test_max_pool_matches_reference(gpu: Emulated | Real, size: tuple[int, int, 
             _assert_max_pool_matches_reference(gpu, small_integers(size), window, dtype)
 
 
+@every_nan
 @every_dtype
-def test_max_pool_of_special_values(gpu: Emulated | Real, dtype: str) -> None:
+def test_max_pool_of_special_values(gpu: Emulated | Real, dtype: str, propagate_nan: bool) -> None:
     lowest = {"float32": -(2 - 2**-23) * 2.0**127, "float16": -65504.0, "bfloat16": -(2 - 2**-7) * 2.0**127}[dtype]
-    windows = {**special_windows(lowest), (3, 3, 3): (3, 0)}
+    windows = {**special_windows(lowest, propagate_nan), (3, 3, 3): (3, 0)}
     x = gpu.array(np.array(list(windows), np.float32).reshape(1, -1, 1), dtype)
-    result = functional.max_pool_forward(x, 3)
+    result = functional.max_pool_forward(x, 3, propagate_nan=propagate_nan)
     np.testing.assert_array_equal(gpu.numpy(result.outputs).ravel(), [value for value, _ in windows.values()])
     np.testing.assert_array_equal(gpu.numpy(result.argmax).ravel(), [place for _, place in windows.values()])
+
+
+@every_nan
+def test_maxima_of_any_numbers_match_reference(gpu: Emulated | Real, propagate_nan: bool) -> None:
+    x = any_numbers((3, 17, 7))
+    for window in WINDOWS[::5]:
+        expected = reference.max_pool_forward(x, *window, propagate_nan=propagate_nan)
+        got = functional.max_pool_forward(gpu.array(x), *window, propagate_nan=propagate_nan)
+        np.testing.assert_array_equal(gpu.numpy(got.outputs), expected.outputs, err_msg=str(window))
+        np.testing.assert_array_equal(gpu.numpy(got.argmax), expected.argmax, err_msg=str(window))
+
+
+@every_nan
+def test_what_is_not_a_number_in_one_pass(gpu: Emulated | Real, propagate_nan: bool) -> None:
+    case = make_case(3, 21, 5, 7, 3, padding="same")
+    case.inputs["x"][1, 3:9, 2] = np.nan
+    case, window = _on_gpu(case, gpu, "float32"), (3, 2, "same")
+    expected = functional.max_pool_forward(
+        functional.conv1d_forward(**case.arguments), *window, propagate_nan=propagate_nan
+    )
+    got = _forward_pooled(case, window, pool_propagate_nan=propagate_nan)
+    assert np.isnan(gpu.numpy(got.outputs)).any() == propagate_nan
+    np.testing.assert_array_equal(gpu.numpy(got.outputs), gpu.numpy(expected.outputs))
+    np.testing.assert_array_equal(gpu.numpy(got.argmax), gpu.numpy(expected.argmax))
 
 
 @pytest.mark.parametrize(("pool_size", "index"), [(256, "uint8"), (257, "uint16"), (65537, "int32")])

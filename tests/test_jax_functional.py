@@ -14,6 +14,7 @@ import pytest
 import rnn_cases
 from conv1d_cases import make_case as make_conv1d_case
 from conv1d_cases import native_forward
+from pool_cases import any_numbers
 from processes import run_python
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
@@ -130,6 +131,21 @@ def test_gradients_are_finite_differences(name: str) -> None:
     )
     found = sum((gradient * change).sum() for gradient, change in zip(_gradients(run, given), direction, strict=True))
     assert np.isclose(found, (ahead - behind) / (2 * step), rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrap", [lambda function: function, jax.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("window", [(3, 2, "valid"), (2, 1, "same"), (5, 3, "same")], ids=str)
+def test_maxima_of_any_numbers_are_jax_own(window: tuple[int, int, str], wrap: Callable[[Any], Any]) -> None:
+    size, strides, padding = window
+    x = any_numbers((3, 17, 7))
+    expected = jax.lax.reduce_window(x, -np.inf, jax.lax.max, (1, size, 1), (1, strides, 1), padding.upper())
+    assert np.isnan(expected).any()
+    assert np.isneginf(expected).any()
+    np.testing.assert_array_equal(wrap(lambda x: fj.max_pool(x, *window))(x), expected)
+    identity = np.eye(7, dtype="float32")[None]
+    np.testing.assert_array_equal(
+        wrap(lambda x: fj.conv1d_max_pool(x[..., :1], identity[:, :1, :1], None, *window))(x), expected[..., :1]
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -387,7 +403,13 @@ def _handler(name: str, results: Any) -> Callable[..., Any]:
     return jax.ffi.ffi_call(f"fastseq_1_{name}", results)
 
 
-POOLING = {"pool_size": np.int64(2), "strides": np.int64(2), "padding": "valid", "save_argmax": np.bool_(False)}
+POOLING = {
+    "pool_size": np.int64(2),
+    "strides": np.int64(2),
+    "padding": "valid",
+    "propagate_nan": np.bool_(False),
+    "save_argmax": np.bool_(False),
+}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from backends import (
     assert_close,
     assert_equal,
     every_wrap,
+    for_stock,
     needs_tensorflow,
     tf,
 )
@@ -98,6 +99,18 @@ def test_matches_stock_keras(mode: dict[str, Any], wrap: Any) -> None:
     stock, fast = _pair(**mode)
     for call in ({}, {"training": True}, {"training": False}) if wrap is as_it_is else ({"training": True},):
         assert_same(stock, fast, _x(), wrap, **call)
+
+
+@every_wrap
+@some_modes
+def test_nan_and_minus_infinity_match_stock_keras(mode: dict[str, Any], wrap: Any) -> None:
+    x = _x()
+    x[0, 4:9, 1] = np.nan
+    x[1, :, :] = -np.inf
+    stock, fast = _pair(**mode)
+    outputs, expected = run(fast, x, wrap, training=True)[0], run(stock, x, for_stock(wrap), training=True)[0]
+    np.testing.assert_array_equal(outputs, expected)
+    np.testing.assert_array_equal(run(fast, x, wrap, training=False)[0], expected)
 
 
 @pytest.mark.usefixtures("float64")

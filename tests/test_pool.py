@@ -13,7 +13,9 @@ from pool_cases import (
     WINDOWS,
     Results,
     Window,
+    any_numbers,
     every_dtype,
+    every_nan,
     every_pooling,
     fits,
     run_pool,
@@ -30,14 +32,15 @@ SIZES = [(1, 1, 1), (3, 17, 7), (2, 9, 8), (1, 20, 9), (2, 23, 15), (1, 13, 16),
 LARGE = (5, 1100, 67)
 
 
-def _assert_matches_reference(pooling: str, x: Any, window: Window) -> None:
-    got, expected = (run_pool(module, pooling, x, window) for module in (functional, reference))
+def _assert_matches_reference(pooling: str, x: Any, window: Window, **options: bool) -> None:
+    got, expected = (run_pool(module, pooling, x, window, **options) for module in (functional, reference))
     if pooling == "max":
         np.testing.assert_array_equal(got.outputs, expected.outputs, err_msg=str(window))
         np.testing.assert_array_equal(got.argmax, expected.argmax, err_msg=str(window))
+    else:
+        assert_close(got.outputs, expected.outputs, REFERENCE[x.dtype.name], f"{window} outputs")
     assert got.outputs.dtype == got.dx.dtype == x.dtype
-    for name in ("outputs", "dx"):
-        assert_close(getattr(got, name), getattr(expected, name), REFERENCE[x.dtype.name], f"{window} {name}")
+    assert_close(got.dx, expected.dx, REFERENCE[x.dtype.name], f"{window} dx")
 
 
 @every_dtype
@@ -47,6 +50,21 @@ def test_matches_reference(isa: str, pooling: str, size: tuple[int, int, int], d
     for window in WINDOWS:
         if fits(size[1], window):
             _assert_matches_reference(pooling, small_integers(size, dtype), window)
+
+
+@every_nan
+@every_dtype
+@pytest.mark.parametrize("size", SIZES)
+def test_maxima_of_any_numbers_match_reference(
+    isa: str, size: tuple[int, int, int], dtype: str, propagate_nan: bool
+) -> None:
+    for window in WINDOWS:
+        if fits(size[1], window):
+            x = any_numbers(size, dtype)
+            _assert_matches_reference("max", x, window, propagate_nan=propagate_nan)
+            outputs = functional.max_pool_forward(x, *window, propagate_nan=propagate_nan, save_argmax=False).outputs
+            expected = reference.max_pool_forward(x, *window, propagate_nan=propagate_nan).outputs
+            np.testing.assert_array_equal(outputs, expected)
 
 
 @every_dtype
@@ -61,16 +79,21 @@ def test_large_matches_reference(isa: str, pooling: str, dtype: str) -> None:
     "window",
     [(4, None, "valid"), (4, 3, "same"), (5, 1, "same"), (3, 7, "same"), (300, 7, "same"), (900, 300, "valid")],
 )
-@every_pooling
-def test_same_bits_for_any_threads_and_isa(pooling: str, window: Window) -> None:
+@pytest.mark.parametrize(
+    ("pooling", "options"), [("max", {}), ("max", {"propagate_nan": True}), ("average", {})], ids=str
+)
+def test_same_bits_for_any_threads_and_isa(pooling: str, window: Window, options: dict[str, bool]) -> None:
     x = np.random.default_rng(0).standard_normal(LARGE).astype(np.float32)
+    if options:
+        x[np.random.default_rng(1).random(LARGE) < 0.001] = np.nan
     runtime.set_isa("scalar")
     runtime.set_num_threads(1)
-    expected = run_pool(functional, pooling, x, window)
+    expected = run_pool(functional, pooling, x, window, **options)
     for isa, threads in itertools.product(runtime.available_isas(), (1, 2, 3, 4, 8)):
         runtime.set_isa(isa)
         runtime.set_num_threads(threads)
-        for name, got, array in zip(Results._fields, run_pool(functional, pooling, x, window), expected, strict=True):
+        results = run_pool(functional, pooling, x, window, **options)
+        for name, got, array in zip(Results._fields, results, expected, strict=True):
             np.testing.assert_array_equal(got, array, err_msg=f"{isa} {threads} {name}")
 
 
@@ -123,6 +146,9 @@ def test_argmax_has_the_smallest_dtype(isa: str, pool_size: int, index: str, dty
     expected = np.zeros_like(x)
     expected[0, 0, 0], expected[0, last, 0], expected[0, last - strides, 1] = 1, 2, 3
     np.testing.assert_array_equal(dx, expected)
+    x[x == 1] = np.nan
+    result = functional.max_pool_forward(x, pool_size, strides, "same", propagate_nan=True)
+    np.testing.assert_array_equal(result.argmax[0], places)
 
 
 def test_ties_go_to_the_first(isa: str) -> None:
@@ -142,25 +168,29 @@ def test_ties_go_to_the_first(isa: str) -> None:
     np.testing.assert_array_equal(result.argmax, 0)
 
 
+@every_nan
 @every_dtype
-def test_special_values(isa: str, dtype: str) -> None:
+def test_special_values(isa: str, dtype: str, propagate_nan: bool) -> None:
     nan, inf, lowest = np.nan, np.inf, float(np.finfo(dtype).min)
-    windows = {**special_windows(lowest), (lowest, -inf, lowest): (lowest, 0)}
+    windows = {**special_windows(lowest, propagate_nan), (lowest, -inf, lowest): (lowest, 0)}
     for channels in (1, 19):
         x = np.repeat(np.array(list(windows), dtype).reshape(1, -1, 1), channels, axis=2)
-        result = functional.max_pool_forward(x, 3)
+        result = functional.max_pool_forward(x, 3, propagate_nan=propagate_nan)
         for channel in (0, channels - 1):
             np.testing.assert_array_equal(result.outputs[0, :, channel], [value for value, _ in windows.values()])
             np.testing.assert_array_equal(result.argmax[0, :, channel], [place for _, place in windows.values()])
-        overlapping, expected = (module.max_pool_forward(x, 3, 2, "same") for module in (functional, reference))
+        overlapping, expected = (
+            module.max_pool_forward(x, 3, 2, "same", propagate_nan=propagate_nan) for module in (functional, reference)
+        )
         np.testing.assert_array_equal(overlapping.outputs, expected.outputs)
         np.testing.assert_array_equal(overlapping.argmax, expected.argmax)
     average = functional.average_pool_forward(np.array([nan, 1, 2, 3, inf, -inf], dtype).reshape(1, 6, 1), 2)
     np.testing.assert_array_equal(average.ravel(), [nan, 2.5, nan])
 
 
+@every_nan
 @every_dtype
-def test_denormals_count_as_zeros_and_come_out_as_zeros(isa: str, dtype: str) -> None:
+def test_denormals_count_as_zeros_and_come_out_as_zeros(isa: str, dtype: str, propagate_nan: bool) -> None:
     denormal, tiny = float(np.finfo(dtype).smallest_subnormal) * 3, float(np.finfo(dtype).tiny)
     windows = {
         (-0.0, denormal): (-0.0, 0),
@@ -172,7 +202,7 @@ def test_denormals_count_as_zeros_and_come_out_as_zeros(isa: str, dtype: str) ->
     }
     for channels in (1, 19, 64):
         x = np.repeat(np.array(list(windows), dtype).reshape(1, -1, 1), channels, axis=2)
-        result = functional.max_pool_forward(x, 2)
+        result = functional.max_pool_forward(x, 2, propagate_nan=propagate_nan)
         for channel in (0, channels - 1):
             values = np.array([value for value, _ in windows.values()], dtype)
             np.testing.assert_array_equal(result.outputs[0, :, channel], values)

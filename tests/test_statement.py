@@ -132,7 +132,8 @@ def test_public_functions_take_what_is_stated() -> None:
         arrays, numbers, options, _ = core.statement(operation)
         parameters = inspect.signature(getattr(functional, operation)).parameters
         # The function without pooling; what a front end with a graph knows of gradients that nobody wants.
-        others = {"with_dx", "with_weights", "pool_size", "pool_strides", "pool_padding", "save_argmax", "argmax"}
+        others = {"with_dx", "with_weights", "save_argmax", "argmax"}
+        others |= {f"pool_{name}" for name in ("size", "strides", "padding", "propagate_nan")}
         left_out = others if operation.startswith("conv1d") else {"with_dx", "with_weights"}
         if operation.endswith("backward"):
             left_out = left_out | {"return_sequences"}

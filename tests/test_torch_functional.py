@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pool_cases import any_numbers
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -135,6 +136,24 @@ OPERATIONS = [*GATES, *OTHERS]
 def test_gradients_are_finite_differences(name: str) -> None:
     run, given = every_case(torch.float64)[name]
     assert torch.autograd.gradcheck(run, given)
+
+
+@pytest.mark.parametrize("window", [(3, 2), (2, 2), (4, 1)], ids=str)
+def test_maxima_of_any_numbers_are_pytorch_own(window: tuple[int, int]) -> None:
+    x = torch.tensor(any_numbers((3, 17, 7)), requires_grad=True)
+    expected = torch.nn.functional.max_pool1d(x.transpose(1, 2), *window).transpose(1, 2)
+    assert torch.isnan(expected).any()
+    assert torch.isneginf(expected).any()
+    doutputs = torch.randint(-3, 4, expected.shape).float()
+    [expected_dx] = torch.autograd.grad(expected, x, doutputs)
+
+    def check(outputs: Any, channels: slice = slice(None)) -> None:
+        np.testing.assert_array_equal(plain(outputs), plain(expected[..., channels]))
+        [dx] = torch.autograd.grad(outputs, x, doutputs[..., channels])
+        np.testing.assert_array_equal(plain(dx[..., channels]), plain(expected_dx[..., channels]))
+
+    check(functional.max_pool(x, *window))
+    check(functional.conv1d_max_pool(x[..., :1], torch.ones(1, 1, 1), None, *window), slice(1))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -284,7 +284,14 @@ def test_recurrent_layers_on_a_gpu(emulated: Emulated, cell: str, variant: dict[
     assert not xla.memory
 
 
-POOLING = {"pool_size": 2, "strides": 2, "padding": "valid", "save_argmax": False, "present": 1}
+POOLING = {
+    "pool_size": 2,
+    "strides": 2,
+    "padding": "valid",
+    "propagate_nan": False,
+    "save_argmax": False,
+    "present": 1,
+}
 
 
 def _pool(xla: Xla, kernels: ModuleType, **changes: Any) -> bool:

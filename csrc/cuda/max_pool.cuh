@@ -1,6 +1,7 @@
 // The kernels of max pooling: one thread for every output in forward, and for every element of dx in backward.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "convert.cuh"
@@ -77,7 +78,7 @@ inline constexpr float kLowest<Float16> = -65504.0F;
 template <>
 inline constexpr float kLowest<BFloat16> = -0x1.fep127F;
 
-template <class T>
+template <class T, bool kPropagateNan>
 __global__ void take_maxima(const Windows windows, const T* x, T* outputs, const Positions argmax) {
   const int64_t count = windows.batch * windows.pooled * windows.channels;
   for_each(count, [&](int64_t i) {
@@ -85,11 +86,11 @@ __global__ void take_maxima(const Windows windows, const T* x, T* outputs, const
     const int64_t begin = windows.begin(output.row);
     const int64_t first = begin < 0 ? 0 : begin;
     const int64_t end = begin + windows.pool_size < windows.timesteps ? begin + windows.pool_size : windows.timesteps;
-    float greatest = kLowest<T>;
+    float greatest = kPropagateNan ? -HUGE_VALF : kLowest<T>;
     int64_t taken = first;
     for (int64_t t = first; t < end; ++t) {
       const float value = to_float(x[(output.batch * windows.timesteps + t) * windows.channels + output.channel]);
-      if (value > greatest) {
+      if (value > greatest || (kPropagateNan && value != value)) {
         greatest = value;
         taken = t;
       }

@@ -34,8 +34,9 @@ Status max_pool_forward(const PoolPlan& plan, const Array& x, const Array& outpu
   if (count == 0) return {};
   return with_float_type(d.dtype, [&](auto zero) {
     using T = decltype(zero);
-    return launch("max pooling", take_maxima<T>, one_thread_for_each(count), stream, Windows(d, plan.options),
-                  x.as<T>(), outputs.as<T>(), positions_of(argmax, plan.options));
+    const auto kernel = plan.options.propagate_nan ? take_maxima<T, true> : take_maxima<T, false>;
+    return launch("max pooling", kernel, one_thread_for_each(count), stream, Windows(d, plan.options), x.as<T>(),
+                  outputs.as<T>(), positions_of(argmax, plan.options));
   });
 }
 

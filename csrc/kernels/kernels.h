@@ -172,10 +172,11 @@ struct MaxPoolArgs {
   int64_t channels;
   int64_t stride;
   const T* first;
-  int64_t position;  // position of the first row in its window; not 0 where the window begins before that row
-  T* out;            // (channels)
-  void* argmax;      // out (channels): the positions of the maxima in the window; or null
-  int index_bytes;   // size of a position: 1, 2 or 4 for uint8, uint16 or int32
+  int64_t position;    // position of the first row in its window; not 0 where the window begins before that row
+  T* out;              // (channels)
+  void* argmax;        // out (channels): the positions of the maxima in the window; or null
+  int index_bytes;     // size of a position: 1, 2 or 4 for uint8, uint16 or int32
+  bool propagate_nan;  // as in fastseq/pool.h
 };
 
 // Writes dout[c] to the row at position argmax[c] and 0 to the other rows; with `add`, adds dout[c] to that row. If no

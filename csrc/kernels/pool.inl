@@ -96,16 +96,17 @@ template <class S>
 void max_pool(const MaxPoolArgs<typename S::T>& args) {
   using T = typename S::T;
   const T one = kSomeOne<T>;
-  const auto pool = [&](auto index, auto saves) {
+  const auto pool = [&](auto index, auto saves, auto propagates_nan) {
+    constexpr bool kPropagatesNan = decltype(propagates_nan)::value;
     for_each_vector<S, S::kTiles.side_by_side>(args.channels, [&](auto vocabulary, int64_t c, auto load, auto store) {
       using W = decltype(vocabulary);
       using V = typename W::V;
-      V greatest = W::set(std::numeric_limits<T>::lowest());
+      V greatest = W::set(kPropagatesNan ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest());
       V taken = positions<W>(args.position);
       const T* row = args.first + c;
       for (int64_t i = 0; i < args.count; ++i, row += args.stride) {
         const V x = load(row);
-        const auto greater = W::less(greatest, x);
+        const auto greater = kPropagatesNan ? W::less_or_nan(greatest, x) : W::less(greatest, x);
         greatest = W::select(greater, x, greatest);
         if constexpr (decltype(saves)::value) taken = W::select(greater, positions<W>(args.position + i), taken);
       }
@@ -114,10 +115,16 @@ void max_pool(const MaxPoolArgs<typename S::T>& args) {
         store_positions<W, decltype(index)>(args.argmax, c, lanes_of<W>(c, args.channels), taken);
     });
   };
-  if (args.argmax)
-    with_index(args.index_bytes, [&](auto index) { pool(index, std::true_type()); });
+  const auto pool_all = [&](auto propagates_nan) {
+    if (args.argmax)
+      with_index(args.index_bytes, [&](auto index) { pool(index, std::true_type(), propagates_nan); });
+    else
+      pool(uint8_t(), std::false_type(), propagates_nan);
+  };
+  if (args.propagate_nan)
+    pool_all(std::true_type());
   else
-    pool(uint8_t(), std::false_type());
+    pool_all(std::false_type());
 }
 
 template <class S>

@@ -81,6 +81,7 @@ struct Avx2F32 {
   static V at_least(V bound, V x) { return _mm256_max_ps(bound, x); }
   static V at_most(V bound, V x) { return _mm256_min_ps(bound, x); }
   static Flags less(V a, V b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+  static Flags less_or_nan(V a, V b) { return _mm256_or_ps(less(a, b), _mm256_cmp_ps(b, b, _CMP_UNORD_Q)); }
   static Flags same_bits(V a, V b) {
     return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
   }

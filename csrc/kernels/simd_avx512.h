@@ -72,6 +72,7 @@ struct Avx512F32 {
   static V at_least(V bound, V x) { return _mm512_max_ps(bound, x); }
   static V at_most(V bound, V x) { return _mm512_min_ps(bound, x); }
   static Flags less(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+  static Flags less_or_nan(V a, V b) { return _kor_mask16(less(a, b), _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q)); }
   static Flags same_bits(V a, V b) { return _mm512_cmpeq_epi32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b)); }
   static V select(Flags flags, V yes, V no) { return _mm512_mask_blend_ps(flags, no, yes); }
   static V low_bits_as_exponent(V a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23)); }

@@ -90,6 +90,7 @@ struct NeonF32 {
   static V at_least(V bound, V x) { return vbslq_f32(vcgtq_f32(bound, x), bound, x); }
   static V at_most(V bound, V x) { return vminq_f32(bound, x); }  // for bounds that are neither -0 nor NaN
   static Flags less(V a, V b) { return vcltq_f32(a, b); }
+  static Flags less_or_nan(V a, V b) { return vorrq_u32(vcltq_f32(a, b), vmvnq_u32(vceqq_f32(b, b))); }
   static Flags same_bits(V a, V b) { return vceqq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)); }
   static V select(Flags flags, V yes, V no) { return vbslq_f32(flags, yes, no); }
   static V low_bits_as_exponent(V a) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), 23)); }

@@ -84,6 +84,7 @@ struct Scalar {
   }
   using Flags = bool;
   static Flags less(V a, V b) { return a < b; }
+  static Flags less_or_nan(V a, V b) { return a < b || __builtin_isnan(b); }
   static Flags same_bits(V a, V b) { return std::memcmp(&a, &b, sizeof(V)) == 0; }
   static V select(Flags flags, V yes, V no) { return flags ? yes : no; }
 };

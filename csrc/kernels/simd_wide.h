@@ -82,6 +82,11 @@ struct Wide {
     unrolled<N>([&](auto i) { flags.at[i] = S::less(a.at[i], b.at[i]); });
     return flags;
   }
+  static Flags less_or_nan(const V& a, const V& b) {
+    Flags flags;
+    unrolled<N>([&](auto i) { flags.at[i] = S::less_or_nan(a.at[i], b.at[i]); });
+    return flags;
+  }
   static Flags same_bits(const V& a, const V& b) {
     Flags flags;
     unrolled<N>([&](auto i) { flags.at[i] = S::same_bits(a.at[i], b.at[i]); });

@@ -142,7 +142,8 @@ class Forward : Conv1dOperands<T> {
         const int64_t at = (sequence * outputs + i) * filters;
         kernels.max_pool({window.end - window.begin, filters, filters, first + window.begin * filters,
                           window.begin - windows.whole(i).begin, outputs_ + at,
-                          argmax_ ? argmax_ + at * index_bytes : nullptr, index_bytes});
+                          argmax_ ? argmax_ + at * index_bytes : nullptr, index_bytes,
+                          plan.options.pool.propagate_nan});
       }
     }
   }

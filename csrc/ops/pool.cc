@@ -77,7 +77,8 @@ void max_pool(const PoolPlan& plan, const Array& x, const Array& outputs, const 
   for_each_window(plan, [&](const Window& window) {
     const int64_t out = window.output * channels;
     kernels.max_pool({window.count, channels, channels, x.as<T>() + window.first * channels, window.position,
-                      outputs.as<T>() + out, argmax.data ? argmax.as<char>() + out * bytes : nullptr, bytes});
+                      outputs.as<T>() + out, argmax.data ? argmax.as<char>() + out * bytes : nullptr, bytes,
+                      plan.options.propagate_nan});
   });
 }
 

@@ -179,6 +179,8 @@ class Functions(Generic[Array]):
     ) -> Array:
         """`max_pool` of `conv1d` in one pass: see `fastseq.functional.conv1d_max_pool_forward` for the arguments.
 
+        `pool_propagate_nan` is true.
+
         Returns:
             (batch, pooled timesteps, filters).
 
@@ -187,10 +189,13 @@ class Functions(Generic[Array]):
             TypeError: See `lstm`.
         """
         pool_strides = pool_size if pool_strides is None else pool_strides
-        return self._outputs("conv1d_forward", locals())
+        return self._outputs("conv1d_forward", {**locals(), "pool_propagate_nan": True})
 
     def max_pool(self, x: Array, pool_size: int, strides: int | None = None, padding: str = "valid") -> Array:
         """Max pooling along time: see `fastseq.functional.max_pool_forward` for the arguments.
+
+        `propagate_nan` is true: a window with NaN gives NaN, as in PyTorch and JAX. The gradient goes to the last NaN,
+        as in PyTorch.
 
         Returns:
             (batch, pooled timesteps, channels).
@@ -200,7 +205,7 @@ class Functions(Generic[Array]):
             TypeError: See `lstm`.
         """
         strides = pool_size if strides is None else strides
-        return self._outputs("max_pool_forward", locals())
+        return self._outputs("max_pool_forward", {**locals(), "propagate_nan": True})
 
     def average_pool(self, x: Array, pool_size: int, strides: int | None = None, padding: str = "valid") -> Array:
         """Average pooling along time: see `fastseq.functional.average_pool_forward` for the arguments.

@@ -129,6 +129,7 @@ def conv1d_max_pool_forward(
     padding: str = "valid",
     dilation_rate: int = 1,
     groups: int = 1,
+    pool_propagate_nan: bool = False,
     save_argmax: bool = True,
 ) -> MaxPoolResult:
     """`conv1d_forward` and then `max_pool_forward`, without the convolution in memory in between.
@@ -147,6 +148,7 @@ def conv1d_max_pool_forward(
         padding: As in `conv1d_forward`.
         dilation_rate: As in `conv1d_forward`.
         groups: As in `conv1d_forward`.
+        pool_propagate_nan: `propagate_nan`, as in `max_pool_forward`.
         save_argmax: Whether to save the positions of the maxima, which `conv1d_max_pool_backward` needs.
 
     Returns:

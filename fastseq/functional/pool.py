@@ -59,7 +59,13 @@ def pooled_timesteps(timesteps: int, pool_size: int, strides: int | None = None,
 
 
 def max_pool_forward(
-    x: FloatArray, pool_size: int, strides: int | None = None, padding: str = "valid", *, save_argmax: bool = True
+    x: FloatArray,
+    pool_size: int,
+    strides: int | None = None,
+    padding: str = "valid",
+    *,
+    propagate_nan: bool = False,
+    save_argmax: bool = True,
 ) -> MaxPoolResult:
     """The greatest value of every window of timesteps, as `keras.layers.MaxPooling1D` computes it.
 
@@ -69,12 +75,15 @@ def max_pool_forward(
         strides: The distance between windows, in timesteps; None for `pool_size`. Windows overlap if it is smaller.
         padding: "valid" for the windows that lie within the sequence. "same" for a window at every `strides`
             timesteps; windows that reach beyond either end of the sequence have its timesteps only.
+        propagate_nan: What the maximum of a window with NaN or of nothing but -inf is.
+            False, as in Keras on TensorFlow on a CPU: NaN is never the maximum. If no value of a window is greater than
+            the lowest finite number, that number is the maximum, at the window's first timestep.
+            True, as in PyTorch and JAX: NaN if the window has one, at the last NaN's timestep. For a window of -inf it
+            is -inf, at the window's first timestep.
         save_argmax: Whether to save the positions of the maxima, which `max_pool_backward` needs.
 
     Returns:
-        A `MaxPoolResult`. Among equal values the first one is the maximum. NaN is never the maximum. If no value of a
-        window is greater than the lowest finite number, that number is the maximum, at the window's first timestep.
-        All this is as in TensorFlow on a CPU.
+        A `MaxPoolResult`. Among equal values the first one is the maximum.
 
     Raises:
         ValueError: A size does not fit, x is not C-contiguous, or `padding` is not one of the above.
@@ -89,6 +98,9 @@ def max_pool_forward(
     >>> result = max_pool_forward(x, pool_size=2)
     >>> result.outputs.ravel().tolist(), result.argmax.ravel().tolist()
     ([3.0, 4.0, 9.0], [0, 0, 1])
+    >>> x[0, 1] = np.nan
+    >>> max_pool_forward(x, pool_size=2, propagate_nan=True).outputs.ravel().tolist()
+    [nan, 4.0, 9.0]
     """
     return MaxPoolResult(**_pool("max_pool_forward", locals()))
 

@@ -49,8 +49,9 @@ class FastMaxPooling1D(NativePooling, keras.layers.MaxPooling1D):  # type: ignor
     """`keras.layers.MaxPooling1D`, somewhat faster on a CPU: memory bandwidth limits the speed of pooling.
 
     Takes every argument of the stock layer and computes the same results, bit by bit. Gradients go to the first of
-    equal values, as with the stock layer. A NaN is never the greatest value, as in the stock layer on TensorFlow. The
-    stock layer on PyTorch and JAX returns NaN for a window that has one.
+    equal values, as with the stock layer. A window with NaN gives what it gives in the stock layer: NaN on PyTorch and
+    JAX, the greatest of its numbers on TensorFlow. The gradient of such a NaN goes to the last NaN of the window, as in
+    the stock layer on PyTorch. On JAX, the stock layer's goes to a value after the last NaN, if there is one.
 
     For the gradient, calls with `training=True`, such as those of `fit`, keep one byte for every output if `pool_size`
     is 256 at most. They keep neither inputs nor outputs. After other calls, the gradient takes more time.

@@ -38,29 +38,34 @@ def _inside(window: range, timesteps: int) -> range:
 
 
 def max_pool_forward(
-    x: ArrayLike, pool_size: int, strides: int | None = None, padding: str = "valid"
+    x: ArrayLike, pool_size: int, strides: int | None = None, padding: str = "valid", *, propagate_nan: bool = False
 ) -> MaxPoolForward:
     """The greatest value of every window, and its position in the window.
 
     Among equal values it is the first. A value counts only if it is greater than the lowest finite number of x's dtype;
-    NaN never does.
+    NaN never does. With `propagate_nan`, all values count, NaN is greater than every number, and the last NaN is the
+    greatest.
 
     Args:
         x: (batch, timesteps, channels).
         pool_size: The size of a window, in timesteps.
         strides: The distance between windows, in timesteps; None for `pool_size`.
         padding: "valid" or "same".
+        propagate_nan: See above.
     """
     given = np.asarray(x)
     values = given.astype(np.float64)
     batch, timesteps, channels = values.shape
     all_windows = windows(timesteps, pool_size, strides, padding)
-    outputs = np.full((batch, len(all_windows), channels), float(np.finfo(given.dtype).min))
+    least = -np.inf if propagate_nan else float(np.finfo(given.dtype).min)
+    outputs = np.full((batch, len(all_windows), channels), least)
     argmax = np.zeros(outputs.shape, np.int64)
     for p, window in enumerate(all_windows):
         argmax[:, p] = _inside(window, timesteps).start - window.start
         for t in _inside(window, timesteps):
             greater = values[:, t] > outputs[:, p]
+            if propagate_nan:
+                greater |= np.isnan(values[:, t])
             outputs[:, p] = np.where(greater, values[:, t], outputs[:, p])
             argmax[:, p] = np.where(greater, t - window.start, argmax[:, p])
     return MaxPoolForward(outputs, argmax)

@@ -318,7 +318,7 @@ void fuzz_conv1d(Call& call) {
   options.dilation_rate = bytes.coin() ? call.option() : 1;
   options.groups = bytes.once_in(4) ? call.option() : 1;
   options.pooled = bytes.coin();
-  options.pool = {call.option(), call.option(), padding(call)};
+  options.pool = {call.option(), call.option(), padding(call), bytes.coin()};
   const bool backward = bytes.coin();
   const DType real = call.real();
   const int64_t groups = options.groups >= 1 && options.groups <= 8 ? options.groups : 2;
@@ -357,7 +357,7 @@ void fuzz_conv1d(Call& call) {
 
 void fuzz_pool(Call& call) {
   Bytes& bytes = call.bytes;
-  const PoolOptions options{call.option(), call.option(), padding(call)};
+  const PoolOptions options{call.option(), call.option(), padding(call), bytes.coin()};
   const bool backward = bytes.coin(), max = bytes.coin();
   const DType real = call.real();
   const int64_t batch = call.size(), timesteps = call.size(), channels = call.size();

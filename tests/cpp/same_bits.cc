@@ -313,9 +313,16 @@ Arrays run_pool(const PoolOptions& options, const Array& any, const Array& numbe
   const Array averages = make("averages", pooled);
   const Array dnumbers = make("dnumbers", numbers.shape[1]);
   const Array positions = make("positions", pooled);
+  const Array maxima_or_nan = make("maxima_or_nan", pooled);
+  const Array positions_or_nan = make("positions_or_nan", pooled);
   const DType index = max_pool_index_dtype(options.pool_size);
   const Array argmax = between.make("argmax", index, {batch, pooled, channels});
+  const Array argmax_or_nan = between.make("argmax_or_nan", index, {batch, pooled, channels});
   PoolPlan plan;
+  PoolOptions propagating = options;
+  propagating.propagate_nan = true;
+  require(pool_plan_forward(any, propagating, &plan));
+  require(max_pool_forward(plan, any, maxima_or_nan, argmax_or_nan));
   require(pool_plan_forward(any, options, &plan));
   require(max_pool_forward(plan, any, maxima, argmax));
   require(average_pool_forward(plan, numbers, averages));
@@ -323,9 +330,15 @@ Arrays run_pool(const PoolOptions& options, const Array& any, const Array& numbe
   require(pool_plan_backward(doutputs, any.shape[1], options, &plan));
   require(max_pool_backward(plan, argmax, doutputs, dany));
   require(average_pool_backward(plan, doutputs, dnumbers));
-  for (int64_t i = 0; i < batch * pooled * channels; ++i)
-    positions.as<float>()[i] =
-        static_cast<float>(index == DType::kUInt8 ? argmax.as<uint8_t>()[i] : argmax.as<uint16_t>()[i]);
+  const auto position = [&](const Array& of, int64_t i) {
+    return static_cast<float>(index == DType::kUInt8 ? of.as<uint8_t>()[i] : of.as<uint16_t>()[i]);
+  };
+  for (int64_t i = 0; i < batch * pooled * channels; ++i) {
+    positions.as<float>()[i] = position(argmax, i);
+    positions_or_nan.as<float>()[i] = position(argmax_or_nan, i);
+    float& maximum = maxima_or_nan.as<float>()[i];
+    if (std::isnan(maximum)) maximum = 0.5F;  // NaNs have any sign and payload
+  }
   for (const Arrays* arrays : {&results, &between})
     for (const Arrays::Named& named : arrays->all())
       if (!named.memory->clean_before()) fail("written before " + named.name);

@@ -175,8 +175,9 @@ TEST(convolution_is_its_definition) {
 
 TEST(pooled_in_one_pass_is_pooled_afterwards) {
   on_every_isa([] {
-    for (const PoolOptions& pool : {PoolOptions{2, 2, Padding::kValid}, PoolOptions{5, 3, Padding::kSame},
-                                    PoolOptions{INT32_MAX, INT64_MAX, Padding::kSame}}) {
+    for (const PoolOptions& pool :
+         {PoolOptions{2, 2, Padding::kValid}, PoolOptions{5, 3, Padding::kSame},
+          PoolOptions{3, 2, Padding::kSame, true}, PoolOptions{INT32_MAX, INT64_MAX, Padding::kSame}}) {
       Problem problem = problem_of(2, 23, 5, 9, 3, Padding::kSame);
       const Problem plain = problem;
       problem.options.pooled = true;

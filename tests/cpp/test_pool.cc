@@ -94,26 +94,37 @@ TEST(pooling_is_its_definition) {
   });
 }
 
-TEST(nan_is_never_the_maximum) {
-  on_every_isa([] {
+// Pools windows of two with NaN and -inf.
+void check_pool_of_nan(bool propagate_nan, const float (&expected)[4], const int (&positions)[4]) {
+  on_every_isa([&] {
     Arrays arrays;
     const float nan = std::nanf("");
-    const float lowest = std::numeric_limits<float>::lowest();
-    const Array x = arrays.make("x", DType::kFloat32, {1, 6, 1});
-    const float values[] = {nan, -1.0F, nan, nan, -HUGE_VALF, -HUGE_VALF};
+    const Array x = arrays.make("x", DType::kFloat32, {1, 8, 1});
+    const float values[] = {nan, -1.0F, nan, nan, -HUGE_VALF, -HUGE_VALF, HUGE_VALF, nan};
     std::memcpy(x.data, values, sizeof(values));
-    const Array y = arrays.make("y", DType::kFloat32, {1, 3, 1});
-    const Array argmax = arrays.make("argmax", DType::kUInt8, {1, 3, 1});
+    const Array y = arrays.make("y", DType::kFloat32, {1, 4, 1});
+    const Array argmax = arrays.make("argmax", DType::kUInt8, {1, 4, 1});
     PoolPlan plan;
-    require(pool_plan_forward(x, {2, 2, Padding::kValid}, &plan));
+    require(pool_plan_forward(x, {2, 2, Padding::kValid, propagate_nan}, &plan));
     require(max_pool_forward(plan, x, y, argmax));
-    const float expected[] = {-1.0F, lowest, lowest};
-    const int positions[] = {1, 0, 0};
-    for (int i = 0; i < 3; ++i) {
-      CHECK_EQUAL(y.as<float>()[i], expected[i]);
+    for (int i = 0; i < 4; ++i) {
+      if (std::isnan(expected[i]))
+        CHECK(std::isnan(y.as<float>()[i]));
+      else
+        CHECK_EQUAL(y.as<float>()[i], expected[i]);
       CHECK_EQUAL(static_cast<int>(argmax.as<uint8_t>()[i]), positions[i]);
     }
   });
+}
+
+TEST(nan_is_never_the_maximum) {
+  const float lowest = std::numeric_limits<float>::lowest();
+  check_pool_of_nan(false, {-1.0F, lowest, lowest, HUGE_VALF}, {1, 0, 0, 0});
+}
+
+TEST(nan_is_the_maximum_where_it_propagates) {
+  const float nan = std::nanf("");
+  check_pool_of_nan(true, {nan, nan, -HUGE_VALF, nan}, {0, 1, 0, 1});
 }
 
 TEST(a_position_out_of_its_window_goes_nowhere) {

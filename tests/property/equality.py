@@ -18,9 +18,9 @@ absolute values of all finite terms in the element's sum. The rules are:
    result and the value may be NaN, and the other not. In the convolution with max pooling, the same holds for products
    of an infinite or NaN x with the gradient, which is zero at steps that are not a maximum.
 
-A property may allow a larger error if it derives it from a function's slope. Documented exceptions (the maximum of a
-pooling is never NaN, masked steps are never used) are part of the definition. For the recurrent layers only the largest
-error is bounded: see test_property_rnn.py.
+A property may allow a larger error if it derives it from a function's slope. Documented exceptions (without
+`propagate_nan`, the maximum of a pooling is never NaN; masked steps are never used) are part of the definition. For the
+recurrent layers only the largest error is bounded: see test_property_rnn.py.
 
 A kernel has the same bits for any number of threads and any instruction set (`assert_same_bits`).
 """

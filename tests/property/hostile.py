@@ -351,7 +351,8 @@ def core_calls(rng: Random) -> Call:
         more = {"outputs": outputs, "argmax": argmax, "doutputs": np.ones_like(outputs)} if backward else {}
         name = f"conv1d_{'backward' if backward else 'forward'}"
         if raw:
-            return name, direct(name), {**arguments, **window, **(more or {"save_argmax": True})}
+            forward = {"pool_propagate_nan": rng.random() < 0.5, "save_argmax": True}
+            return name, direct(name), {**arguments, **window, **(more or forward)}
         if not pooled:
             more.pop("argmax", None)
             return name, getattr(functional, name), {**arguments, **more}
@@ -366,7 +367,7 @@ def core_calls(rng: Random) -> Call:
         of_max = rng.random() < 0.5
         name = "max_pool_forward" if of_max else "average_pool_forward"
         if rng.random() < 0.5:
-            more = {"save_argmax": True} if of_max else {}
+            more = {"propagate_nan": rng.random() < 0.5, "save_argmax": True} if of_max else {}
         else:
             name = name.replace("forward", "backward")
             x = arguments.pop("x")
@@ -458,7 +459,7 @@ def tensorflow_calls(rng: Random) -> Call:
             x = arguments.pop("x")
             arguments.update(doutputs=np.ones_like(outputs.numpy()), timesteps=np.array(x.shape[1]))
         if name == "max_pool_forward":
-            arguments["save_argmax"] = rng.random() < 0.5
+            arguments.update(propagate_nan=rng.random() < 0.5, save_argmax=rng.random() < 0.5)
         elif name == "max_pool_backward":
             arguments["argmax"] = argmax.numpy()
     elif kind == "embedding":

@@ -59,6 +59,7 @@ class ConvPoolCase(ConvCase):
     pool_size: int = 2
     pool_strides: int | None = None
     pool_padding: str = "valid"
+    propagate_nan: bool = False
 
     @property
     def window(self) -> tuple[int, int | None, str]:
@@ -90,6 +91,7 @@ pool_cases = st.builds(
     pool_size=st.integers(1, 7),
     pool_strides=st.one_of(st.none(), st.integers(1, 8)),
     pool_padding=st.sampled_from(("valid", "same")),
+    propagate_nan=st.booleans(),
 )
 
 
@@ -200,13 +202,15 @@ def test_conv1d_max_pool(case: ConvPoolCase) -> None:
     inputs = case.inputs(rng)
 
     def forward() -> Any:
-        return functional.conv1d_max_pool_forward(**inputs, **dict(_named(case)), **case.options)
+        return functional.conv1d_max_pool_forward(
+            **inputs, **dict(_named(case)), **case.options, pool_propagate_nan=case.propagate_nan
+        )
 
     if _rejected(case, forward):
         return
     convolved = functional.conv1d_forward(**inputs, **case.options)
     try:
-        expected = functional.max_pool_forward(convolved, *case.window)
+        expected = functional.max_pool_forward(convolved, *case.window, propagate_nan=case.propagate_nan)
     except ValueError:
         with pytest.raises(ValueError, match="timesteps must be at least"):
             forward()

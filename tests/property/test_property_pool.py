@@ -19,6 +19,7 @@ from fastseq import functional, reference
 class PoolCase(WindowRun):
     pool_size: int = 2
     strides: int | None = None
+    propagate_nan: bool = False
 
     @property
     def window(self) -> tuple[int, int | None, str]:
@@ -44,6 +45,7 @@ cases = st.builds(
     pool_size=pool_sizes,
     strides=st.one_of(st.none(), st.integers(1, 9), st.just(70)),
     padding=st.sampled_from(("valid", "same")),
+    propagate_nan=st.booleans(),
     x=all_values,
     doutputs=all_values,
 )
@@ -68,17 +70,17 @@ def test_max_pool(case: PoolCase) -> None:
     x, doutputs = _arrays(case)
     if _rejected(case, functional.max_pool_forward, x):
         return
-    got = functional.max_pool_forward(x, *case.window)
+    got = functional.max_pool_forward(x, *case.window, propagate_nan=case.propagate_nan)
     dx = functional.max_pool_backward(got.argmax, doutputs, case.timesteps, *case.window)
 
     # A denormal compares as zero, so that another may be taken. Then it is one that is as great.
-    expected = reference.max_pool_forward(flushed(x), *case.window).outputs
+    expected = reference.max_pool_forward(flushed(x), *case.window, propagate_nan=case.propagate_nan).outputs
     assert_equal("outputs", got.outputs, expected, 0.0, 1)
     if case.padding == "valid" and x.size and got.outputs.size:
         strides = case.strides or case.pool_size
         steps = np.arange(case.pooled)[:, None] * strides + got.argmax.astype(np.int64)
         taken = np.take_along_axis(flushed(x), steps, axis=1)
-        nothing_greater = got.outputs == np.finfo(x.dtype).min
+        nothing_greater = (got.outputs == np.finfo(x.dtype).min) & (not case.propagate_nan)
         assert (same(taken, got.outputs) | nothing_greater).all()
 
     def gradient(gradients: Any) -> Any:
@@ -87,7 +89,7 @@ def test_max_pool(case: PoolCase) -> None:
     assert_equal("dx", dx, gradient(flushed(doutputs)), gradient(finite(doutputs)), case.pool_size)
 
     other_run()
-    again = functional.max_pool_forward(x, *case.window)
+    again = functional.max_pool_forward(x, *case.window, propagate_nan=case.propagate_nan)
     assert_same_bits("outputs", again.outputs, got.outputs)
     assert_same_bits("argmax", again.argmax, got.argmax)
     assert_same_bits("dx", functional.max_pool_backward(again.argmax, doutputs, case.timesteps, *case.window), dx)

@@ -123,7 +123,8 @@ struct Conv1dForward : Conv1dOperation<true, Plan> {
 
   template <class Visit>
   void for_each_option(const Visit& visit) {
-    Base::for_each_option(visit, Flag{"save_argmax", save_argmax});
+    Base::for_each_option(visit, Flag{"pool_propagate_nan", options.pool.propagate_nan},
+                          Flag{"save_argmax", save_argmax});
   }
   template <class Visit>
   void for_each_output(const Visit& visit) {

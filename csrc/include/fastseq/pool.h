@@ -11,6 +11,9 @@
 // one of the window counts. NaN is never the maximum. If no element of a window is greater than the lowest finite
 // number, that number is the maximum, at the window's first timestep. All this is as in TensorFlow on a CPU.
 //
+// With propagate_nan, NaN is greater than every number, and the last NaN of a window is the maximum, as in PyTorch. The
+// maximum of a window of -inf is -inf, at the window's first timestep.
+//
 // Forward is parallel over B P, backward over B T. Gradients are added window by window. The results have the same bits
 // for any number of threads.
 #pragma once
@@ -30,6 +33,7 @@ struct PoolOptions {
   int64_t pool_size = 2;              // K, from 1 to 2^31 - 1
   int64_t strides = 2;                // S, at least 1
   Padding padding = Padding::kValid;  // not kCausal
+  bool propagate_nan = false;         // used by max_pool_forward
 };
 
 // P for T timesteps. With "valid" it is 0 if the sequence is shorter than a window, and an error if the sequence is
@@ -104,7 +108,7 @@ struct PoolForward : PoolOperation<kMax, true, Plan> {
   template <class Visit>
   void for_each_option(const Visit& visit) {
     if constexpr (kMax)
-      Base::for_each_option(visit, Flag{"save_argmax", save_argmax});
+      Base::for_each_option(visit, Flag{"propagate_nan", options.propagate_nan}, Flag{"save_argmax", save_argmax});
     else
       Base::for_each_option(visit);
   }

@@ -76,7 +76,7 @@ struct Output {
   bool wanted;
 };
 
-// An option that the plan does not need.
+// An option that state_options does not visit: the plan does not need it, or only one of forward and backward has it.
 struct Flag {
   const char* name;
   bool& value;

@@ -68,7 +68,10 @@ class Backend(Protocol):
         """
 
     def max_pool(self, x: Any, *, pool_size: int, strides: int, padding: str, training: bool = False) -> Any:
-        """The greatest value of every window of timesteps: see `fastseq.functional.max_pool_forward`."""
+        """The greatest value of every window of timesteps: see `fastseq.functional.max_pool_forward`.
+
+        Windows with NaN and of -inf give what stock Keras gives on the backend (`propagate_nan`); so in `conv1d`.
+        """
 
     def average_pool(self, x: Any, *, pool_size: int, strides: int, padding: str, training: bool = False) -> Any:
         """The mean of every window of timesteps: see `fastseq.functional.average_pool_forward`."""

@@ -39,20 +39,21 @@ class Operations:
         """See `fastseq.keras.backend.Backend`."""
         del convolved_shape, training
         named: dict[str, Any] = dict(zip(("x", "kernel", "bias"), inputs, strict=True))
-        return self._call("conv1d_forward", {**named, **options})["outputs"]
+        return self._call("conv1d_forward", {**named, "pool_propagate_nan": True, **options})["outputs"]
 
     def max_pool(self, x: Any, *, pool_size: int, strides: int, padding: str, training: bool = False) -> Any:
         """See `fastseq.keras.backend.Backend`."""
         del training
-        return self._pool("max_pool_forward", x, pool_size, strides, padding)
+        return self._pool("max_pool_forward", x, pool_size, strides, padding, propagate_nan=True)
 
     def average_pool(self, x: Any, *, pool_size: int, strides: int, padding: str, training: bool = False) -> Any:
         """See `fastseq.keras.backend.Backend`."""
         del training
         return self._pool("average_pool_forward", x, pool_size, strides, padding)
 
-    def _pool(self, name: str, x: Any, pool_size: int, strides: int, padding: str) -> Any:
-        return self._call(name, {"x": x, "pool_size": pool_size, "strides": strides, "padding": padding})["outputs"]
+    def _pool(self, name: str, x: Any, pool_size: int, strides: int, padding: str, **options: bool) -> Any:
+        window = {"pool_size": pool_size, "strides": strides, "padding": padding}
+        return self._call(name, {"x": x, **window, **options})["outputs"]
 
 
 class Exporting:

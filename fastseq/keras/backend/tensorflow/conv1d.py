@@ -38,7 +38,8 @@ def _gradient(op: Any, doutputs: Any, _: Any) -> list[Any]:
     options = {name: op.get_attr(name) for name in (*_CONVOLUTION, *_POOLING)}
     outputs, argmax = op.outputs
     if options["pool_size"] and not op.get_attr("save_argmax"):
-        argmax = library.ops.fastseq_conv1d_forward(*op.inputs, save_argmax=True, **options)[1]
+        only_forward = {"save_argmax": True, "pool_propagate_nan": op.get_attr("pool_propagate_nan")}
+        argmax = library.ops.fastseq_conv1d_forward(*op.inputs, **options, **only_forward)[1]
     _, dx, dweights = library.backward(
         library.ops.fastseq_conv1d_backward,
         op,

@@ -42,7 +42,8 @@ def _like(dx: Any, x: Any) -> Any:
 def _max_pool_gradient(op: Any, doutputs: Any, _: Any) -> Any:
     x, argmax = op.inputs[0], op.outputs[1]
     if not op.get_attr("save_argmax"):
-        argmax = ops.fastseq_max_pool_forward(x, save_argmax=True, **attributes_of(op, *_ATTRIBUTES))[1]
+        options = attributes_of(op, *_ATTRIBUTES, "propagate_nan")
+        argmax = ops.fastseq_max_pool_forward(x, save_argmax=True, **options)[1]
     return _like(ops.fastseq_max_pool_backward(doutputs, _timesteps(x), argmax, **attributes_of(op, *_ATTRIBUTES)), x)
 
 
