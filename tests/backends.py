@@ -68,6 +68,11 @@ def float64() -> Iterator[None]:
         yield
 
 
+def torch_before(version: str) -> bool:
+    """Whether this backend is PyTorch, older than a version."""
+    return torch is not None and bool(torch.__version__ < version)  # compares as versions, not as text
+
+
 def as_it_is(function: Any) -> Any:
     return function
 
@@ -79,7 +84,8 @@ def compiled(function: Any) -> Any:
     if jax is not None:
         return jax.jit(function)
     torch._dynamo.reset()  # which compiles the same code only so many times
-    return torch.compile(function, backend="aot_eager", fullgraph=True)
+    whole = not torch_before("2.9")  # Dynamo of older versions cannot look into Keras's own Layer.__call__
+    return torch.compile(function, backend="aot_eager", fullgraph=whole)
 
 
 def for_stock(wrap: Wrap) -> Wrap:

@@ -23,6 +23,8 @@ MODULES = sorted(
 def test_examples(name: str) -> None:
     if name.startswith("fastseq.torch"):
         pytest.importorskip("torch", reason="PyTorch is not installed")
+    if name.startswith("fastseq.jax"):
+        pytest.importorskip("jax", reason="JAX is not installed")
     keras.backend.clear_session()  # an example may show the names that Keras counts up
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0

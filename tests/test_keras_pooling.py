@@ -24,6 +24,7 @@ from backends import (
     outputs_and_gradients,
     tf,
     torch,
+    torch_before,
 )
 from layer_cases import assert_fit_as_stock
 from tolerances import STOCK
@@ -123,6 +124,8 @@ def test_nan_and_minus_infinity_match_stock_keras(wrap: Any) -> None:
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
 @every_pooling
 def test_half_policies(pooling: str, policy: str) -> None:
+    if policy != "mixed_bfloat16" and torch_before("2.7"):
+        pytest.skip("stock Keras cannot pad float16 on this PyTorch")
     stock, fast = _pair(pooling, pool_size=3, padding="same", dtype=policy)
     one, two = stock(_x()), fast(_x())
     assert two.dtype == one.dtype
@@ -251,7 +254,7 @@ def test_integers_fall_back() -> None:
     with pytest.raises(ValueError, match=f"use_native=True, but the kernels cannot run layer 'pool': {reason}"):
         FastMaxPooling1D(2, use_native=True, name="pool")(x)
     fast = FastMaxPooling1D(2)
-    stock = contextlib.nullcontext() if torch is None else pytest.raises(NotImplementedError)
+    stock = contextlib.nullcontext() if torch is None else pytest.raises(RuntimeError, match="not implemented")
     with pytest.warns(NativeFallbackWarning, match=f"runs on stock Keras.*: {reason}"), stock:
         assert_equal(fast(x), keras.layers.MaxPooling1D(2)(x))
     with warnings.catch_warnings(), stock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 
 from fastseq import functional
 from fastseq._libraries import core
+from fastseq.autodiff.functions import Functions
 
 B, T, C, U = 3, 7, 5, 4
 Arguments = dict[str, Any]
@@ -142,3 +143,22 @@ def test_public_functions_take_what_is_stated() -> None:
             if "pool" in operation or parameter.default is inspect.Parameter.empty:
                 continue
             assert parameter.default == options.get(name), f"{operation}: {name}"
+
+
+def test_differentiable_functions_pass_on_all_arguments() -> None:
+    """Under the names that the statement has."""
+    given: Arguments = {}
+
+    def call(name: str, arguments: Mapping[str, Any]) -> Any:
+        arrays, _, options, results = core.statement(name)
+        assert {*arguments} <= {*arrays, *options}
+        given.update(arguments)
+        return dict.fromkeys(results)
+
+    functions: Functions[Any] = Functions(call)
+    for name, function in inspect.getmembers(functions, inspect.ismethod):
+        if not name.startswith("_"):
+            arguments = {parameter: object() for parameter in inspect.signature(function).parameters}
+            given.clear()
+            function(**arguments)
+            assert given == arguments

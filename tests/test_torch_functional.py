@@ -10,6 +10,7 @@ import pytest
 from pool_cases import any_numbers
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from fastseq import functional as arrays  # noqa: E402
 from fastseq import runtime  # noqa: E402
@@ -158,7 +159,16 @@ def test_maxima_of_any_numbers_are_pytorch_own(window: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_compiled_whole_with_the_same_bits(name: str) -> None:
-    run, given = every_case(torch.float32)[name]
+    assert_same_compiled(*every_case(torch.float32)[name])
+
+
+@pytest.mark.parametrize("pool_size", [256, 257, 65537])  # positions are uint8, uint16, int32
+def test_wide_windows_compiled(pool_size: int) -> None:
+    assert_same_compiled(lambda x: functional.max_pool(x, pool_size, 100, "same"), [numbers(2, 700, 3)])
+
+
+def assert_same_compiled(run: Callable[..., Any], given: list[Any]) -> None:
+    """That a function of tensors and its gradients have the same bits when it is compiled without a graph break."""
 
     def loss(*tensors: Any) -> Any:
         return (run(*tensors) ** 2).sum()
@@ -303,10 +313,12 @@ def test_errors_name_the_argument() -> None:
         functional.lstm(x, kernel, recurrent, bias, activation="softplus")
 
 
+# PyTorch 2.4 calls a function of its own that it has deprecated.
+@pytest.mark.filterwarnings("ignore:.torch.cpu.amp.autocast.args....:FutureWarning")
 def test_checkpointing() -> None:
     positional, _ = rnn_case("lstm")
     results = []
-    for through in (lambda run: run(), lambda run: torch.utils.checkpoint.checkpoint(run, use_reentrant=False)):
+    for through in (lambda run: run(), lambda run: checkpoint(run, use_reentrant=False)):
         value = through(lambda: functional.lstm(*positional).outputs)
         results.append(torch.autograd.grad((value**2).sum(), positional))
     for one, other in zip(*results, strict=True):

@@ -265,6 +265,8 @@ def test_autocast_gives_the_stock_dtypes(name: str, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+# PyTorch 2.4 warns of every operator that is not its own.
+@pytest.mark.filterwarnings("ignore:At pre-dispatch tracing, we will assume that any custom op:UserWarning")
 def test_compile_export_and_trace(name: str) -> None:
     _, fast = pair(name, INPUTS, UNITS, 2, bidirectional=True, batch_first=True)
     x = torch.randn(BATCH, TIMESTEPS, INPUTS)

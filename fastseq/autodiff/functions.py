@@ -79,7 +79,25 @@ class Functions(Generic[Array]):
             ValueError: A shape or an option does not fit, or an array is on another device.
             TypeError: The operation does not take a dtype, or a dtype differs from x's.
         """
-        return LSTMOutputs(**self._rnn("lstm_forward", locals()))
+        results = self._rnn(
+            "lstm_forward",
+            x=x,
+            kernel=kernel,
+            recurrent_kernel=recurrent_kernel,
+            bias=bias,
+            h0=h0,
+            c0=c0,
+            mask=mask,
+            dropout_mask=dropout_mask,
+            recurrent_dropout_mask=recurrent_dropout_mask,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            go_backwards=go_backwards,
+            zero_output_for_mask=zero_output_for_mask,
+            h0_as_first_output=h0_as_first_output,
+            return_sequences=return_sequences,
+        )
+        return LSTMOutputs(**results)
 
     def gru(
         self,
@@ -109,7 +127,25 @@ class Functions(Generic[Array]):
             ValueError: See `lstm`.
             TypeError: See `lstm`.
         """
-        return RNNOutputs(**self._rnn("gru_forward", locals()))
+        results = self._rnn(
+            "gru_forward",
+            x=x,
+            kernel=kernel,
+            recurrent_kernel=recurrent_kernel,
+            bias=bias,
+            h0=h0,
+            mask=mask,
+            dropout_mask=dropout_mask,
+            recurrent_dropout_mask=recurrent_dropout_mask,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            reset_after=reset_after,
+            go_backwards=go_backwards,
+            zero_output_for_mask=zero_output_for_mask,
+            h0_as_first_output=h0_as_first_output,
+            return_sequences=return_sequences,
+        )
+        return RNNOutputs(**results)
 
     def simple_rnn(
         self,
@@ -137,7 +173,23 @@ class Functions(Generic[Array]):
             ValueError: See `lstm`.
             TypeError: See `lstm`.
         """
-        return RNNOutputs(**self._rnn("simple_rnn_forward", locals()))
+        results = self._rnn(
+            "simple_rnn_forward",
+            x=x,
+            kernel=kernel,
+            recurrent_kernel=recurrent_kernel,
+            bias=bias,
+            h0=h0,
+            mask=mask,
+            dropout_mask=dropout_mask,
+            recurrent_dropout_mask=recurrent_dropout_mask,
+            activation=activation,
+            go_backwards=go_backwards,
+            zero_output_for_mask=zero_output_for_mask,
+            h0_as_first_output=h0_as_first_output,
+            return_sequences=return_sequences,
+        )
+        return RNNOutputs(**results)
 
     def conv1d(
         self,
@@ -160,7 +212,17 @@ class Functions(Generic[Array]):
             ValueError: See `lstm`.
             TypeError: See `lstm`.
         """
-        return self._outputs("conv1d_forward", locals())
+        return self._outputs(
+            "conv1d_forward",
+            x=x,
+            kernel=kernel,
+            bias=bias,
+            activation=activation,
+            strides=strides,
+            padding=padding,
+            dilation_rate=dilation_rate,
+            groups=groups,
+        )
 
     def conv1d_max_pool(
         self,
@@ -188,8 +250,21 @@ class Functions(Generic[Array]):
             ValueError: See `lstm`.
             TypeError: See `lstm`.
         """
-        pool_strides = pool_size if pool_strides is None else pool_strides
-        return self._outputs("conv1d_forward", {**locals(), "pool_propagate_nan": True})
+        return self._outputs(
+            "conv1d_forward",
+            x=x,
+            kernel=kernel,
+            bias=bias,
+            pool_size=pool_size,
+            pool_strides=pool_size if pool_strides is None else pool_strides,
+            pool_padding=pool_padding,
+            pool_propagate_nan=True,
+            activation=activation,
+            strides=strides,
+            padding=padding,
+            dilation_rate=dilation_rate,
+            groups=groups,
+        )
 
     def max_pool(self, x: Array, pool_size: int, strides: int | None = None, padding: str = "valid") -> Array:
         """Max pooling along time: see `fastseq.functional.max_pool_forward` for the arguments.
@@ -204,8 +279,14 @@ class Functions(Generic[Array]):
             ValueError: See `lstm`.
             TypeError: See `lstm`.
         """
-        strides = pool_size if strides is None else strides
-        return self._outputs("max_pool_forward", {**locals(), "propagate_nan": True})
+        return self._outputs(
+            "max_pool_forward",
+            x=x,
+            pool_size=pool_size,
+            strides=pool_size if strides is None else strides,
+            padding=padding,
+            propagate_nan=True,
+        )
 
     def average_pool(self, x: Array, pool_size: int, strides: int | None = None, padding: str = "valid") -> Array:
         """Average pooling along time: see `fastseq.functional.average_pool_forward` for the arguments.
@@ -217,8 +298,13 @@ class Functions(Generic[Array]):
             ValueError: See `lstm`.
             TypeError: See `lstm`.
         """
-        strides = pool_size if strides is None else strides
-        return self._outputs("average_pool_forward", locals())
+        return self._outputs(
+            "average_pool_forward",
+            x=x,
+            pool_size=pool_size,
+            strides=pool_size if strides is None else strides,
+            padding=padding,
+        )
 
     def embedding(self, ids: Array, embeddings: Array) -> Array:
         """Rows of a table: see `fastseq.functional.embedding_forward` for the arguments.
@@ -231,13 +317,15 @@ class Functions(Generic[Array]):
                 `jax.errors.JaxRuntimeError` for that.
             TypeError: See `lstm`.
         """
-        return self._outputs("embedding_forward", locals())
+        return self._outputs("embedding_forward", ids=ids, embeddings=embeddings)
 
-    def _rnn(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    # The methods above name every argument, because Dynamo does not trace `locals` in PyTorch 2.9 and older.
+
+    def _rnn(self, name: str, **given: Any) -> dict[str, Any]:
         results = dict(self._call(name, given))
         results.pop("workspace", None)
         return results
 
-    def _outputs(self, name: str, given: Mapping[str, Any]) -> Array:
+    def _outputs(self, name: str, **given: Any) -> Array:
         outputs: Array = self._call(name, given)["outputs"]
         return outputs

@@ -37,8 +37,8 @@ def bernoulli(key: jax.Array, p: Any = 0.5, shape: Sequence[int] | None = None) 
 
     >>> import jax
     >>> from fastseq.jax import bernoulli
-    >>> bernoulli(jax.random.key(0), 0.3, (5,))
-    Array([False, False, False,  True, False], dtype=bool)
+    >>> bernoulli(jax.random.key(3), 0.3, (5,))
+    Array([ True, False, False, False,  True], dtype=bool)
     """
     words = _words(key)
     if words is None or not isinstance(p, float) or not 0 <= p <= 1:

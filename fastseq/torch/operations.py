@@ -191,6 +191,8 @@ def _define(name: str) -> None:
         given = {
             key: value.contiguous() if isinstance(value, torch.Tensor) else value for key, value in arguments.items()
         }
+        if (argmax := given.get("argmax")) is not None and argmax.dtype is torch.int16:
+            given["argmax"] = argmax.view(torch.uint16)
         computed = _compute(name, given, first.device.type)
         return _single(first.new_empty(0) if computed[key] is None else computed[key] for key in results)
 
@@ -209,7 +211,8 @@ def _define(name: str) -> None:
         )
 
     def _single(tensors: Any) -> Any:
-        tensors = tuple(tensors)
+        # PyTorch 2.4 cannot print graphs with uint16, so they hold these bits as int16.
+        tensors = tuple(tensor.view(torch.int16) if tensor.dtype is torch.uint16 else tensor for tensor in tensors)
         return tensors[0] if len(tensors) == 1 else tensors
 
     _library.define(_schema(name))

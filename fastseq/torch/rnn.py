@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -44,7 +43,8 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
     attributes that its stock class does not have, because `accelerate` changes the class of existing stock modules.
     """
 
-    _function: ClassVar[Callable[..., Any]]  # the function of `functional`
+    # The name of the function in `functional`: Dynamo of PyTorch 2.7 takes no bound method as a class attribute.
+    _FUNCTION: ClassVar[str]
     _STATES: ClassVar[int] = 1
     # Whether the outputs have autocast's dtype, for tensors and for packed sequences.
     _AUTOCAST: ClassVar[tuple[bool, bool]] = (False, False)
@@ -192,7 +192,7 @@ class _Recurrent(nn.RNNBase):  # type: ignore[misc]
         bias = None
         if self.bias:
             bias = self._bias(getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}"))
-        results = self._function(
+        results = getattr(functional, self._FUNCTION)(
             x,
             kernel,
             recurrent_kernel,
@@ -228,7 +228,7 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]
     """`torch.nn.LSTM`, computed by fastseq's kernels on a CPU: the same arguments, parameters and results."""
 
-    _function = staticmethod(functional.lstm)
+    _FUNCTION = "lstm"
     _STATES = 2
     _AUTOCAST = (True, False)
 
@@ -236,7 +236,7 @@ class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]
 class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
     """`torch.nn.GRU`, computed by fastseq's kernels on a CPU: the same arguments, parameters and results."""
 
-    _function = staticmethod(functional.gru)
+    _FUNCTION = "gru"
 
     def _kernel(self, weight: Tensor) -> Tensor:
         return super()._kernel(self._gates(weight))
@@ -253,7 +253,7 @@ class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
 class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
     """`torch.nn.RNN`, computed by fastseq's kernels on a CPU: the same arguments, parameters and results."""
 
-    _function = staticmethod(functional.simple_rnn)
+    _FUNCTION = "simple_rnn"
     _AUTOCAST = (True, True)
 
     def _settings(self) -> dict[str, Any]:

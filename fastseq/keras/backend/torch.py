@@ -35,7 +35,14 @@ __all__ = [
 h0_as_first_output = False
 supports_jit = True  # torch.compile treats an operation as one opaque operator
 adam = dropout = embedding = traced_convolution = None
-exporting = Exporting(torch.compiler.is_exporting)
+
+
+def _compiles_without_dynamo() -> bool:
+    return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+
+
+# PyTorch 2.4 has no `is_exporting`. There, only an export compiles without Dynamo.
+exporting = Exporting(getattr(torch.compiler, "is_exporting", _compiles_without_dynamo))
 
 
 class _Operations(Operations):
