@@ -316,11 +316,99 @@ def test_a_loop_is_not_xla() -> None:
 
 
 def test_op_takes_no_arrays_it_has_no_use_for() -> None:
-    state, scalars = [tf.ones(3)] * 3, [tf.constant(0.1, tf.float64)] * 4
-    with pytest.raises(tf.errors.InvalidArgumentError, match="states must be 3, or 4 for AMSGrad"):
-        ops.fastseq_adam([tf.ones(3)] * 5, tf.ones(3), [], *scalars)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="index_arrays must be 0 or 1"):
-        ops.fastseq_adam(state, tf.ones((2, 3)), [tf.constant([0, 1])] * 2, *scalars)
+    one, two, scalars = [tf.ones(3)], [tf.ones(3)] * 2, [tf.constant(0.1, tf.float64)] * 4
+    with pytest.raises(tf.errors.InvalidArgumentError, match="one velocity_hat for each variable, or none"):
+        ops.fastseq_adam(*[two] * 3, one, two, [], *scalars)
+    slices, indices = [tf.ones((2, 3))], [tf.constant([0, 1])]
+    for states, gradients, ids in ((one, slices, indices * 2), (two, slices * 2, indices)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="indices must be absent, or one array for one var"):
+            ops.fastseq_adam(*[states] * 3, [], gradients, ids, *scalars)
+
+
+def _many_variables() -> list[Any]:
+    """Around the sizes that threads and vectors divide, of two dtypes, one without elements."""
+    shapes = [(), (1,), (0, 3), (7, 5), (300, 1000), (64,), (3,), (257, 129)]
+    rng = np.random.default_rng(2)
+    return [
+        keras.Variable(rng.standard_normal(shape), dtype=dtype, name=f"variable_{number}")
+        for number, (shape, dtype) in enumerate(zip(shapes, ["float32", "float32", "float64"] * 3, strict=False))
+    ]
+
+
+def _trained_together(optimizer: Any, wrap: Wrap) -> list[Any]:
+    """All variables after three steps of one optimizer."""
+    variables = _many_variables()
+    optimizer.build(variables)
+    table = next(i for i, variable in enumerate(variables) if variable.shape == (7, 5))
+
+    @wrap
+    def step(*gradients: Any) -> None:
+        slices = tf.IndexedSlices(gradients[table][:4], tf.constant([1, 3, 1, 6]), tf.constant([7, 5]))
+        optimizer.apply([*gradients[:table], slices, *gradients[table + 1 :]], variables)
+
+    rng = np.random.default_rng(3)
+    for _ in range(3):
+        step(*(tf.constant(rng.standard_normal(one.shape), one.dtype) for one in variables))
+    return [_as_double(one) for one in (*variables, *optimizer.variables)]
+
+
+@pytest.mark.parametrize("settings", [{}, {"amsgrad": True}, {"gradient_accumulation_steps": 2}], ids=str)
+@every_wrap
+def test_many_variables_are_updated_as_by_stock(wrap: Wrap, settings: dict[str, Any]) -> None:
+    _assert_same(_trained_together(_fast(0.03, **settings), wrap), _trained_together(StockAdam(0.03, **settings), wrap))
+
+
+def _count_ops(optimizer: Any) -> int:
+    variables = _many_variables()
+    optimizer.build(variables)
+
+    @tf.function
+    def step() -> None:
+        optimizer.apply([tf.ones(one.shape, one.dtype) for one in variables], variables)
+
+    return sum(op.type == "FastseqAdam" for op in step.get_concrete_function().graph.get_operations())
+
+
+def test_one_operation_for_all_variables_of_a_dtype() -> None:
+    assert _count_ops(_fast()) == 2
+
+
+def test_an_update_step_of_ones_own_is_called() -> None:
+    """By a subclass, an instance or a patch: for every variable, as stock Keras calls it."""
+    called = []
+
+    class Own(FastAdam):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            called.append(variable.shape)
+            super().update_step(gradient, variable, learning_rate)
+
+    optimizer = FastAdam()
+    bound = optimizer.update_step
+    optimizer.update_step = lambda gradient, variable, rate: (
+        called.append(variable.shape) or bound(gradient, variable, rate)
+    )
+    for one in (Own(), optimizer):
+        called.clear()
+        assert _count_ops(one) == len(_many_variables())
+        assert called == [variable.shape for variable in _many_variables()]
+    with pytest.MonkeyPatch.context() as patch:
+        called.clear()
+        patch.setattr(FastAdam, "update_step", lambda self, gradient, variable, rate: called.append(variable.shape))
+        assert _count_ops(FastAdam()) == 0
+        assert len(called) == len(_many_variables())
+
+
+def test_replicas_update_their_own_copies() -> None:
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    with strategy.scope():
+        optimizer = _fast(0.03)
+        variables = [keras.Variable(np.ones(3, "float32")), keras.Variable(np.ones((2, 2), "float32"))]
+        optimizer.build(variables)
+    stock, others = StockAdam(0.03), [keras.Variable(np.ones(3, "float32")), keras.Variable(np.ones((2, 2), "float32"))]
+    stock.build(others)
+    strategy.run(lambda: optimizer.apply([tf.ones(3), tf.ones((2, 2))], variables))
+    stock.apply([tf.ones(3), tf.ones((2, 2))], others)
+    _assert_same([_as_double(one) for one in variables], [_as_double(one) for one in others])
 
 
 def test_use_native() -> None:
