@@ -41,8 +41,8 @@ def _exports_without_dynamo() -> bool:
     return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
 
 
-# PyTorch 2.4 has no `is_exporting`, and up to 2.9 Dynamo takes it for true in every torch.compile. Those versions export
-# without Dynamo by default.
+# PyTorch 2.4 has no `is_exporting`, and up to 2.9 Dynamo takes it for true in every torch.compile. These versions
+# export without Dynamo by default.
 _KNOWS_EXPORTS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 10)
 exporting = Exporting(torch.compiler.is_exporting if _KNOWS_EXPORTS else _exports_without_dynamo)
 
