@@ -138,3 +138,24 @@ def test_adam_updates_all_variables_at_once() -> None:
         weights.append(model.get_weights())
     for one, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's exporter
+@pytest.mark.parametrize("strict", [False, True])
+def test_exported_programs_have_the_operations_of_pytorch(strict: bool, tmp_path: Path) -> None:
+    if strict and tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 13):
+        pytest.skip("PyTorch before 2.13 does not tell an export from torch.compile")
+    model = keras.Sequential(
+        [
+            keras.Input((7, 3)),
+            fastseq.keras.FastConv1D(4, 3),
+            fastseq.keras.FastMaxPooling1D(2),
+            fastseq.keras.FastLSTM(5),
+        ]
+    )
+    x = np.random.default_rng(0).standard_normal((2, 7, 3)).astype("float32")
+    expected = model.predict(x, verbose=0)
+    model.export(tmp_path / "model.pt2", format="torch", strict=strict, verbose=False)
+    program = torch.export.load(tmp_path / "model.pt2")
+    assert "fastseq" not in str(program.graph)
+    assert_close(program.module()(torch.from_numpy(x)).detach().numpy(), expected, STOCK["float32"])

@@ -37,14 +37,18 @@ supports_jit = True  # torch.compile treats an operation as one opaque operator
 adam = dropout = embedding = traced_convolution = None
 
 
-def _exports_without_dynamo() -> bool:
-    return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+class _Exporting(Exporting):
+    def export_format(self) -> str | None:
+        """See `fastseq.keras.backend.Exporting`."""
+        if not torch.compiler.is_dynamo_compiling():
+            return super().export_format()
+        # Dynamo, which exports with strict=True, can look at no call stack. Up to 2.9 it takes `is_exporting` for true
+        # in every torch.compile, and 2.4 has no such function.
+        return "PyTorch" if _KNOWS_EXPORTS and torch.compiler.is_exporting() else None
 
 
-# PyTorch 2.4 has no `is_exporting`, and up to 2.9 Dynamo takes it for true in every torch.compile. These versions
-# export without Dynamo by default.
-_KNOWS_EXPORTS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 10)
-exporting = Exporting(torch.compiler.is_exporting if _KNOWS_EXPORTS else _exports_without_dynamo)
+_KNOWS_EXPORTS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)  # the first that was tested
+exporting = _Exporting(torch.compiler.is_compiling)
 
 
 class _Operations(Operations):
