@@ -143,8 +143,10 @@ def test_adam_updates_all_variables_at_once() -> None:
 @pytest.mark.filterwarnings("ignore")  # of PyTorch's exporter
 @pytest.mark.parametrize("strict", [False, True])
 def test_exported_programs_have_the_operations_of_pytorch(strict: bool, tmp_path: Path) -> None:
-    if strict and tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 13):
-        pytest.skip("PyTorch before 2.13 does not tell an export from torch.compile")
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 13):
+        pytest.skip(
+            "PyTorch before 2.13 does not load programs of stock Keras's layers, or exports none with strict=True"
+        )
     model = keras.Sequential(
         [
             keras.Input((7, 3)),
