@@ -220,7 +220,15 @@ def test_shards_depend_on_sizes_alone(size: tuple[int, int, int, int], shards: i
 
 @pytest.mark.parametrize(
     ("threads", "batch", "row_groups", "subteams"),
-    [(8, 20, 8, 2), (8, 128, 8, 4), (6, 128, 6, 2), (16, 128, 16, 4), (3, 256, 3, 3), (7, 1024, 7, 7)],
+    [
+        (8, 20, 8, 2),
+        (8, 128, 8, 4),
+        (6, 128, 6, 2),
+        (16, 128, 16, 4),
+        (3, 256, 3, 3),
+        (7, 1024, 7, 7),
+        (24, 128, 24, 4),
+    ],
 )
 def test_subteams_divide_the_threads(threads: int, batch: int, row_groups: int, subteams: int) -> None:
     division = _division(threads, batch, 100, 100, 100)

@@ -36,15 +36,22 @@ inline int batch_shards(int64_t batch, int64_t cells, int64_t sums, size_t eleme
   return shards;
 }
 
-// The number of subteams: the most that divide the threads evenly and whose shares of the shards are equal, or nearly.
-// `threads` may also be a number of groups of threads.
+// The number of subteams, which divide the threads evenly and the shards as evenly as possible. `threads` may also be a
+// number of groups of threads.
 inline int subteams_for(int threads, int shards) {
-  constexpr int kShards = 8;  // for each of so many shards, a subteam may be without work in the time of one
-  for (int subteams = std::min(threads, shards + shards / kShards); subteams > 1; --subteams) {
+  constexpr double kSharing = 0.4;  // the time of reading what many other threads computed, relative to computing
+  int best = 1;
+  double least = 0;
+  for (int subteams = 1; subteams <= std::min(threads, shards); ++subteams) {
+    if (threads % subteams != 0) continue;
     const int most = (shards + subteams - 1) / subteams;  // shards of one subteam
-    if (threads % subteams == 0 && (most * subteams - shards) * kShards <= shards) return subteams;
+    const double others = 1.0 - static_cast<double>(subteams) / threads;
+    const double time = most * subteams * (1.0 + kSharing * others);
+    if (subteams > 1 && time > least) continue;
+    best = subteams;
+    least = time;
   }
-  return 1;
+  return best;
 }
 
 // Adds the thread's share of another shard's `count` sums.

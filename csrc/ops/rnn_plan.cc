@@ -18,13 +18,21 @@ int shards_of(const RnnDims& dims) {
                       dtype_bytes(dims.dtype));
 }
 
-// The batch rows of which a thread of one of so many row groups takes a step, in all its shards.
-int64_t rows_of_thread(int64_t batch, int shards, int row_groups) {
-  const int subteams = subteams_for(row_groups, shards);
-  const int64_t row_groups_of_subteam = row_groups / subteams;
-  const int64_t rows_of_shard = (batch + shards - 1) / shards;
-  return (shards + subteams - 1) / subteams * ((rows_of_shard + row_groups_of_subteam - 1) / row_groups_of_subteam);
-}
+// The division of the batch by so many row groups.
+struct RowDivision {
+  int row_groups;
+  int64_t rows;    // of which a thread takes a step, in all its shards
+  double sharing;  // of the threads of a subteam, as a factor of their time
+
+  RowDivision(int64_t batch, int shards, int groups) : row_groups(groups) {
+    constexpr double kSharing = 0.2;  // half of that in subteams_for: here the weight gradients are left out
+    const int subteams = subteams_for(groups, shards);
+    const int64_t groups_of_subteam = groups / subteams;
+    const int64_t rows_of_shard = (batch + shards - 1) / shards;
+    rows = (shards + subteams - 1) / subteams * ((rows_of_shard + groups_of_subteam - 1) / groups_of_subteam);
+    sharing = shards == 1 ? 1.0 : 1.0 + kSharing * (1.0 - 1.0 / static_cast<double>(groups_of_subteam));
+  }
+};
 
 // The cost of a step of the time loop for one thread, in multiply-adds. Threads divide the rows, without any waiting,
 // or the units as well, so that a thread reads fewer weights in every step. The cost may be larger than an int64 holds.
@@ -47,22 +55,21 @@ double step_cost(const RnnDims& dims, int64_t rows, int64_t unit_groups) {
 void choose_grid(int threads, RnnPlan* plan) {
   const RnnDims& dims = plan->dims;
   double best = step_cost(dims, dims.batch, 1);
-  const auto consider = [&](int row_groups, int64_t unit_groups, int64_t rows) {
-    const double cost = step_cost(dims, rows, unit_groups);
+  const auto consider = [&](const RowDivision& division, int64_t unit_groups) {
+    const double cost = step_cost(dims, division.rows, unit_groups) * division.sharing;
     if (cost >= best) return;
     best = cost;
-    plan->row_groups = row_groups;
+    plan->row_groups = division.row_groups;
     plan->unit_groups = static_cast<int>(unit_groups);
   };
   const auto most_rows = static_cast<int>(std::min<int64_t>(threads, dims.batch));
-  for (int groups = 2; groups <= most_rows; ++groups)
-    consider(groups, 1, rows_of_thread(dims.batch, plan->shards, groups));
+  for (int groups = 2; groups <= most_rows; ++groups) consider(RowDivision(dims.batch, plan->shards, groups), 1);
   // Barriers must gain a fifth at least: the threads may have to share CPUs with others.
   best -= best / 5;
   for (int groups = 1; groups <= std::max(1, most_rows); ++groups) {
-    const int64_t rows = rows_of_thread(dims.batch, plan->shards, groups);
+    const RowDivision division(dims.batch, plan->shards, groups);
     for (int64_t units = 2; units <= std::min<int64_t>(threads / groups, dims.units); ++units)
-      consider(groups, units, rows);
+      consider(division, units);
   }
   plan->subteams = subteams_for(plan->row_groups, plan->shards);
 }

@@ -143,17 +143,18 @@ TEST(subteams_divide_threads_and_shards) {
     for (int shards = 1; shards <= 64; shards *= 2) {
       const int subteams = subteams_for(threads, shards);
       CHECK_EQUAL(threads % subteams, 0);
-      // A subteam may have nothing to do for an eighth of the time.
-      const int rounds = (shards + subteams - 1) / subteams;
-      CHECK(8 * (rounds * subteams - shards) <= shards);
+      CHECK(subteams <= shards);
       // With no more than this, no thread meets another one.
       if (shards % threads == 0) CHECK_EQUAL(subteams, threads);
       if (threads % shards == 0) CHECK_EQUAL(subteams, shards);
     }
   CHECK_EQUAL(subteams_for(6, 4), 2);
   CHECK_EQUAL(subteams_for(3, 2), 1);
+  CHECK_EQUAL(subteams_for(7, 8), 1);
   CHECK_EQUAL(subteams_for(7, 32), 7);
-  CHECK_EQUAL(subteams_for(24, 32), 12);
+  CHECK_EQUAL(subteams_for(12, 32), 12);
+  CHECK_EQUAL(subteams_for(20, 8), 4);
+  CHECK_EQUAL(subteams_for(24, 32), 8);
 }
 
 TEST(shards_follow_from_sizes) {
