@@ -21,6 +21,10 @@ def compute(operation: str, arguments: dict[str, Any]) -> dict[str, Any]: ...
 # Arrays, and results but for None, are (shape, name of the dtype). Nothing is allocated.
 def output_shapes(operation: str, arguments: dict[str, Any]) -> dict[str, tuple[tuple[int, ...], str] | None]: ...
 
+# How the plan of a recurrent operation divides it: row_groups, unit_groups, shards, subteams, chunk (csrc/include/
+# fastseq/rnn.h). Arguments as for output_shapes.
+def rnn_division(operation: str, arguments: dict[str, Any]) -> dict[str, int]: ...
+
 # Arrays, each with what it holds ("floats", "bools", "integers" or "saved" by forward) and whether it is required;
 # numbers; options with their defaults; results, and whether each may be None.
 def statement(

@@ -48,12 +48,13 @@ SIZES = [
     (2, 2, 3, 23, 2),
 ]
 # Large enough that every thread of five gets work: rows and steps; the steps of one sequence; more weights than are
-# summed in two parts of the batch.
+# summed in two parts of the batch; a batch in four parts.
 # The last three: kernels of few filters, of more, and a large one, over many short sequences.
 LARGE = [
     (17, 101, 37, 83, 5),
     (1, 1700, 37, 83, 5),
     (6, 20, 128, 420, 5),
+    (130, 24, 37, 80, 3),
     (37, 7, 24, 40, 4),
     (37, 7, 24, 136, 4),
     (67, 9, 64, 1030, 4),

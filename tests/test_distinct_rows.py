@@ -23,10 +23,10 @@ def _with_rows(case: Case, rows: Any, ids: Any) -> Case:
     return case
 
 
-def _case(cell: str, dtype: str = "float32", **options: Any) -> Case:
+def _case(cell: str, dtype: str = "float32", batch: int = BATCH, timesteps: int = TIMESTEPS, **options: Any) -> Case:
     rng = np.random.default_rng(1)
-    case = rnn_cases.make_case(cell, BATCH, TIMESTEPS, INPUTS, UNITS, dtype, **options)
-    return _with_rows(case, rng.standard_normal((WORDS, INPUTS)), rng.integers(WORDS, size=(BATCH, TIMESTEPS)))
+    case = rnn_cases.make_case(cell, batch, timesteps, INPUTS, UNITS, dtype, **options)
+    return _with_rows(case, rng.standard_normal((WORDS, INPUTS)), rng.integers(WORDS, size=(batch, timesteps)))
 
 
 OPTIONS: list[dict[str, Any]] = [
@@ -60,6 +60,22 @@ def test_same_bits_for_any_threads_and_isa(cell: str, variant: dict[str, Any]) -
                 runtime.set_num_threads(threads)
                 for name, result in rnn_cases.run_native(case).items():
                     np.testing.assert_array_equal(result, expected[name], f"{name}, {isa}, {threads} threads")
+
+
+@pytest.mark.parametrize(("batch", "timesteps"), [(128, 18), (300, 20)])
+@rnn_cases.every_variant
+def test_many_shards(cell: str, variant: dict[str, Any], batch: int, timesteps: int) -> None:
+    """Each of the 4 and 8 shards of backward has its own distinct rows."""
+    for options in ({}, {"masked": True}):
+        case = _case(cell, batch=batch, timesteps=timesteps, **variant, **options)
+        runtime.set_num_threads(1)
+        expected = rnn_cases.run_native(case)
+        for name, result in rnn_cases.run_reference(case).items():
+            assert_close(expected[name], result, REFERENCE["float32"], name)
+        for threads in (2, 3, 6, 8):
+            runtime.set_num_threads(threads)
+            for name, result in rnn_cases.run_native(case).items():
+                np.testing.assert_array_equal(result, expected[name], f"{name}, {threads} threads")
 
 
 @rnn_cases.every_variant

@@ -36,6 +36,7 @@ from rnn_cases import (
 from tolerances import FINITE_DIFFERENCE, REFERENCE, assert_close
 
 from fastseq import runtime
+from fastseq._libraries import core
 
 # (batch, timesteps, inputs, units): 1; around a vector of 8 and of 16; primes; more rows and columns than a tile.
 SIZES = [(1, 1, 1, 1), (3, 5, 7, 15), (2, 4, 16, 16), (5, 7, 9, 17), (7, 3, 31, 8), (13, 11, 20, 55)]
@@ -43,6 +44,9 @@ SIZES = [(1, 1, 1, 1), (3, 5, 7, 15), (2, 4, 16, 16), (5, 7, 9, 17), (7, 3, 31, 
 LARGE = (33, 40, 70, 75)
 # The same with few rows for their weights: units are divided too, in the last one among several groups of rows.
 FEW_ROWS = [(1, 60, 70, 300), (2, 40, 70, 300), (3, 30, 70, 300), (1, 40, 30, 512), (8, 20, 30, 400)]
+
+# Many rows: backward splits the batch into 4 and 8 shards, which threads divide evenly, unevenly or not at all.
+MANY_ROWS = {(128, 20, 70, 40): 4, (300, 12, 50, 45): 8}
 
 
 def _options(cell: str) -> list[dict[str, Any]]:
@@ -121,6 +125,15 @@ def test_few_rows_match_reference(cell: str, variant: dict[str, Any], size: tupl
         _assert_matches_reference(make_case(cell, *size, **variant, **options))
 
 
+@pytest.mark.parametrize("size", MANY_ROWS)
+@every_variant
+def test_many_rows_match_reference(cell: str, variant: dict[str, Any], size: tuple[int, int, int, int]) -> None:
+    runtime.set_num_threads(4)
+    gates = GATES[cell]
+    for options in ({}, {"masked": True}, {"dropout": gates, "recurrent_dropout": 1, "masked": True}):
+        _assert_matches_reference(make_case(cell, *size, **variant, **options))
+
+
 @every_variant
 def test_depth_beyond_one_block_matches_reference(isa: str, cell: str, variant: dict[str, Any]) -> None:
     # Products deeper than the kernels' block of 128, in every operand.
@@ -157,6 +170,75 @@ def test_few_rows_have_the_same_bits_for_any_threads_and_isa(
     gates = GATES[cell]
     case = make_case(cell, *size, masked=True, dropout=gates, recurrent_dropout=gates, **variant)
     _assert_same_bits(case, list(runtime.available_isas()), (2, 3, 4, 8))
+
+
+@pytest.mark.parametrize("size", MANY_ROWS)
+@every_variant
+def test_many_rows_have_the_same_bits_for_any_threads(
+    cell: str, variant: dict[str, Any], size: tuple[int, int, int, int]
+) -> None:
+    for options in ({}, {"masked": True, "dropout": GATES[cell], "recurrent_dropout": GATES[cell]}):
+        case = make_case(cell, *size, **variant, **options)
+        _assert_same_bits(case, [runtime.isa()], (2, 3, 4, 6, 7, 8, 16))
+
+
+def _division(threads: int, batch: int, timesteps: int, inputs: int, units: int) -> dict[str, int]:
+    """The plan of LSTM's backward pass."""
+    runtime.set_num_threads(threads)
+    shapes = {
+        "x": (batch, timesteps, inputs),
+        "kernel": (inputs, 4 * units),
+        "recurrent_kernel": (units, 4 * units),
+        "workspace": (batch, timesteps, 6 * units),
+    }
+    return core.rnn_division("lstm_backward", {name: (shape, "float32") for name, shape in shapes.items()})
+
+
+@pytest.mark.parametrize(
+    ("size", "shards"),
+    [
+        *MANY_ROWS.items(),
+        ((1, 500, 100, 100), 1),
+        ((2, 500, 100, 100), 2),
+        ((20, 100, 100, 100), 2),
+        ((64, 100, 100, 100), 2),
+        ((127, 100, 100, 100), 2),
+        ((1024, 100, 100, 100), 32),
+        ((100_000, 100, 100, 64), 64),
+        ((100_000, 100, 200, 200), 8),  # 16 MB of sums
+        # Few steps, and weights that do not stay in a core's cache.
+        ((127, 2, 100, 100), 1),
+        ((1024, 1, 100, 100), 4),
+        ((128, 100, 300, 300), 1),
+        ((512, 100, 300, 300), 4),
+        ((512, 100, 2000, 2000), 1),
+    ],
+)
+def test_shards_depend_on_sizes_alone(size: tuple[int, int, int, int], shards: int) -> None:
+    assert {_division(threads, *size)["shards"] for threads in (1, 2, 7, 64)} == {shards}
+
+
+@pytest.mark.parametrize(
+    ("threads", "batch", "row_groups", "subteams"),
+    [
+        (8, 20, 8, 2),
+        (8, 128, 8, 4),
+        (6, 128, 6, 2),
+        (16, 128, 16, 4),
+        (3, 256, 3, 3),
+        (7, 1024, 7, 7),
+        (24, 128, 24, 4),
+    ],
+)
+def test_subteams_divide_the_threads(threads: int, batch: int, row_groups: int, subteams: int) -> None:
+    division = _division(threads, batch, 100, 100, 100)
+    assert (division["row_groups"], division["unit_groups"], division["subteams"]) == (row_groups, 1, subteams)
+
+
+def test_only_recurrent_operations_have_a_division() -> None:
+    arguments = {"x": ((2, 4, 3), "float32"), "kernel": ((2, 3, 5), "float32")}
+    with pytest.raises(ValueError, match="conv1d_forward is not a recurrent operation"):
+        core.rnn_division("conv1d_forward", arguments)
 
 
 @every_variant

@@ -11,6 +11,27 @@
 #include "operations.h"
 
 namespace fastseq::bindings {
+namespace {
+
+// How the plan of a recurrent operation divides it. Arguments are those of output_shapes.
+py::dict rnn_division(const std::string& name, const py::dict& arguments) {
+  py::dict division;
+  find<CpuOperations>(name, [&](auto* null) {
+    const auto operation = read_and_plan<std::remove_pointer_t<decltype(null)>>(ShapesOnly(), arguments);
+    if constexpr (std::is_same_v<std::decay_t<decltype(operation.plan)>, RnnPlan>) {
+      division["row_groups"] = operation.plan.row_groups;
+      division["unit_groups"] = operation.plan.unit_groups;
+      division["shards"] = operation.plan.shards;
+      division["subteams"] = operation.plan.subteams;
+      division["chunk"] = operation.plan.chunk;
+    } else {
+      throw py::value_error(name + " is not a recurrent operation");
+    }
+  });
+  return division;
+}
+
+}  // namespace
 
 PYBIND11_MODULE(_core, module) {
   module.def("num_threads", &num_threads);
@@ -81,6 +102,7 @@ PYBIND11_MODULE(_core, module) {
       },
       py::arg("operation"), py::arg("arguments"));
   module.def("output_shapes", &output_shapes<ShapesOnly, CpuOperations>, py::arg("operation"), py::arg("arguments"));
+  module.def("rnn_division", &rnn_division, py::arg("operation"), py::arg("arguments"));
   module.def("statement", &statement<CpuOperations>, py::arg("operation"));
   module.def("operations", &CpuOperations::names);
   module.def("xla_handlers", &xla_handlers<xla::Cpu, DifferentiableOperations<Bernoulli>>);

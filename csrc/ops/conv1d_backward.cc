@@ -26,6 +26,13 @@ int64_t dx_block_rows(const Conv1dPlan& plan) {
   return conv1d_block_rows(plan, dx_patch_elements(plan), conv1d_sequences(plan) * plan.dims.timesteps);
 }
 
+// Sums of the weight gradients.
+template <class T>
+struct KernelSums {
+  T* kernel;  // (K, C/G, F)
+  T* bias;    // (F); null without bias
+};
+
 template <class T>
 struct BackwardScratch {
   // The kernel's taps of one phase, transposed.
@@ -81,23 +88,26 @@ struct BackwardScratch {
     }
   };
 
+  // The sums of one shard.
+  struct ShardSums : KernelSums<T> {
+    ShardSums(const Conv1dPlan& plan, int, Scratch& scratch)
+        : KernelSums<T>{scratch.take<T>(conv1d_patch_elements(plan) * plan.dims.filters),
+                        scratch.take<T>(plan.dims.filters)} {}
+  };
+
   Repeated<Conv1dPlan, Transposed> phases;
   typename AllTapsDx<T>::Packed all_taps;
   Repeated<Conv1dPlan, SubteamScratch> subteams;
   Repeated<Conv1dPlan, ThreadScratch> threads;
-  T* second_kernel;  // (K, C/G, F): the sums of the second shard; null without one
-  T* second_bias;    // (F)
+  Repeated<Conv1dPlan, ShardSums> shards;  // all but the first, whose sums are the results
 
   BackwardScratch(const Conv1dPlan& plan, Scratch& scratch)
       : phases(plan, packed_phases(plan), scratch),
         all_taps(plan, scratch),
         subteams(plan, conv1d_subteams(plan), scratch),
-        threads(plan, plan.threads, scratch) {
-    // Also where no weight gradients are wanted: the plan does not know that.
-    const bool two = conv1d_batch_shards(plan) == 2;
-    second_kernel = two ? scratch.take<T>(conv1d_patch_elements(plan) * plan.dims.filters) : nullptr;
-    second_bias = two ? scratch.take<T>(plan.dims.filters) : nullptr;
-  }
+        threads(plan, plan.threads, scratch),
+        // Also where no weight gradients are wanted: the plan does not know that.
+        shards(plan, conv1d_batch_shards(plan) - 1, scratch) {}
 };
 
 template <class T>
@@ -116,8 +126,7 @@ class Backward : Conv1dOperands<T> {
         doutputs_(doutputs.as<T>()),
         dx_(gradients.dx.as<T>()),
         with_weights_(gradients.dkernel.present),
-        dkernel_(gradients.dkernel.as<T>()),
-        dbias_(gradients.dbias.as<T>()),
+        dweights_{gradients.dkernel.as<T>(), gradients.dbias.as<T>()},
         phases_(packed_phases(plan)),
         scratch_(plan, memory) {}
 
@@ -129,14 +138,17 @@ class Backward : Conv1dOperands<T> {
     team.wait();
     const int shards = conv1d_batch_shards(plan);
     for (int index = team.subteam(); index < shards; index += conv1d_subteams(plan)) {
-      run_shard(team, local, split(batch, shards, index), index == 0 ? dkernel_ : scratch_.second_kernel,
-                index == 0 ? dbias_ : scratch_.second_bias);
+      const KernelSums<T> sums = index == 0 ? dweights_ : scratch_.shards.at(index - 1);
+      run_shard(team, local, split(batch, shards, index), sums.kernel, dweights_.bias ? sums.bias : nullptr);
       team.wait_for_subteam();  // before the next shard writes over dz
     }
     team.wait();
-    if (shards == 1 || !with_weights_) return;
-    add_sums(team, conv1d_patch_elements(plan) * filters, scratch_.second_kernel, dkernel_);
-    if (dbias_) add_sums(team, filters, scratch_.second_bias, dbias_);
+    if (!with_weights_) return;
+    for (int index = 1; index < shards; ++index) {
+      const KernelSums<T> sums = scratch_.shards.at(index - 1);
+      add_sums(team, conv1d_patch_elements(plan) * filters, sums.kernel, dweights_.kernel);
+      if (dweights_.bias) add_sums(team, filters, sums.bias, dweights_.bias);
+    }
   }
 
  private:
@@ -325,7 +337,7 @@ class Backward : Conv1dOperands<T> {
   const T* doutputs_;
   T* dx_;
   bool with_weights_;
-  T *dkernel_, *dbias_;
+  KernelSums<T> dweights_;
   const int phases_;
   Carved<BackwardScratch<T>> scratch_;
 };

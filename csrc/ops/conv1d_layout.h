@@ -273,9 +273,9 @@ struct Conv1dOperands {
 
 // The number of shards in backward (batch_shards.h). A shard is a range of sequences.
 inline int conv1d_batch_shards(const Conv1dPlan& plan) {
-  constexpr int64_t kLeastRows = 256;
   const Conv1dDims& d = plan.dims;
-  return batch_shards(d.batch, conv1d_kernel_is_near(plan) && d.batch * d.convolved >= kLeastRows);
+  if (!conv1d_kernel_is_near(plan)) return 1;
+  return batch_shards(d.batch, d.batch * d.convolved, conv1d_patch_elements(plan) * d.filters, dtype_bytes(d.dtype));
 }
 
 inline int conv1d_subteams(const Conv1dPlan& plan) { return subteams_for(plan.threads, conv1d_batch_shards(plan)); }

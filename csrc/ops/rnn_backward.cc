@@ -10,8 +10,8 @@
 //     dkernel += x^T dz,  drecurrent_kernel += h_prev^T dz,  dbias += 1^T dz.
 //   The rows of these matrices are divided among the threads of the subteam.
 // So dz is needed for one chunk only and stays in the second-level cache. The threads of a subteam wait for each other
-// twice a chunk, and those of a row group also after every step. At the end the shards' sums are added. Shards, chunks
-// and the order of every sum depend only on the call's dimensions.
+// twice a chunk, and those of a row group also after every step. At the end all threads add the shards' sums, in order.
+// Shards, chunks and the order of every sum depend only on the call's dimensions.
 #include <cstring>
 
 #include "common/rnn_checks.h"
@@ -71,7 +71,7 @@ struct BackwardScratch {
       const CellShape cell(plan.options);
       const int64_t units = plan.dims.units;
       const int64_t width = GridPosition(plan, 0).width();
-      const int64_t row_groups = plan.row_groups / rnn_subteams(plan);
+      const int64_t row_groups = plan.row_groups / plan.subteams;
       const int64_t rows = (rnn_rows_per_shard(plan) + row_groups - 1) / row_groups;
       const int64_t cells = rows * plan.chunk;
       dh = scratch.take<T>(rows * width);
@@ -94,33 +94,40 @@ struct BackwardScratch {
     }
   };
 
+  // The sums of one shard.
+  struct ShardSums : WeightSums<T> {
+    ShardSums(const RnnPlan& plan, int, Scratch& scratch) {
+      const int64_t columns = plan.dims.gates * plan.dims.units;
+      this->kernel = scratch.take<T>(plan.dims.inputs * columns);
+      this->recurrent_kernel = scratch.take<T>(plan.dims.units * columns);
+      this->bias = scratch.take<T>(2 * columns);
+    }
+  };
+
   PackedWeights<T> kernel;  // transposed
   Repeated<RnnPlan, Weights> weights;
   Repeated<RnnPlan, SubteamScratch> subteams;
   Repeated<RnnPlan, ThreadScratch> members;
   Steps steps;
-  DistinctRows<T> distinct;  // of each shard
-  T* distinct_dz;            // (shards, most, dz_stride)
-  T* zeros;                  // (U)
-  WeightSums<T> second;      // the second shard's sums; the first shard's are in the results
+  DistinctRows<T> distinct;             // of each shard
+  T* distinct_dz;                       // (subteams, most, dz_stride)
+  T* zeros;                             // (U)
+  Repeated<RnnPlan, ShardSums> shards;  // all but the first, whose sums are in the results
 
   BackwardScratch(const RnnPlan& plan, Scratch& scratch)
       : kernel(kernels_of<T>(*plan.isa), plan.dims.inputs, plan.dims.units, CellShape(plan.options).gates,
                CellShape(plan.options).input_groups(plan.input_factors), true, {0, plan.dims.inputs}, rnn_threads(plan),
                scratch),
         weights(plan, plan.unit_groups, scratch),
-        subteams(plan, rnn_subteams(plan), scratch),
+        subteams(plan, plan.subteams, scratch),
         members(plan, rnn_threads(plan), scratch),
         steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch),
         distinct(plan.dims.batch * plan.dims.timesteps, plan.dims.inputs, plan.dims.gates * plan.dims.units,
-                 rnn_most_distinct(plan, rnn_rows_per_shard(plan) * plan.dims.timesteps), rnn_batch_shards(plan),
+                 rnn_most_distinct(plan, rnn_rows_per_shard(plan) * plan.dims.timesteps), plan.shards,
                  rnn_threads(plan), scratch),
-        distinct_dz(scratch.take<T>(rnn_batch_shards(plan) * distinct.most() * dz_stride<T>(plan))),
-        zeros(scratch.take<T>(plan.dims.units)) {
-    const int64_t columns = rnn_batch_shards(plan) > 1 ? plan.dims.gates * plan.dims.units : 0;
-    second = {scratch.take<T>(plan.dims.inputs * columns), scratch.take<T>(plan.dims.units * columns),
-              scratch.take<T>(2 * columns)};
-  }
+        distinct_dz(scratch.take<T>(plan.subteams * distinct.most() * dz_stride<T>(plan))),
+        zeros(scratch.take<T>(plan.dims.units)),
+        shards(plan, plan.shards - 1, scratch) {}
 };
 
 template <class T>
@@ -155,8 +162,10 @@ class Backward : RnnOperands<T> {
     const Weights weights = scratch_.weights.at(position.unit_group);
     if (dx_) scratch_.kernel.pack(kernel, team.rank);
     weights.recurrent_kernel.pack(recurrent_kernel, position.row_group);
+    scratch_.steps.list(mask, team.share(batch));
+    if (plan.masked) team.wait();
     if (team.rank == 0) {
-      scratch_.steps.build(mask);
+      scratch_.steps.order();
       std::fill_n(scratch_.zeros, units, T(0));
       if (with_weights_) Base::sample(scratch_.distinct, scratch_.steps);
     }
@@ -166,13 +175,13 @@ class Backward : RnnOperands<T> {
       Base::hash(scratch_.distinct, ordered.share(batch * timesteps));
       team.wait();
     }
-    for (int index = ordered.subteam(); index < rnn_batch_shards(plan); index += ordered.shape.subteams)
-      run_shard(ordered, index);
+    for (int index = ordered.subteam(); index < plan.shards; index += plan.subteams) run_shard(ordered, index);
     team.wait();
-    if (with_weights_ && rnn_batch_shards(plan) > 1) {
-      weight_gradients(ordered, scratch_.members.at(team.rank), dweights_, none()).add_second_shard(scratch_.second);
-      team.wait();
-    }
+    if (!with_weights_ || plan.shards == 1) return;
+    const ThreadScratch local = scratch_.members.at(team.rank);
+    const WeightGradients<T> sums = weight_gradients(ordered, local, dweights_, none());
+    for (int index = 1; index < plan.shards; ++index) sums.add_shard(scratch_.shards.at(index - 1));
+    team.wait();
   }
 
  private:
@@ -209,7 +218,8 @@ class Backward : RnnOperands<T> {
                             [&](int64_t row) { distinct.compare(index, team.rank, x, row); });
     team.wait_for_subteam();
     const int64_t stride = dz_stride<T>(plan);
-    return {distinct, index, distinct.count(index), scratch_.distinct_dz + index * distinct.most() * stride, stride};
+    T* dz = scratch_.distinct_dz + team.subteam() * distinct.most() * stride;
+    return {distinct, index, distinct.count(index), dz, stride};
   }
 
   void run_shard(const Team& team, int index) const {
@@ -218,18 +228,17 @@ class Backward : RnnOperands<T> {
     const SubteamScratch subteam = scratch_.subteams.at(team.subteam());
     const ThreadScratch local = scratch_.members.at(team.rank);
     const Steps& steps = scratch_.steps;
-    const int64_t shards = rnn_batch_shards(plan);
-    const int64_t row_groups = plan.row_groups / team.shape.subteams;
-    const int64_t row_group = position.row_group / team.shape.subteams;
-    const DealtRows shard(steps, batch, index, shards);
-    const DealtRows rows(steps, batch, index + shards * row_group, shards * row_groups);
+    const int64_t row_groups = plan.row_groups / plan.subteams;
+    const int64_t row_group = position.row_group / plan.subteams;
+    const DealtRows shard(steps, batch, index, plan.shards);
+    const DealtRows rows(steps, batch, index + plan.shards * row_group, plan.shards * row_groups);
     for (int64_t r = 0; r < rows.count(); ++r) {
       copy_units(position, dh_n_, rows[r], local.dh + r * position.width());
       if (local.dc) copy_units(position, dc_n_, rows[r], local.dc + r * position.width());
       if (dx_ && steps.count(rows[r]) < timesteps && position.unit_group == 0)
         std::fill_n(dx_ + rows[r] * timesteps * inputs, timesteps * inputs, T(0));
     }
-    const WeightSums<T>& sums = index == 0 ? dweights_ : scratch_.second;
+    const WeightSums<T> sums = index == 0 ? dweights_ : scratch_.shards.at(index - 1);
     const bool look = with_weights_ && scratch_.distinct.promising();
     const WeightGradients<T> weight_sums =
         weight_gradients(team, local, sums, look ? distinct_rows(team, index, shard) : none());

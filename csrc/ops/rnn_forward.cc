@@ -136,8 +136,10 @@ class Forward : RnnOperands<T> {
       if (bias && Base::has_two_biases())
         weights.kernel.gather_units(bias + cell.gates * units, cell.gates, weights.recurrent_bias);
     }
+    scratch_.steps.list(mask, team.share(batch));
+    if (plan.masked) team.wait();
     if (team.rank == 0) {
-      scratch_.steps.build(mask);
+      scratch_.steps.order();
       Base::sample(scratch_.distinct, scratch_.steps);
     }
     team.wait();

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "batch_shards.h"
 #include "common/cell.h"
 #include "distinct_rows.h"
 #include "driver.h"
@@ -26,26 +25,14 @@ inline int64_t rnn_rows_per_group(const RnnPlan& plan) {
   return (plan.dims.batch + plan.row_groups - 1) / plan.row_groups;
 }
 
-// The number of shards in a backward pass (batch_shards.h). A shard has every n-th row of the batch, for n shards.
-inline int rnn_batch_shards(const RnnPlan& plan) {
-  constexpr int64_t kMostWeights = 256 * 1024;  // a shard's sums must stay in a thread's cache
-  constexpr int64_t kLeastCells = 256;          // fewer (row, step) pairs are not worth adding up the sums
-  const RnnDims& d = plan.dims;
-  const bool near = (d.inputs + d.units) * d.gates * d.units <= kMostWeights;
-  return batch_shards(d.batch, near && d.batch * d.timesteps >= kLeastCells);
-}
+// A shard has every n-th row of the batch, for n shards.
+inline int64_t rnn_rows_per_shard(const RnnPlan& plan) { return (plan.dims.batch + plan.shards - 1) / plan.shards; }
 
-inline int64_t rnn_rows_per_shard(const RnnPlan& plan) {
-  return (plan.dims.batch + rnn_batch_shards(plan) - 1) / rnn_batch_shards(plan);
-}
-
-inline int rnn_subteams(const RnnPlan& plan) { return subteams_for(plan.row_groups, rnn_batch_shards(plan)); }
-
-inline TeamShape team_shape(const RnnPlan& plan) { return {plan.row_groups, plan.unit_groups, rnn_subteams(plan)}; }
+inline TeamShape team_shape(const RnnPlan& plan) { return {plan.row_groups, plan.unit_groups, plan.subteams}; }
 
 inline RnnPlan single_threaded(const RnnPlan& plan) {
   RnnPlan one = plan;
-  one.row_groups = one.unit_groups = 1;
+  one.row_groups = one.unit_groups = one.subteams = 1;
   return one;
 }
 

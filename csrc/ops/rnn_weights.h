@@ -7,6 +7,7 @@
 // to the sums, and dkernel is one product of the distinct rows with the sums in the end.
 #pragma once
 
+#include "batch_shards.h"
 #include "rnn_layout.h"
 #include "rnn_saved_states.h"
 
@@ -112,12 +113,12 @@ class WeightGradients {
     });
   }
 
-  // Adds the thread's share of the second shard's sums, which are divided among all threads of the team.
-  void add_second_shard(const WeightSums<T>& second) const {
+  // Adds the thread's share of another shard's sums, which are divided among all threads of the team.
+  void add_shard(const WeightSums<T>& other) const {
     const int64_t columns = o_.cell.gates * o_.units;
-    add_sums(team_, o_.inputs * columns, second.kernel, sums_.kernel);
-    add_sums(team_, o_.units * columns, second.recurrent_kernel, sums_.recurrent_kernel);
-    if (sums_.bias) add_sums(team_, (o_.has_two_biases() ? 2 : 1) * columns, second.bias, sums_.bias);
+    add_sums(team_, o_.inputs * columns, other.kernel, sums_.kernel);
+    add_sums(team_, o_.units * columns, other.recurrent_kernel, sums_.recurrent_kernel);
+    if (sums_.bias) add_sums(team_, (o_.has_two_biases() ? 2 : 1) * columns, other.bias, sums_.bias);
   }
 
  private:

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "common/scratch.h"
+#include "runtime/range.h"
 
 namespace fastseq {
 
@@ -23,10 +24,10 @@ class Steps {
     order_ = scratch.take<int64_t>(batch);
   }
 
-  // Fills the lists. One thread calls it, before any other function.
-  void build(const uint8_t* mask) const {
+  // Lists the steps of these rows. Threads divide the rows, before any other function is called.
+  void list(const uint8_t* mask, Range rows) const {
     if (!masked_) return;
-    for (int64_t b = 0; b < batch_; ++b) {
+    for (int64_t b = rows.begin; b < rows.end; ++b) {
       int64_t count = 0;
       for (int64_t s = 0; s < timesteps_; ++s) {
         const int64_t t = flip(s);
@@ -37,6 +38,11 @@ class Steps {
       counts_[b] = count;
       order_[b] = b;
     }
+  }
+
+  // Orders the rows, once the steps of all are listed. One thread calls this.
+  void order() const {
+    if (!masked_) return;
     std::sort(order_, order_ + batch_,
               [this](int64_t a, int64_t b) { return counts_[a] != counts_[b] ? counts_[a] > counts_[b] : a < b; });
   }

@@ -513,6 +513,7 @@ void check_convolution(Random& random) {
   // Several blocks, of sequences and within one; work for several threads, whose shares cut windows.
   check_random({5, 200, 33, 51, 9}, true);
   check_random({1, 720, 35, 67, 9}, true);
+  check_random({130, 24, 20, 41, 5}, true);
   // Positions of two bytes.
   Conv1dOptions options;
   options.pooled = true;
@@ -662,6 +663,8 @@ int main() {
     // Work for several threads: by rows and, where these are few, by units.
     check_random({33, 42 / gates + 1, 70, 75}, true);
     check_random({1, 66 / gates + 1, 60, 450}, true);
+    // Many shards in backward.
+    check_random({300, 28 / gates, 40, 40}, true);
     // Activations of any number.
     for (const Activation activation :
          {Activation::kTanh, Activation::kSigmoid, Activation::kHardSigmoid, Activation::kRelu, Activation::kLinear}) {

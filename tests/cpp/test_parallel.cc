@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "check.h"
+#include "ops/batch_shards.h"
 #include "ops/row_shares.h"
 #include "runtime/settings.h"
 
@@ -135,6 +136,42 @@ TEST(denormals_are_kept_again_afterwards) {
   run_threads(2, [&](const Team&) { flushed += tiny + 0.0F == 0.0F ? 1 : 0; });
   CHECK_EQUAL(flushed.load(), 2);
   CHECK(tiny + 0.0F != 0.0F);
+}
+
+TEST(subteams_divide_threads_and_shards) {
+  for (int threads = 1; threads <= 70; ++threads)
+    for (int shards = 1; shards <= 64; shards *= 2) {
+      const int subteams = subteams_for(threads, shards);
+      CHECK_EQUAL(threads % subteams, 0);
+      CHECK(subteams <= shards);
+      // With no more than this, no thread meets another one.
+      if (shards % threads == 0) CHECK_EQUAL(subteams, threads);
+      if (threads % shards == 0) CHECK_EQUAL(subteams, shards);
+    }
+  CHECK_EQUAL(subteams_for(6, 4), 2);
+  CHECK_EQUAL(subteams_for(3, 2), 1);
+  CHECK_EQUAL(subteams_for(7, 8), 1);
+  CHECK_EQUAL(subteams_for(7, 32), 7);
+  CHECK_EQUAL(subteams_for(12, 32), 12);
+  CHECK_EQUAL(subteams_for(20, 8), 4);
+  CHECK_EQUAL(subteams_for(24, 32), 8);
+}
+
+TEST(shards_follow_from_sizes) {
+  constexpr int64_t kNear = 1000;
+  constexpr int64_t kFar = 300 * 1024;
+  for (const int64_t batch : {0, 1}) CHECK_EQUAL(batch_shards(batch, 10000, kNear, 4), 1);
+  for (const int64_t batch : {2, 20, 64, 127}) CHECK_EQUAL(batch_shards(batch, 10000, kNear, 4), 2);
+  CHECK_EQUAL(batch_shards(128, 255, kNear, 4), 1);
+  CHECK_EQUAL(batch_shards(128, 1023, kNear, 4), 2);
+  CHECK_EQUAL(batch_shards(128, 1024, kNear, 4), 4);
+  CHECK_EQUAL(batch_shards(int64_t{1} << 40, int64_t{1} << 40, 0, 4), 64);
+  CHECK_EQUAL(batch_shards(255, 100000, kFar, 4), 1);
+  CHECK_EQUAL(batch_shards(256, 100000, kFar, 4), 2);
+  // All but the first have 16 MB at most.
+  CHECK_EQUAL(batch_shards(100000, 100000, 15 * 256 * 1024, 4), 2);
+  CHECK_EQUAL(batch_shards(100000, 100000, 17 * 256 * 1024, 4), 1);
+  CHECK_EQUAL(batch_shards(100000, 100000, int64_t{1} << 47, 8), 1);
 }
 
 TEST(shares_of_rows_meet_within_a_row) {

@@ -95,6 +95,8 @@ int64_t rnn_workspace_width(const RnnOptions& options, int64_t units);
 struct RnnPlan : PlanOf<RnnDims, RnnOptions> {
   int row_groups = 1;         // threads = row_groups * unit_groups: batch rows are divided among groups of threads,
   int unit_groups = 1;        // and units among the threads of a group
+  int shards = 1;             // backward: parts of the batch that have separate sums of the weight gradients,
+  int subteams = 1;           // and parts of the team that compute different shards
   int input_factors = 0;      // dropout_mask's first dimension; 0 without dropout_mask
   int recurrent_factors = 0;  // recurrent_dropout_mask's first dimension, likewise
   bool masked = false;
