@@ -74,8 +74,9 @@ void start_tracing(int64_t capacity) {
 
 std::vector<Span> stop_tracing(int64_t* lost) {
   tracing = false;
-  const size_t kept = std::min(recorded.load(), spans.size());
-  *lost = static_cast<int64_t>(recorded.load() - kept);
+  const size_t all = recorded.exchange(0);
+  const size_t kept = std::min(all, spans.size());
+  *lost = static_cast<int64_t>(all - kept);
   spans.resize(kept);
   std::vector<Span> taken;
   taken.swap(spans);
