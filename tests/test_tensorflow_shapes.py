@@ -110,12 +110,12 @@ def _calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield f"{noise}, {mask}", "dropout", {"x": _zeros(B, T, C), **more}
     mask = _zeros((B * T * C + 7) // 8, dtype=np.uint8)
     yield "", "dropout_gradient", {"dy": _zeros(B, T, C), "mask": mask, "rate": rate, "cast_from": "none"}
-    for states, slices in itertools.product((3, 4), (False, True)):
-        more = {name: np.array(0.5) for name in ("alpha", "beta_1", "beta_2", "epsilon")}
-        gradient = _zeros(2, U) if slices else _zeros(9, U)
-        indices = [np.array([1, 2], np.int32)] if slices else []
-        state = [_zeros(9, U) for _ in range(states)]
-        yield f"{states}, {slices}", "adam", {"state": state, "gradient": gradient, "indices": indices, **more}
+    for hats, slices, variables in ((0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1), (0, 0, 2), (2, 0, 2)):
+        more: dict[str, Any] = {name: np.array(0.5) for name in ("alpha", "beta_1", "beta_2", "epsilon")}
+        more |= {name: [_zeros(9, U) for _ in range(variables)] for name in ("variable", "momentum", "velocity")}
+        more |= {"velocity_hat": [_zeros(9, U) for _ in range(hats)]}
+        more |= {"gradient": [_zeros(2, U) if slices else _zeros(9, U) for _ in range(variables)]}
+        yield f"{hats}, {slices}, {variables}", "adam", {"indices": [np.array([1, 2], np.int32)] * slices, **more}
     yield "", "tokens", {"after": _zeros(B, T), "count": 2}
     values = [_zeros(B, T, C), _zeros(C, U)]
     ones = np.ones(1, np.uint8)
