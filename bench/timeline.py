@@ -23,7 +23,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,8 @@ def traced(framework: str, step: Callable[[], Any], steps: int) -> list[Event]:
 
     marks: list[Event] = []
     before = _threads()
-    with tempfile.TemporaryDirectory() as folder, _PROFILERS[framework](Path(folder)) as profiler:
+    with tempfile.TemporaryDirectory() as folder:
+        profiler = _PROFILERS[framework](Path(folder))
         with profiler.mark(_STEP):  # the first mark of a profiler takes longer
             step()
         core.start_tracing(_SPANS)
@@ -221,12 +221,11 @@ def _lines_by_tensorflow(file: Path) -> Iterator[list[Event]]:
             ]
 
 
-@contextmanager
-def _of_tensorflow(folder: Path) -> Iterator[_XPlanes]:
+def _of_tensorflow(folder: Path) -> _XPlanes:
     from tensorflow import profiler
 
     levels = profiler.experimental.ProfilerOptions(host_tracer_level=3, python_tracer_level=0, device_tracer_level=0)
-    yield _XPlanes(
+    return _XPlanes(
         folder,
         lambda path: profiler.experimental.start(path, levels),
         profiler.experimental.stop,
@@ -234,11 +233,10 @@ def _of_tensorflow(folder: Path) -> Iterator[_XPlanes]:
     )
 
 
-@contextmanager
-def _of_jax(folder: Path) -> Iterator[_XPlanes]:
+def _of_jax(folder: Path) -> _XPlanes:
     from jax import profiler
 
-    yield _XPlanes(folder, profiler.start_trace, profiler.stop_trace, profiler.TraceAnnotation)
+    return _XPlanes(folder, profiler.start_trace, profiler.stop_trace, profiler.TraceAnnotation)
 
 
 class _TorchProfiler:
@@ -262,12 +260,7 @@ class _TorchProfiler:
         return [{**event, "pid": _FRAMEWORK} for event in found if event.get("ph") == "X" and "dur" in event]
 
 
-@contextmanager
-def _of_torch(folder: Path) -> Iterator[_TorchProfiler]:
-    yield _TorchProfiler(folder)
-
-
-_PROFILERS = {"tensorflow": _of_tensorflow, "jax": _of_jax, "torch": _of_torch}
+_PROFILERS = {"tensorflow": _of_tensorflow, "jax": _of_jax, "torch": _TorchProfiler}
 
 
 def summary(events: list[Event], untraced: list[float]) -> str:
