@@ -112,9 +112,11 @@ def test_a_training_step_reuses_what_the_last_one_freed() -> None:
     first = [float(g) for g in step()]
     idle = runtime.idle_memory()
     assert idle > 64 * 64 * 32 * 6 * 4
-    for _ in range(3):
+    for _ in range(10):
         assert [float(g) for g in step()] == first
-    assert runtime.idle_memory() == idle
+    # TensorFlow's threads decide how many tensors exist at once, so a later step may need a few blocks more than the
+    # first. Without reuse, every step would leave as many again.
+    assert idle <= runtime.idle_memory() < 2 * idle
 
 
 # What is left for one call, once its arguments are made.
