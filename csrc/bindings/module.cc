@@ -9,9 +9,12 @@
 #include "fastseq/runtime.h"
 #include "fastseq/trace.h"
 #include "operations.h"
+#include "program_class.h"
 
 namespace fastseq::bindings {
 namespace {
+
+using AllOperations = decltype(joined(CpuOperations(), WeightOperations()));
 
 // How the plan of a recurrent operation divides it. Arguments are those of output_shapes.
 py::dict rnn_division(const std::string& name, const py::dict& arguments) {
@@ -98,13 +101,15 @@ PYBIND11_MODULE(_core, module) {
   module.def(
       "compute",
       [](const std::string& operation, const py::dict& arguments) {
-        return compute<CpuOperations>(Cpu(), operation, arguments);
+        return compute<AllOperations>(Cpu(), operation, arguments);
       },
       py::arg("operation"), py::arg("arguments"));
-  module.def("output_shapes", &output_shapes<ShapesOnly, CpuOperations>, py::arg("operation"), py::arg("arguments"));
+  module.def("output_shapes", &output_shapes<ShapesOnly, AllOperations>, py::arg("operation"), py::arg("arguments"));
   module.def("rnn_division", &rnn_division, py::arg("operation"), py::arg("arguments"));
-  module.def("statement", &statement<CpuOperations>, py::arg("operation"));
+  module.def("statement", &statement<AllOperations>, py::arg("operation"));
   module.def("operations", &CpuOperations::names);
+  module.def("prediction_operations", &WeightOperations::names);
+  define_program(module);
   module.def("xla_handlers", &xla_handlers<xla::Cpu, DifferentiableOperations<Bernoulli>>);
 }
 

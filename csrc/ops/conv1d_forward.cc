@@ -74,10 +74,16 @@ struct ForwardScratch {
   PackedGroups<T> kernel;
   Repeated<Conv1dPlan, ThreadScratch> threads;
 
-  ForwardScratch(const Conv1dPlan& plan, Scratch& scratch)
-      : kernel(kernels_of<T>(*plan.isa), plan.options.groups, conv1d_patch_elements(plan),
-               divides_filters(plan) ? 0 : plan.dims.filters / plan.options.groups, scratch),
+  // `prepared` is memory of conv1d_prepare; null: the kernel is packed in scratch.
+  ForwardScratch(const Conv1dPlan& plan, Scratch& scratch, const void* prepared = nullptr)
+      : kernel(prepared ? kernel_in(plan, Scratch(const_cast<void*>(prepared))) : kernel_in(plan, scratch)),
         threads(plan, plan.threads, scratch) {}
+
+  template <class Memory>
+  static PackedGroups<T> kernel_in(const Conv1dPlan& plan, Memory&& memory) {
+    return {kernels_of<T>(*plan.isa), plan.options.groups, conv1d_patch_elements(plan),
+            divides_filters(plan) ? 0 : plan.dims.filters / plan.options.groups, memory};
+  }
 };
 
 template <class T>
@@ -88,8 +94,20 @@ class Forward : Conv1dOperands<T> {
   using Base::plan, Base::kernels, Base::kernel, Base::x, Base::bias;
 
  public:
-  Forward(const Conv1dPlan& the_plan, void* memory, const Conv1dInputs& in, const Conv1dOutputs& out)
-      : Base(the_plan, in), outputs_(out.outputs.as<T>()), argmax_(out.argmax.as<char>()), scratch_(plan, memory) {}
+  Forward(const Conv1dPlan& the_plan, void* memory, const Conv1dInputs& in, const Conv1dOutputs& out,
+          const void* prepared)
+      : Base(the_plan, in),
+        prepared_(prepared),
+        outputs_(out.outputs.as<T>()),
+        argmax_(out.argmax.as<char>()),
+        scratch_(plan, memory, prepared) {}
+
+  // Packs these rows of the kernel, for all groups.
+  void pack(Range rows) const {
+    for (int64_t k = rows.begin; k < rows.end; ++k)
+      for (int64_t g = 0; g < groups; ++g)
+        kernels.pack_row(k, scratch_.kernel.shape, kernel + k * filters + g * group_filters, scratch_.kernel.group(g));
+  }
 
   void run(const Team& team) const {
     if (divides_filters(plan)) {
@@ -97,8 +115,10 @@ class Forward : Conv1dOperands<T> {
       const Range columns{vectors.begin * kLanes, std::min(filters, vectors.end * kLanes)};
       return convolve_columns(columns, scratch_.threads.at(team.rank));
     }
-    pack(team.share(width * group_channels));
-    team.wait();
+    if (!prepared_) {
+      pack(team.share(width * group_channels));
+      team.wait();
+    }
     const ThreadScratch local = scratch_.threads.at(team.rank);
     if (plan.options.pooled) {
       const PooledBlock block(plan);
@@ -120,13 +140,6 @@ class Forward : Conv1dOperands<T> {
 
  private:
   using ThreadScratch = typename ForwardScratch<T>::ThreadScratch;
-
-  // Packs these rows of the kernel, for all groups.
-  void pack(Range rows) const {
-    for (int64_t k = rows.begin; k < rows.end; ++k)
-      for (int64_t g = 0; g < groups; ++g)
-        kernels.pack_row(k, scratch_.kernel.shape, kernel + k * filters + g * group_filters, scratch_.kernel.group(g));
-  }
 
   // Computes outputs [p.begin, p.end) of sequences [b.begin, b.end). With several sequences, these are all outputs.
   void convolve_and_pool(Range b, Range p, const ThreadScratch& local) const {
@@ -193,6 +206,7 @@ class Forward : Conv1dOperands<T> {
     return local.initial;
   }
 
+  const void* prepared_;
   T* outputs_;
   char* argmax_;
   Carved<ForwardScratch<T>> scratch_;
@@ -202,9 +216,25 @@ class Forward : Conv1dOperands<T> {
 
 size_t conv1d_forward_scratch_bytes(const Conv1dPlan& plan) { return scratch_bytes<ForwardScratch>(plan); }
 
-Status conv1d_forward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs, void* scratch) {
+size_t conv1d_prepared_bytes(const Conv1dPlan& plan) {
+  if (divides_filters(plan)) return 0;
+  Scratch measure(nullptr);
+  with_float_type(plan.dims.dtype,
+                  [&](auto zero) { (void)ForwardScratch<decltype(zero)>::kernel_in(plan, measure); });
+  return measure.used();
+}
+
+void conv1d_prepare(const Conv1dPlan& plan, const Conv1dInputs& inputs, void* prepared) {
+  with_float_type(plan.dims.dtype, [&](auto zero) {
+    const Forward<decltype(zero)> driver(plan, nullptr, inputs, {}, prepared);
+    driver.pack({0, conv1d_patch_elements(plan)});
+  });
+}
+
+Status conv1d_forward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs, void* scratch,
+                      const void* prepared) {
   FASTSEQ_RETURN_IF_ERROR(check_conv1d_outputs(outputs, plan.options, plan.dims, false));
-  run_driver<Forward>(plan, scratch, inputs, outputs);
+  run_driver<Forward>(plan, scratch, inputs, outputs, prepared);
   return {};
 }
 

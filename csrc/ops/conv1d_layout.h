@@ -289,6 +289,7 @@ inline Conv1dPlan single_threaded(const Conv1dPlan& plan) {
 }
 
 size_t conv1d_forward_scratch_bytes(const Conv1dPlan& plan);
+size_t conv1d_prepared_bytes(const Conv1dPlan& plan);
 size_t conv1d_backward_scratch_bytes(const Conv1dPlan& plan);
 
 }  // namespace fastseq

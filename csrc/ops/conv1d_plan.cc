@@ -24,6 +24,7 @@ Status make_plan(const Conv1dInputs& inputs, const Conv1dOptions& options, Conv1
 Status conv1d_plan_forward(const Conv1dInputs& inputs, const Conv1dOptions& options, Conv1dPlan* plan) {
   FASTSEQ_RETURN_IF_ERROR(make_plan(inputs, options, plan));
   plan->scratch_bytes = conv1d_forward_scratch_bytes(*plan);
+  plan->prepared_bytes = conv1d_prepared_bytes(*plan);
   return {};
 }
 

@@ -37,15 +37,15 @@ class Repeated {
   int64_t bytes_ = 0;
 };
 
-// Layout(plan, scratch) in the memory that the caller has provided.
+// Layout(plan, scratch, more...) in the memory that the caller has provided.
 template <class Layout>
 struct Carved : Layout {
-  template <class Plan>
-  Carved(const Plan& plan, void* memory) : Carved(plan, Scratch(memory)) {}
+  template <class Plan, class... More>
+  Carved(const Plan& plan, void* memory, const More&... more) : Carved(plan, Scratch(memory), more...) {}
 
  private:
-  template <class Plan>
-  Carved(const Plan& plan, Scratch&& scratch) : Layout(plan, scratch) {}
+  template <class Plan, class... More>
+  Carved(const Plan& plan, Scratch&& scratch, const More&... more) : Layout(plan, scratch, more...) {}
 };
 
 // The size of Layout<T>(plan, scratch), or of the same layout for one thread if that is larger.

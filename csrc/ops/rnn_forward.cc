@@ -11,7 +11,14 @@
 //
 // Within a row group, each thread computes some units of h and reads all of them. So the threads wait for each other
 // after every step. There are two buffers for h, one to read and one to write.
+//
+// Prediction can pack the weights once, and behind an Embedding it can have the projections of all rows of the table
+// (RnnPrepared). Then the steps read those.
+#include <utility>
+
+#include "common/checks.h"
 #include "common/rnn_checks.h"
+#include "dtypes.h"
 #include "fastseq/rnn.h"
 #include "rnn_layout.h"
 
@@ -88,6 +95,7 @@ struct ForwardScratch {
     }
   };
 
+  RnnPlan packing;  // the plan by which the weights are packed: this one or, prepared, one of one row group
   Repeated<RnnPlan, Weights> weights;
   Repeated<RnnPlan, Group> groups;
   Repeated<RnnPlan, ThreadScratch> members;
@@ -95,14 +103,25 @@ struct ForwardScratch {
   DistinctRows<T> distinct;
   T* projected;  // a block (most, G * w) for each unit group: the projections of the distinct rows
 
-  ForwardScratch(const RnnPlan& plan, Scratch& scratch)
-      : weights(plan, plan.unit_groups, scratch),
+  // `prepared` is memory of rnn_prepare for such a plan; null: the weights are packed in scratch.
+  ForwardScratch(const RnnPlan& plan, Scratch& scratch, const void* prepared = nullptr)
+      : packing(prepared ? of_one_row_group(plan) : plan),
+        weights(prepared ? weights_in(packing, Scratch(const_cast<void*>(prepared)))
+                         : Repeated<RnnPlan, Weights>(packing, plan.unit_groups, scratch)),
         groups(plan, plan.row_groups, scratch),
         members(plan, rnn_threads(plan), scratch),
         steps(plan.dims.batch, plan.dims.timesteps, plan.options.go_backwards, plan.masked, scratch),
         distinct(plan.dims.batch * plan.dims.timesteps, plan.dims.inputs, plan.dims.gates * plan.dims.units,
                  rnn_most_distinct(plan, plan.dims.batch * plan.dims.timesteps), 1, rnn_threads(plan), scratch),
         projected(scratch.take<T>(distinct.most() * plan.dims.gates * plan.dims.units)) {}
+
+  static RnnPlan of_one_row_group(RnnPlan plan) {
+    plan.row_groups = 1;
+    return plan;
+  }
+  static Repeated<RnnPlan, Weights> weights_in(const RnnPlan& plan, Scratch&& memory) {
+    return {plan, plan.unit_groups, memory};
+  }
 };
 
 template <class T>
@@ -117,25 +136,32 @@ class Forward : RnnOperands<T> {
   using ThreadScratch = typename ForwardScratch<T>::ThreadScratch;
 
  public:
-  Forward(const RnnPlan& the_plan, void* memory, const RnnInputs& in, const RnnOutputs& out)
+  Forward(const RnnPlan& the_plan, void* memory, const RnnInputs& in, const RnnOutputs& out, const RnnPrepared& prepared)
       : Base(the_plan, in),
+        lookup_(prepared),
+        // A plan for fewer threads than planned has other unit groups, so it packs the weights itself.
+        packed_(prepared.weights && prepared.unit_groups == plan.unit_groups ? prepared.weights : nullptr),
         outputs_(out.outputs.as<T>()),
         last_output_(out.last_output.as<T>()),
         h_n_(out.h_n.as<T>()),
         c_n_(out.c_n.as<T>()),
         workspace_(out.workspace.as<T>()),
-        scratch_(the_plan, memory) {}
+        scratch_(the_plan, memory, packed_) {}
+
+  // Packs the weights of one unit group; `sharer` is a number of the threads that divide this.
+  void pack(int unit_group, int sharer) const {
+    const Weights weights = scratch_.weights.at(unit_group);
+    if (kernel) weights.kernel.pack(kernel, sharer);
+    weights.recurrent_kernel.pack(recurrent_kernel, sharer);
+    if (sharer > 0 || !bias) return;
+    weights.kernel.gather_units(bias, cell.gates, weights.bias);
+    if (Base::has_two_biases())
+      weights.kernel.gather_units(bias + cell.gates * units, cell.gates, weights.recurrent_bias);
+  }
 
   void run(const Team& team) const {
     const GridPosition position(plan, team.rank);
-    const Weights weights = scratch_.weights.at(position.unit_group);
-    weights.kernel.pack(kernel, position.row_group);
-    weights.recurrent_kernel.pack(recurrent_kernel, position.row_group);
-    if (position.row_group == 0) {
-      if (bias) weights.kernel.gather_units(bias, cell.gates, weights.bias);
-      if (bias && Base::has_two_biases())
-        weights.kernel.gather_units(bias + cell.gates * units, cell.gates, weights.recurrent_bias);
-    }
+    if (!packed_) pack(position.unit_group, position.row_group);
     scratch_.steps.list(mask, team.share(batch));
     if (plan.masked) team.wait();
     if (team.rank == 0) {
@@ -206,14 +232,19 @@ class Forward : RnnOperands<T> {
     int64_t active = rows.count();
     for (int64_t begin = 0; begin < longest; begin += plan.chunk) {
       const int64_t end = std::min(begin + plan.chunk, longest);
-      if (!shared) project_chunk(weights, local, rows, begin, end, active);
+      if (!shared && !looks_up()) project_chunk(weights, local, rows, begin, end, active);
       const T* z = local.z;
       for (int64_t step = begin; step < end; ++step) {
         active = rows.active(step, active);
         for (int64_t r = 0; r < active; ++r) {
           local.batch_rows[r] = rows[r];
-          local.z_rows[r] = shared ? shared + scratch_.distinct.number(steps.row_of_x(rows[r], step)) * z_width : z;
-          z += shared ? 0 : z_width;
+          const int64_t row_of_x = steps.row_of_x(rows[r], step);
+          if (shared)
+            local.z_rows[r] = shared + scratch_.distinct.number(row_of_x) * z_width;
+          else if (looks_up())
+            local.z_rows[r] = projection(weights, row_of_x, local.z + r * z_width);
+          else
+            local.z_rows[r] = std::exchange(z, z + z_width);
         }
         take_step(position, all_units, weights, group, local, rows, step, active);
         all_units.wait();
@@ -221,6 +252,19 @@ class Forward : RnnOperands<T> {
     }
 
     for (int64_t r = 0; r < rows.count(); ++r) finish_row(position, rows[r], group, local, r);
+  }
+
+  bool looks_up() const { return lookup_.projections.present; }
+
+  // The projection of a row of x that is looked up, for the thread's units; `buffer` is for those that are not
+  // contiguous.
+  const T* projection(const Weights& weights, int64_t row_of_x, T* buffer) const {
+    const T* row = with_id_type(lookup_.ids.dtype, [&](auto zero) {
+      return lookup_.projections.template as<T>() + lookup_.ids.as<decltype(zero)>()[row_of_x] * cell.gates * units;
+    });
+    if (weights.kernel.width() == units) return row;
+    weights.kernel.gather_units(row, cell.gates, buffer);
+    return buffer;
   }
 
   // Computes the projections of all steps of a chunk. `active` rows have its first step.
@@ -337,6 +381,8 @@ class Forward : RnnOperands<T> {
     }
   }
 
+  const RnnPrepared& lookup_;
+  const void* packed_;
   T *outputs_, *last_output_, *h_n_, *c_n_, *workspace_;
   Carved<ForwardScratch<T>> scratch_;
 };
@@ -345,10 +391,38 @@ class Forward : RnnOperands<T> {
 
 size_t rnn_forward_scratch_bytes(const RnnPlan& plan) { return scratch_bytes<ForwardScratch>(plan); }
 
-Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch) {
+size_t rnn_prepared_bytes(const RnnPlan& plan) {
+  Scratch measure(nullptr);
+  with_float_type(plan.dims.dtype, [&](auto zero) {
+    using Layout = ForwardScratch<decltype(zero)>;
+    (void)Repeated<RnnPlan, typename Layout::Weights>(Layout::of_one_row_group(plan), plan.unit_groups, measure);
+  });
+  return measure.used();
+}
+
+void rnn_prepare(const RnnPlan& plan, const RnnInputs& inputs, void* prepared) {
+  with_float_type(plan.dims.dtype, [&](auto zero) {
+    const RnnPrepared memory{prepared, plan.unit_groups, {}, {}};
+    const Forward<decltype(zero)> driver(plan, nullptr, inputs, {}, memory);
+    for (int group = 0; group < plan.unit_groups; ++group) driver.pack(group, 0);
+  });
+}
+
+Status check_lookup(const Array& ids, const Array& projections, const Array& recurrent_kernel) {
+  FASTSEQ_RETURN_IF_ERROR(check_integer("ids", ids));
+  if (ids.rank != 2) return wrong_shape("ids", "(batch, timesteps)", ids);
+  FASTSEQ_RETURN_IF_ERROR(check_float_rank("projections", projections, 2, "(input_dim, gates * units)"));
+  FASTSEQ_RETURN_IF_ERROR(check_float_rank("recurrent_kernel", recurrent_kernel, 2, "(units, gates * units)"));
+  FASTSEQ_RETURN_IF_ERROR(
+      check_array("projections", projections, recurrent_kernel.dtype, {projections.shape[0], recurrent_kernel.shape[1]}));
+  return check_indices("ids", ids, projections.shape[0]);
+}
+
+Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch,
+                   const RnnPrepared& prepared) {
   FASTSEQ_RETURN_IF_ERROR(check_rnn_outputs(outputs, plan.options, plan.dims,
                                             {plan.dims.dtype, rnn_workspace_width(plan.options, plan.dims.units)}));
-  run_driver<Forward>(plan, scratch, inputs, outputs);
+  run_driver<Forward>(plan, scratch, inputs, outputs, prepared);
   return {};
 }
 

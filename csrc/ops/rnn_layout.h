@@ -160,6 +160,7 @@ struct RnnOperands {
 };
 
 size_t rnn_forward_scratch_bytes(const RnnPlan& plan);
+size_t rnn_prepared_bytes(const RnnPlan& plan);
 size_t rnn_backward_scratch_bytes(const RnnPlan& plan);
 
 }  // namespace fastseq

@@ -107,6 +107,7 @@ Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, RnnP
   const RnnDims& d = plan->dims;
   plan->chunk = chunk_of(d, rnn_rows_per_group(*plan), d.gates * GridPosition(*plan, 0).width() + d.inputs);
   plan->scratch_bytes = rnn_forward_scratch_bytes(*plan);
+  plan->prepared_bytes = rnn_prepared_bytes(*plan);
   return {};
 }
 

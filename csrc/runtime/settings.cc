@@ -16,6 +16,7 @@ namespace fastseq {
 namespace {
 
 std::atomic<int> g_requested_threads{0};
+thread_local int t_threads_of_calls = 0;
 std::atomic<bool> g_oversubscription{false};
 std::atomic<const Isa*> g_isa{nullptr};
 
@@ -56,7 +57,7 @@ int requested_threads() { return g_requested_threads.load(std::memory_order_rela
 
 int num_threads() {
   if (g_forked.load(std::memory_order_relaxed)) return 1;
-  const int requested = requested_threads();
+  const int requested = t_threads_of_calls > 0 ? t_threads_of_calls : requested_threads();
   return requested > 0 ? requested : std::min(omp_get_max_threads(), cpu_quota());
 }
 
@@ -65,6 +66,11 @@ Status set_num_threads(int threads) {
   g_requested_threads.store(threads, std::memory_order_relaxed);
   return {};
 }
+
+ThreadsOfCalls::ThreadsOfCalls(int threads) : before_(t_threads_of_calls) {
+  if (threads > 0) t_threads_of_calls = threads;
+}
+ThreadsOfCalls::~ThreadsOfCalls() { t_threads_of_calls = before_; }
 
 void allow_oversubscription(bool on) { g_oversubscription.store(on, std::memory_order_relaxed); }
 

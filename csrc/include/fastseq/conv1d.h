@@ -66,11 +66,16 @@ struct Conv1dDims : SequenceDims {
 
 struct Conv1dPlan : PlanOf<Conv1dDims, Conv1dOptions> {
   int threads = 1;
+  size_t prepared_bytes = 0;  // size of the memory for conv1d_prepare; 0 where it is better to pack in every call
 };
 
 // Both check every shape and dtype of the inputs; the error names the array, what was expected and what came.
 Status conv1d_plan_forward(const Conv1dInputs& inputs, const Conv1dOptions& options, Conv1dPlan* plan);
-Status conv1d_forward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs, void* scratch);
+// `prepared` is what conv1d_prepare has written for the same kernel, options and instruction set; null: every call packs
+// the kernel.
+Status conv1d_forward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs, void* scratch,
+                      const void* prepared = nullptr);
+void conv1d_prepare(const Conv1dPlan& plan, const Conv1dInputs& inputs, void* prepared);
 
 // `outputs` are those of forward, with argmax where pooled. `doutputs` (B, P, F) is the gradient of a scalar loss by
 // the outputs.
@@ -137,6 +142,45 @@ struct Conv1dForward : Conv1dOperation<true, Plan> {
   Status run(void* scratch, Stream... stream) const {
     return conv1d_forward(plan, inputs, outputs, scratch, stream...);
   }
+};
+
+// Forward for prediction, with a kernel that is packed once.
+struct Conv1dPredict : Conv1dForward<>, Preparing {
+  Conv1dPredict() { save_argmax = false; }
+  static const char* name() { return "conv1d_predict"; }
+  size_t prepared_bytes() const { return plan.prepared_bytes; }
+  int prepared_for() const { return 0; }
+  void prepare(void* memory) const { conv1d_prepare(plan, inputs, memory); }
+  Status run(void* scratch) const { return conv1d_forward(plan, inputs, outputs, scratch, prepared); }
+};
+
+// The same behind an Embedding whose rows have been multiplied by each tap of the kernel: the sum over the taps of rows
+// of tables, by their ids. There are no groups.
+struct Conv1dLookup : Planned<Conv1dOptions, Conv1dPlan> {
+  static constexpr bool kPlanReadsData = true;  // the ids
+  Array ids;     // (B, T), int32 or int64
+  Array tables;  // (K, V, F)
+  Array bias;    // (F), optional
+  Array outputs;
+
+  static const char* name() { return "conv1d_lookup"; }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    visit(Input::required("ids", 2, Holds::kIntegers), ids);
+    visit(Input::required("tables", 3), tables);
+    visit(Input::optional("bias"), bias);
+  }
+  template <class Visit>
+  void for_each_option(const Visit& visit) {
+    Planned::for_each_option(visit, Flag{"pool_propagate_nan", options.pool.propagate_nan});
+  }
+  Status make_plan();
+  template <class Visit>
+  void for_each_output(const Visit& visit) {
+    visit(Output::always("outputs"), outputs,
+          Array::like(tables.dtype, {ids.shape[0], plan.dims.outputs, tables.shape[2]}));
+  }
+  Status run(void* scratch) const;
 };
 
 template <class Plan = Conv1dPlan>

@@ -54,6 +54,7 @@ struct EmbeddingOperation : Planned<NoOptions, EmbeddingPlan> {
 };
 
 struct EmbeddingForward : EmbeddingOperation {
+  static constexpr bool kPlanReadsData = true;  // the ids
   Array embeddings;
   Array outputs;
 

@@ -7,6 +7,7 @@
 #include "fastseq/adam.h"
 #include "fastseq/bernoulli.h"
 #include "fastseq/conv1d.h"
+#include "fastseq/dense.h"
 #include "fastseq/dropout.h"
 #include "fastseq/embedding.h"
 #include "fastseq/pool.h"
@@ -38,5 +39,18 @@ using DifferentiableOperations = DeviceOperations<RnnPlan, Conv1dPlan, PoolPlan,
                                                   PoolBackward<false>, EmbeddingForward, EmbeddingBackward, More...>;
 
 using CpuOperations = DifferentiableOperations<Adam, Bernoulli, Dropout>;
+
+// The operations that only prediction has, with weights that are prepared once.
+using WeightOperations =
+    OperationList<Conv1dLookup, Conv1dPredict, Dense, RnnLookup<Cell::kLstm>, RnnLookup<Cell::kGru>,
+                  RnnLookup<Cell::kSimpleRnn>, RnnPredict<Cell::kLstm>, RnnPredict<Cell::kGru>,
+                  RnnPredict<Cell::kSimpleRnn>>;
+
+template <class... First, class... Second>
+OperationList<First..., Second...> joined(OperationList<First...>, OperationList<Second...>);
+
+// The operations that a program (program.h) may have.
+using ProgramOperations =
+    decltype(joined(WeightOperations(), OperationList<EmbeddingForward, PoolForward<true>, PoolForward<false>>()));
 
 }  // namespace fastseq

@@ -80,6 +80,14 @@ struct RnnGradients {
   Array dc0;                // (B, U), LSTM only
 };
 
+// What prediction computes once, for many calls with the same weights.
+struct RnnPrepared {
+  const void* weights = nullptr;  // of rnn_prepare; null: every call packs the weights
+  int unit_groups = 1;            // of the plan that the weights were packed for
+  Array projections;  // (V, GU), optional: x kernel + bias for every row that x can have. Then ids tell which row of
+  Array ids;          // (B, T) int32 or int64, each step of x is, and x and kernel have the sizes (B, T, 0) and (0, GU)
+};
+
 struct RnnDims : SequenceDims {
   int64_t inputs = 0;
   int64_t units = 0;
@@ -100,18 +108,27 @@ struct RnnPlan : PlanOf<RnnDims, RnnOptions> {
   int input_factors = 0;      // dropout_mask's first dimension; 0 without dropout_mask
   int recurrent_factors = 0;  // recurrent_dropout_mask's first dimension, likewise
   bool masked = false;
-  int64_t chunk = 1;  // timesteps whose input projection is computed at once
+  int64_t chunk = 1;          // timesteps whose input projection is computed at once
+  size_t prepared_bytes = 0;  // size of the memory for rnn_prepare, aligned like scratch; set by rnn_plan_forward
 };
 
 // rnn_plan_forward and rnn_plan_backward check every shape and dtype of the inputs. The error names the array, the
 // expected value and the actual one.
 Status rnn_plan_forward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan);
-Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch);
+Status rnn_forward(const RnnPlan& plan, const RnnInputs& inputs, const RnnOutputs& outputs, void* scratch,
+                   const RnnPrepared& prepared = {});
+
+// Packs the weights for calls whose plans have the same instruction set and the same unit_groups.
+void rnn_prepare(const RnnPlan& plan, const RnnInputs& inputs, void* prepared);
 
 // `workspace` is the one in forward's outputs.
 Status rnn_plan_backward(const RnnInputs& inputs, const RnnOptions& options, RnnPlan* plan);
 Status rnn_backward(const RnnPlan& plan, const RnnInputs& inputs, const Array& workspace,
                     const RnnOutputGradients& doutputs, const RnnGradients& gradients, void* scratch);
+
+// The ids and the table of RnnLookup: ids of rank 2, each a row of the table; a table of floats with the recurrent
+// kernel's number of columns.
+Status check_lookup(const Array& ids, const Array& projections, const Array& recurrent_kernel);
 
 inline Array rnn_workspace(const RnnPlan& plan) {
   const RnnDims& d = plan.dims;
@@ -186,6 +203,59 @@ struct RnnForward : RnnOperation<kCell, true, Plan> {
   template <class... Stream>
   Status run(void* scratch, Stream... stream) const {
     return rnn_forward(plan, inputs, outputs, scratch, stream...);
+  }
+};
+
+// Forward for prediction, with weights that are packed once.
+template <Cell kCell>
+struct RnnPredict : RnnForward<kCell>, Preparing {
+  using Base = RnnForward<kCell>;
+  using Base::inputs, Base::outputs, Base::plan;
+
+  RnnPredict() { this->save_workspace = false; }
+  static const char* name() {
+    if (kCell == Cell::kLstm) return "lstm_predict";
+    return kCell == Cell::kGru ? "gru_predict" : "simple_rnn_predict";
+  }
+  size_t prepared_bytes() const { return plan.prepared_bytes; }
+  int prepared_for() const { return plan.unit_groups; }
+  void prepare(void* memory) const { rnn_prepare(plan, inputs, memory); }
+  Status run(void* scratch) const {
+    return rnn_forward(plan, inputs, outputs, scratch, {prepared, plan.unit_groups, {}, {}});
+  }
+};
+
+// The same behind an Embedding whose rows have been multiplied by the kernel: x is rows of a table, by their ids.
+template <Cell kCell>
+struct RnnLookup : RnnPredict<kCell> {
+  using Base = RnnPredict<kCell>;
+  using Base::inputs, Base::outputs, Base::plan;
+  static constexpr bool kPlanReadsData = true;  // the ids
+  Array ids;          // (B, T)
+  Array projections;  // (V, GU)
+
+  static const char* name() {
+    if (kCell == Cell::kLstm) return "lstm_lookup";
+    return kCell == Cell::kGru ? "gru_lookup" : "simple_rnn_lookup";
+  }
+  template <class Visit>
+  void for_each_input(const Visit& visit) {
+    visit(Input::required("ids", 2, Holds::kIntegers), ids);
+    visit(Input::required("projections", 2), projections);
+    visit(Input::required("recurrent_kernel", 2), inputs.recurrent_kernel);
+    visit(Input::optional("bias"), inputs.bias);  // only GRU's bias of the recurrent product is used
+    visit(Input::optional("h0"), inputs.h0);
+    if (kCell == Cell::kLstm) visit(Input::optional("c0"), inputs.c0);
+    visit(Input::optional("mask", Holds::kBools), inputs.mask);
+  }
+  Status make_plan() {
+    FASTSEQ_RETURN_IF_ERROR(check_lookup(ids, projections, inputs.recurrent_kernel));
+    inputs.x = Array::like(projections.dtype, {ids.shape[0], ids.shape[1], 0});
+    inputs.kernel = Array::like(projections.dtype, {0, projections.shape[1]});
+    return Base::make_plan();
+  }
+  Status run(void* scratch) const {
+    return rnn_forward(plan, inputs, outputs, scratch, {this->prepared, plan.unit_groups, projections, ids});
   }
 };
 

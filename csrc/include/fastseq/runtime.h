@@ -17,6 +17,19 @@ Status set_num_threads(int threads);
 // The number last given to set_num_threads; 0 where OpenMP decides.
 int requested_threads();
 
+// While it exists, num_threads() is this number for the calls of the thread that has made it, instead of the process's;
+// 0 changes nothing. A forked child still has 1.
+class ThreadsOfCalls {
+ public:
+  explicit ThreadsOfCalls(int threads);
+  ~ThreadsOfCalls();
+  ThreadsOfCalls(const ThreadsOfCalls&) = delete;
+  ThreadsOfCalls& operator=(const ThreadsOfCalls&) = delete;
+
+ private:
+  int before_;
+};
+
 // Sets whether calls may have more threads than there are CPUs. For tests with many threads on few CPUs.
 void allow_oversubscription(bool on);
 

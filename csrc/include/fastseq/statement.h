@@ -12,12 +12,17 @@
 //     Status run(void* scratch, stream...);
 //   };
 //
+// An operation for prediction can do the part of its work that depends on weights alone once, for many calls: it is
+// derived from Preparing. If its plan reads data, such as ids, it has `static constexpr bool kPlanReadsData = true`, and
+// make_plan is called again for every call.
+//
 // `like` has the dtype and shape of an output that has no memory yet. for_each_output may be called before make_plan,
 // with shapes of inputs that are known in part (TensorFlow's shape inference). Then sizes that only the plan knows are
 // 0 in `like`.
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include "fastseq/array.h"
 
@@ -106,6 +111,19 @@ void state_options(NoOptions&, const Visit&) {}
 struct Wanted {
   bool with_dx = true;
   bool with_weights = true;
+};
+
+// The base of operations that prepare. Their weights are the inputs with the names below. They have, too:
+//
+//   size_t prepared_bytes() const;        // after make_plan; 0 if there is nothing to prepare
+//   int prepared_for() const;             // what was prepared for one plan serves all plans with the same number
+//   void prepare(void* memory) const;     // the weights have data
+struct Preparing {
+  const void* prepared = nullptr;  // for run(); null: not prepared
+
+  static bool is_weight(const std::string& name) {
+    return name == "kernel" || name == "recurrent_kernel" || name == "bias";
+  }
 };
 
 // The base of all operations: the options that the plan needs, and the plan. state_options(options, visit) visits the
