@@ -98,13 +98,14 @@ PYBIND11_MODULE(_core, module) {
   module.def(
       "compute",
       [](const std::string& operation, const py::dict& arguments) {
-        return compute<CpuOperations>(Cpu(), operation, arguments);
+        return compute<AllOperations>(Cpu(), operation, arguments);
       },
       py::arg("operation"), py::arg("arguments"));
-  module.def("output_shapes", &output_shapes<ShapesOnly, CpuOperations>, py::arg("operation"), py::arg("arguments"));
+  module.def("output_shapes", &output_shapes<ShapesOnly, AllOperations>, py::arg("operation"), py::arg("arguments"));
   module.def("rnn_division", &rnn_division, py::arg("operation"), py::arg("arguments"));
-  module.def("statement", &statement<CpuOperations>, py::arg("operation"));
+  module.def("statement", &statement<AllOperations>, py::arg("operation"));
   module.def("operations", &CpuOperations::names);
+  module.def("prediction_operations", &PredictionOperations::names);
   module.def("xla_handlers", &xla_handlers<xla::Cpu, DifferentiableOperations<Bernoulli>>);
 }
 

@@ -5,12 +5,16 @@
 #include <vector>
 
 #include "fastseq/adam.h"
+#include "fastseq/batch_product.h"
 #include "fastseq/bernoulli.h"
 #include "fastseq/conv1d.h"
 #include "fastseq/dropout.h"
+#include "fastseq/elementwise.h"
 #include "fastseq/embedding.h"
+#include "fastseq/layout.h"
 #include "fastseq/pool.h"
 #include "fastseq/rnn.h"
+#include "fastseq/rowwise.h"
 
 namespace fastseq {
 
@@ -22,6 +26,20 @@ struct OperationList {
     return ((name == All::name() && (body(static_cast<All*>(nullptr)), true)) || ...);
   }
   static std::vector<std::string> names() { return {All::name()...}; }
+};
+
+// Several lists as one.
+template <class... Lists>
+struct OperationLists {
+  template <class Body>
+  static bool find(const std::string& name, const Body& body) {
+    return (Lists::find(name, body) || ...);
+  }
+  static std::vector<std::string> names() {
+    std::vector<std::string> all;
+    for (const auto& names : {Lists::names()...}) all.insert(all.end(), names.begin(), names.end());
+    return all;
+  }
 };
 
 // The operations that also have kernels for GPUs, with the plan types of one kind of device.
@@ -38,5 +56,15 @@ using DifferentiableOperations = DeviceOperations<RnnPlan, Conv1dPlan, PoolPlan,
                                                   PoolBackward<false>, EmbeddingForward, EmbeddingBackward, More...>;
 
 using CpuOperations = DifferentiableOperations<Adam, Bernoulli, Dropout>;
+
+// The operations of which programs consist beside the layers.
+using ElementaryOperations =
+    OperationList<Activate, BatchProduct, Combine, CombineMasks, Concatenate, Keep, LastStep, LayerNormalization, Pad,
+                  Reduce, Repeat, Reshape, Slice, Softmax, Transpose, Unequal>;
+
+// The operations that have no gradient, for prediction only.
+using PredictionOperations = OperationLists<ElementaryOperations>;
+
+using AllOperations = OperationLists<CpuOperations, PredictionOperations>;
 
 }  // namespace fastseq
