@@ -20,6 +20,9 @@ def pooled_timesteps(timesteps: int, pool_size: int, strides: int, padding: str)
 
 # An operation's arguments and results are those that its contract states (csrc/include/fastseq), by their names.
 def operations() -> list[str]: ...
+
+# Those for prediction only, which `operations` does not name.
+def prediction_operations() -> list[str]: ...
 def compute(operation: str, arguments: dict[str, Any]) -> dict[str, Any]: ...
 
 # Arrays, and results but for None, are (shape, name of the dtype). Nothing is allocated.
@@ -29,7 +32,8 @@ def output_shapes(operation: str, arguments: dict[str, Any]) -> dict[str, tuple[
 # fastseq/rnn.h). Arguments as for output_shapes.
 def rnn_division(operation: str, arguments: dict[str, Any]) -> dict[str, int]: ...
 
-# Arrays, each with what it holds ("floats", "bools", "integers" or "saved" by forward) and whether it is required;
+# Arrays, each with what it holds ("floats", "bools", "integers", "any", or "saved" by forward) and whether it is
+# required;
 # numbers; options with their defaults; results, and whether each may be None.
 def statement(
     operation: str,

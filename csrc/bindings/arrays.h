@@ -75,6 +75,7 @@ inline Array view(const char* name, const py::object& object, const char* dtypes
 inline const char* dtypes_of(const Input& input, const char* floats) {
   if (input.holds == Holds::kBools) return "bool";
   if (input.holds == Holds::kIntegers) return "int32 or int64";
+  if (input.holds == Holds::kAny) return "float32, float64, int32, int64 or bool";
   const bool positions = input.dtype == DType::kUInt8 || input.dtype == DType::kUInt16 || input.dtype == DType::kInt32;
   return positions ? "uint8, uint16 or int32" : floats;
 }

@@ -14,8 +14,6 @@
 namespace fastseq::bindings {
 namespace {
 
-using AllOperations = decltype(joined(CpuOperations(), WeightOperations()));
-
 // How the plan of a recurrent operation divides it. Arguments are those of output_shapes.
 py::dict rnn_division(const std::string& name, const py::dict& arguments) {
   py::dict division;
@@ -108,7 +106,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("rnn_division", &rnn_division, py::arg("operation"), py::arg("arguments"));
   module.def("statement", &statement<AllOperations>, py::arg("operation"));
   module.def("operations", &CpuOperations::names);
-  module.def("prediction_operations", &WeightOperations::names);
+  module.def("prediction_operations", &PredictionOperations::names);
   define_program(module);
   module.def("xla_handlers", &xla_handlers<xla::Cpu, DifferentiableOperations<Bernoulli>>);
 }

@@ -58,6 +58,7 @@ void read(const char* name, const py::object& given, Option* option) {
 
 inline py::object as_python(bool option) { return py::bool_(option); }
 inline py::object as_python(int64_t option) { return py::int_(option); }
+inline py::object as_python(double option) { return py::float_(option); }
 inline py::object as_python(const std::vector<int64_t>& option) { return py::cast(option); }
 template <class Option, class = std::enable_if_t<std::is_enum_v<Option>>>
 py::object as_python(Option option) {
@@ -188,7 +189,7 @@ py::tuple statement(const std::string& name) {
   py::dict arrays, options, outputs;
   py::list numbers;
   const auto read_input = [&](const Input& input, auto& value) {
-    static constexpr const char* kHolds[] = {"floats", "bools", "integers", "saved"};
+    static constexpr const char* kHolds[] = {"floats", "bools", "integers", "saved", "any"};
     if constexpr (std::is_same_v<decltype(value), Array&>)
       arrays[input.name] = py::make_tuple(kHolds[static_cast<int>(input.holds)], input.is_required);
     else

@@ -29,6 +29,26 @@ Status check_indices_as(const char* name, const Array& array, int64_t size) {
                                   std::to_string(*outside) + " at " + place_text(array, outside - begin));
 }
 
+// Present, with a dtype that the op takes.
+Status check_float_dtype(const char* name, const Array& array, Floats floats) {
+  if (!array.present) return Status::invalid_argument(std::string(name) + " is required, got None");
+  const DType dtype = array.dtype;
+  const bool half = dtype == DType::kFloat16 || dtype == DType::kBFloat16;
+  if (dtype == DType::kFloat32 || (floats == Floats::kCpu ? dtype == DType::kFloat64 : half)) return {};
+  return Status::invalid_dtype(std::string(name) + " must have dtype " +
+                               (floats == Floats::kCpu ? "float32 or float64" : "float32, float16 or bfloat16") +
+                               ", got " + dtype_name(dtype));
+}
+
+// From `least` to kMaxRank dimensions.
+Status check_least_rank(const char* name, const Array& array, int least) {
+  if (array.rank >= least && array.rank <= Array::kMaxRank) return check_sizes(name, array.shape, array.rank);
+  const bool low = array.rank < least;
+  return Status::invalid_argument(std::string(name) + " must have at " + (low ? "least " : "most ") +
+                                  std::to_string(low ? least : Array::kMaxRank) + " dimensions, got shape " +
+                                  shape_text(array.shape, array.rank, array.rank));
+}
+
 }  // namespace
 
 const char* dtype_name(DType dtype) {
@@ -105,15 +125,22 @@ Status check_optional(const char* name, const Array& array, DType dtype, std::in
 }
 
 Status check_float_rank(const char* name, const Array& array, int rank, const char* letters, Floats floats) {
-  if (!array.present) return Status::invalid_argument(std::string(name) + " is required, got None");
-  const DType dtype = array.dtype;
-  const bool half = dtype == DType::kFloat16 || dtype == DType::kBFloat16;
-  if (dtype != DType::kFloat32 && !(floats == Floats::kCpu ? dtype == DType::kFloat64 : half))
-    return Status::invalid_dtype(std::string(name) + " must have dtype " +
-                                 (floats == Floats::kCpu ? "float32 or float64" : "float32, float16 or bfloat16") +
-                                 ", got " + dtype_name(dtype));
+  FASTSEQ_RETURN_IF_ERROR(check_float_dtype(name, array, floats));
   if (array.rank == rank) return check_sizes(name, array.shape, rank);
   return wrong_shape(name, letters, array);
+}
+
+Status check_floats(const char* name, const Array& array, int least) {
+  FASTSEQ_RETURN_IF_ERROR(check_float_dtype(name, array, Floats::kCpu));
+  return check_least_rank(name, array, least);
+}
+
+Status check_elements(const char* name, const Array& array, int least) {
+  if (!array.present) return Status::invalid_argument(std::string(name) + " is required, got None");
+  for (const DType known : {DType::kFloat32, DType::kFloat64, DType::kInt32, DType::kInt64, DType::kBool})
+    if (array.dtype == known) return check_least_rank(name, array, least);
+  return Status::invalid_dtype(std::string(name) + " must have dtype float32, float64, int32, int64 or bool, got " +
+                               dtype_name(array.dtype));
 }
 
 Status check_integer(const char* name, const Array& array) {

@@ -35,6 +35,10 @@ enum class Floats { kCpu, kCuda };
 // An array of one of these types and of the given rank. `letters` names the dimensions: "(batch, timesteps, inputs)".
 Status check_float_rank(const char* name, const Array& array, int rank, const char* letters,
                         Floats floats = Floats::kCpu);
+// float32 or float64, or any dtype besides these of floats, integers and bools; of `least` to Array::kMaxRank
+// dimensions.
+Status check_floats(const char* name, const Array& array, int least = 0);
+Status check_elements(const char* name, const Array& array, int least = 0);
 // int32 or int64, of any shape.
 Status check_integer(const char* name, const Array& array);
 // Every element of an integer array is in [0, size): "ids must be in [0, 5000), got 5003 at (3, 17)".

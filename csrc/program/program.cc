@@ -105,11 +105,9 @@ struct Session {
   }
 };
 
-template <class... Operations>
-Status make_node(OperationList<Operations...>, const ProgramNode& description, int64_t* next_value,
-                 std::unique_ptr<Node>* node) {
+Status make_node(const ProgramNode& description, int64_t* next_value, std::unique_ptr<Node>* node) {
   Status status = Status::invalid_argument("there is no operation '" + description.operation + "' for a program");
-  OperationList<Operations...>::find(description.operation, [&](auto* null) {
+  ProgramOperations::find(description.operation, [&](auto* null) {
     status = StatedNode<std::remove_pointer_t<decltype(null)>>::make(description, next_value, node);
   });
   return status;
@@ -147,7 +145,7 @@ class Program::Implementation {
           return labelled(label, Status::invalid_argument(name + " must be value " + std::to_string(known - 1) +
                                                           ", got " + std::to_string(value)));
       std::unique_ptr<Node> made;
-      const Status status = make_node(ProgramOperations(), node, &values_, &made);
+      const Status status = make_node(node, &values_, &made);
       if (!status.ok()) return labelled(label, status);
       nodes_.push_back(std::move(made));
       labels_.push_back(label);

@@ -12,6 +12,7 @@ from fastseq.reference.attention import AttentionForward, AttentionGradients, at
 from fastseq.reference.bernoulli import bernoulli
 from fastseq.reference.conv1d import Conv1DGradients, conv1d_backward, conv1d_forward
 from fastseq.reference.dropout import dropout, dropout_noise
+from fastseq.reference.elementary import ELEMENTARY
 from fastseq.reference.embedding import embedding_backward, embedding_forward
 from fastseq.reference.pool import (
     MaxPoolForward,
@@ -35,6 +36,7 @@ from fastseq.reference.rnn import (
 
 __all__ = [
     "ACTIVATIONS",
+    "ELEMENTARY",
     "Activation",
     "AttentionForward",
     "AttentionGradients",

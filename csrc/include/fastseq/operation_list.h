@@ -5,13 +5,17 @@
 #include <vector>
 
 #include "fastseq/adam.h"
+#include "fastseq/batch_product.h"
 #include "fastseq/bernoulli.h"
 #include "fastseq/conv1d.h"
 #include "fastseq/dense.h"
 #include "fastseq/dropout.h"
+#include "fastseq/elementwise.h"
 #include "fastseq/embedding.h"
+#include "fastseq/layout.h"
 #include "fastseq/pool.h"
 #include "fastseq/rnn.h"
+#include "fastseq/rowwise.h"
 
 namespace fastseq {
 
@@ -23,6 +27,20 @@ struct OperationList {
     return ((name == All::name() && (body(static_cast<All*>(nullptr)), true)) || ...);
   }
   static std::vector<std::string> names() { return {All::name()...}; }
+};
+
+// Several lists as one.
+template <class... Lists>
+struct OperationLists {
+  template <class Body>
+  static bool find(const std::string& name, const Body& body) {
+    return (Lists::find(name, body) || ...);
+  }
+  static std::vector<std::string> names() {
+    std::vector<std::string> all;
+    for (const auto& names : {Lists::names()...}) all.insert(all.end(), names.begin(), names.end());
+    return all;
+  }
 };
 
 // The operations that also have kernels for GPUs, with the plan types of one kind of device.
@@ -40,17 +58,24 @@ using DifferentiableOperations = DeviceOperations<RnnPlan, Conv1dPlan, PoolPlan,
 
 using CpuOperations = DifferentiableOperations<Adam, Bernoulli, Dropout>;
 
-// The operations that only prediction has, with weights that are prepared once.
+// The operations of layers with weights, for prediction: the weights are prepared once.
 using WeightOperations =
     OperationList<Conv1dLookup, Conv1dPredict, Dense, RnnLookup<Cell::kLstm>, RnnLookup<Cell::kGru>,
                   RnnLookup<Cell::kSimpleRnn>, RnnPredict<Cell::kLstm>, RnnPredict<Cell::kGru>,
                   RnnPredict<Cell::kSimpleRnn>>;
 
-template <class... First, class... Second>
-OperationList<First..., Second...> joined(OperationList<First...>, OperationList<Second...>);
+// The operations of which programs consist beside the layers.
+using ElementaryOperations =
+    OperationList<Activate, BatchProduct, Combine, CombineMasks, Concatenate, Keep, LastStep, LayerNormalization, Pad,
+                  Reduce, Repeat, Reshape, Slice, Softmax, Transpose, Unequal>;
+
+// The operations that have no gradient, for prediction only.
+using PredictionOperations = OperationLists<WeightOperations, ElementaryOperations>;
 
 // The operations that a program (program.h) may have.
 using ProgramOperations =
-    decltype(joined(WeightOperations(), OperationList<EmbeddingForward, PoolForward<true>, PoolForward<false>>()));
+    OperationLists<PredictionOperations, OperationList<EmbeddingForward, PoolForward<true>, PoolForward<false>>>;
+
+using AllOperations = OperationLists<CpuOperations, PredictionOperations>;
 
 }  // namespace fastseq

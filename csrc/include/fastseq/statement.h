@@ -29,7 +29,8 @@
 namespace fastseq {
 
 // The kind of an array's elements. kSaved: forward saves the array for backward, in a dtype that the core chooses.
-enum class Holds { kFloats, kBools, kIntegers, kSaved };
+// kAny: floats, bools or integers.
+enum class Holds { kFloats, kBools, kIntegers, kSaved, kAny };
 
 // Bytes as an array of a dtype, if they are a whole number of its elements, and an array as bytes. Frameworks see what
 // forward saves for backward as raw bytes: its values at masked steps are undefined, and checks of all float tensors
