@@ -7,6 +7,7 @@ from typing import Any
 import accelerate_cases
 import keras
 import numpy as np
+import prediction_cases
 import pytest
 from graph_interpreter import Interpreter
 from tolerances import assert_close
@@ -61,3 +62,9 @@ def test_architectures(name: str) -> None:
         pytest.skip("see the tests of refusals")
     model, inputs = accelerate_cases.CASES[name]()
     check(model, inputs, calls=2)
+
+
+@pytest.mark.parametrize("name", prediction_cases.CASES)
+def test_mixed_layers(name: str) -> None:
+    model, inputs = prediction_cases.CASES[name]()
+    check(model, inputs, calls=3)
