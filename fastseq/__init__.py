@@ -1,6 +1,6 @@
 """Fused C++ sequence kernels behind Keras layers.
 
-`fastseq.keras` has the layers, `fastseq.functional` the same operations over arrays, `fastseq.cuda` what GPU there is
+`fastseq.keras` has the layers, `fastseq.Predictor` predicts without a framework, `fastseq.functional` the same operations over arrays, `fastseq.cuda` what GPU there is
 for these, `fastseq.runtime` the number of threads and the instruction set, `fastseq.data` the corpora,
 `fastseq.prices` the series to forecast and `fastseq.reference` the definitions. Each is imported when it is first used.
 """
@@ -11,10 +11,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastseq import cuda, data, functional, keras, prices, reference, runtime
+    from fastseq import cuda, data, functional, keras, prediction, prices, reference, runtime
+    from fastseq.prediction.predictor import Predictor
     from fastseq.runtime import __version__
 
-__all__ = ["__version__", "cuda", "data", "functional", "keras", "prices", "reference", "runtime"]
+__all__ = [
+    "Predictor",
+    "__version__",
+    "cuda",
+    "data",
+    "functional",
+    "keras",
+    "prediction",
+    "prices",
+    "reference",
+    "runtime",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,6 +36,10 @@ def __getattr__(name: str) -> Any:
         from fastseq.runtime import __version__
 
         return __version__
+    if name == "Predictor":
+        from fastseq.prediction.predictor import Predictor
+
+        return Predictor
     if name in __all__:
         return importlib.import_module(f"fastseq.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,6 +39,20 @@ def statement(
     operation: str,
 ) -> tuple[dict[str, tuple[str, bool]], list[str], dict[str, Any], dict[str, bool]]: ...
 
+# A graph of operations that runs without a framework (csrc/include/fastseq/program.h). Values are numbers.
+class Program:
+    def __init__(
+        self, constants: list[Any], inputs: list[dict[str, Any]], nodes: list[dict[str, Any]], outputs: list[int]
+    ) -> None: ...
+    # threads: 0 for the process's number.
+    def run(self, arrays: list[Any], threads: int) -> list[Any]: ...
+    # The results; for each node seconds, bytes of results, and the shape of the first.
+    def profile(
+        self, arrays: list[Any], threads: int
+    ) -> tuple[list[Any], list[float], list[int], list[tuple[int, ...]]]: ...
+    @property
+    def bytes(self) -> int: ...
+
 # The handlers of XLA's foreign function interface, as PyCapsules, by the names of their operations: those with a
 # gradient, and bernoulli.
 def xla_handlers() -> dict[str, object]: ...

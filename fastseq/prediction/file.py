@@ -60,13 +60,24 @@ def write_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
     try:
-        with zipfile.ZipFile(unfinished, "w") as archive:
-            _add(archive, _GRAPH, json.dumps(_described(graph), allow_nan=False, indent=1).encode())
-            for number, array in enumerate(graph.constants):
-                _add_array(archive, _array_name(number), array)
+        _write(graph, unfinished)
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def graph_to_bytes(graph: Graph) -> bytes:
+    """What `write_graph` writes to a file."""
+    file = io.BytesIO()
+    _write(graph, file)
+    return file.getvalue()
+
+
+def _write(graph: Graph, file: Any) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        _add(archive, _GRAPH, json.dumps(_described(graph), allow_nan=False, indent=1).encode())
+        for number, array in enumerate(graph.constants):
+            _add_array(archive, _array_name(number), array)
 
 
 def _array_name(number: int) -> str:
@@ -139,17 +150,26 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
         OSError: The file cannot be opened.
     """
     with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return _read(archive, os.fstat(file.fileno()).st_size)
-        except _Wrong as wrong:
-            reason = str(wrong)
-        except zipfile.BadZipFile as error:
-            reason = f"it is no zip archive, or a damaged one: {error}"
-        # What zipfile raises for archives that it cannot read.
-        except (EOFError, NotImplementedError, OSError, OverflowError, RuntimeError, ValueError, struct.error) as error:
-            reason = str(error)
-    raise ValueError(f"{os.fspath(path)} is not a file of fastseq.Predictor that can be read: {reason}")
+        return _graph_in(file, os.fspath(path), os.fstat(file.fileno()).st_size)
+
+
+def graph_from_bytes(data: bytes) -> Graph:
+    """The graph in the bytes of `graph_to_bytes`, with the errors of `read_graph`."""
+    return _graph_in(io.BytesIO(data), "the data", len(data))
+
+
+def _graph_in(file: Any, name: str, size: int) -> Graph:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _read(archive, size)
+    except _Wrong as wrong:
+        reason = str(wrong)
+    except zipfile.BadZipFile as error:
+        reason = f"it is no zip archive, or a damaged one: {error}"
+    # What zipfile raises for archives that it cannot read.
+    except (EOFError, NotImplementedError, OSError, OverflowError, RuntimeError, ValueError, struct.error) as error:
+        reason = str(error)
+    raise ValueError(f"{name} is not a file of fastseq.Predictor that can be read: {reason}")
 
 
 def _read(archive: zipfile.ZipFile, file_size: int) -> Graph:

@@ -38,9 +38,9 @@ KINDS = ("single", "list", "tuple", "dict")
 _RECURRENT = ("last_output", "h_n")
 # The results of operations that have others than "outputs". With return_sequences, the recurrent ones have these too.
 _RESULTS = {
-    "lstm_predict": (*_RECURRENT, "c_n"),
-    "gru_predict": _RECURRENT,
-    "simple_rnn_predict": _RECURRENT,
+    f"{cell}_{operation}": (*_RECURRENT, "c_n") if cell == "lstm" else _RECURRENT
+    for cell in ("lstm", "gru", "simple_rnn")
+    for operation in ("predict", "lookup")
 }
 
 
