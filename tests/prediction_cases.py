@@ -318,9 +318,7 @@ def masked_floats() -> tuple[Any, Any]:
         layers.SimpleRNN(3, go_backwards=True)(layers.ActivityRegularization(0.1)(masked)),
         layers.LSTM(3)(layers.TimeDistributed(layers.Dense(2))(layers.LayerNormalization()(masked))),
         layers.LSTM(3)(layers.Conv1D(3, 2)(masked)),
-        *layers.RNN(
-            layers.LSTMCell(3), zero_output_for_mask=True, return_sequences=True, return_state=True, unroll=True
-        )(masked),
+        *layers.RNN(layers.LSTMCell(3), zero_output_for_mask=True, return_sequences=True, return_state=True)(masked),
     ]
     return keras.Model(inputs, outputs), x
 

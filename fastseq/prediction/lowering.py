@@ -90,7 +90,7 @@ def _structure(nested: Any, names: Sequence[str]) -> Structure:
     """The arrangement of a functional model's inputs or outputs."""
     if isinstance(nested, dict):
         keys = [path[0] for path, _ in keras.tree.flatten_with_path(nested)]
-        if len(set(keys)) == len(nested) and all(isinstance(key, str) for key in keys):
+        if len(keys) == len(nested) and all(isinstance(key, str) for key in keys):
             return Structure("dict", tuple(keys))
     elif isinstance(nested, (list, tuple)) and not any(keras.tree.is_nested(one) for one in nested):
         # Keras unpacks a list of one tensor.
