@@ -79,9 +79,13 @@ def _read(path: Path, predictor: Predictor) -> Any:
     else:
         raise ValueError(f"{path} must end with .npy, .csv or .npz")
     if not isinstance(rows, dict) and len(predictor.input_names) > 1:
-        raise ValueError(f"the model has the inputs {', '.join(predictor.input_names)}: give their arrays as an .npz file")
+        raise ValueError(
+            f"the model has the inputs {', '.join(predictor.input_names)}: give their arrays as an .npz file"
+        )
     if isinstance(rows, dict) and len(predictor.input_names) == 1:
-        raise ValueError(f"the model has one input, {predictor.input_names[0]}: give its array as an .npy or a .csv file")
+        raise ValueError(
+            f"the model has one input, {predictor.input_names[0]}: give its array as an .npy or a .csv file"
+        )
     return rows
 
 
@@ -96,7 +100,9 @@ def _rows_of_csv(path: Path) -> Any:
             try:
                 rows.append([_number(cell) for cell in cells])
             except ValueError:
-                raise ValueError(f"{path}, row {line}: expected numbers with commas between them, got {cells}") from None
+                raise ValueError(
+                    f"{path}, row {line}: expected numbers with commas between them, got {cells}"
+                ) from None
             if len(rows[-1]) != len(rows[0]):
                 raise ValueError(f"{path}, row {line}: expected {len(rows[0])} numbers as before, got {len(rows[-1])}")
     if not rows:

@@ -95,7 +95,9 @@ class Predictor:
         try:
             return cls._of_graph(graph)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)} is not a file of fastseq.Predictor that can be used: {error}") from None
+            raise ValueError(
+                f"{os.fspath(path)} is not a file of fastseq.Predictor that can be used: {error}"
+            ) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Saves the predictor to one file, without the states of a stateful model.
