@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="fastseq",
-        description="Fused C++ kernels behind Keras layers: train models, measure, predict, run scripts with fast layers.",
+        description="Fused C++ kernels behind Keras layers: train, measure, predict, run scripts with fast layers.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command, help_ in (

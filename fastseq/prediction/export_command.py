@@ -36,7 +36,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     with quiet_start():
         import keras
 
-        import fastseq.keras  # registers the fast layers
+        import fastseq.keras  # noqa: F401, registers the fast layers
         from fastseq.prediction.predictor import Predictor
 
     try:
