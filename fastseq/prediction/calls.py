@@ -226,8 +226,8 @@ def _check(layer: Any, operations: Operations) -> None:
         raise Refused("it has no weights yet; call the model once, or give it an Input")
     if getattr(layer, "lora_enabled", False):
         raise Refused("it has LoRA weights")
-    if layer.quantization_mode is not None:
-        raise Refused(f"its weights are quantized ({layer.quantization_mode})")
+    if mode := getattr(layer, "quantization_mode", None):
+        raise Refused(f"its weights are quantized ({mode})")
     if {layer.compute_dtype, layer.variable_dtype} != {operations.dtype}:
         dtypes = f"{layer.compute_dtype} with weights of {layer.variable_dtype}"
         raise Refused(f"all layers must compute in one dtype, float32 or float64; it computes in {dtypes}")

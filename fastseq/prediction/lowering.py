@@ -89,9 +89,9 @@ def _dtype(functional: Any) -> str:
 def _structure(nested: Any, names: Sequence[str]) -> Structure:
     """The arrangement of a functional model's inputs or outputs."""
     if isinstance(nested, dict):
-        keys = [path[0] for path, _ in keras.tree.flatten_with_path(nested)]
-        if len(keys) == len(nested) and all(isinstance(key, str) for key in keys):
-            return Structure("dict", tuple(keys))
+        if all(isinstance(key, str) and not keras.tree.is_nested(one) for key, one in nested.items()):
+            # Keras has an order of its own.
+            return Structure("dict", tuple(keras.tree.flatten({key: key for key in nested})))
     elif isinstance(nested, (list, tuple)) and not any(keras.tree.is_nested(one) for one in nested):
         # Keras unpacks a list of one tensor.
         kind = "single" if len(nested) == 1 else "tuple" if isinstance(nested, tuple) else "list"
