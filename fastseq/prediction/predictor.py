@@ -72,6 +72,7 @@ class Predictor:
         self._inputs = graph.inputs[: len(graph.inputs) - states]
         self._state_dtypes = [one.dtype for one in graph.inputs[len(graph.inputs) - states :]]
         self._one_by_one = threading.Lock()
+        self._states: list[NDArray[Any]] = []
         self.reset_states()
 
     @classmethod
