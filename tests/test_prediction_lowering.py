@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from typing import Any
 
@@ -28,6 +29,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not support masking:UserW
 TOLERANCE = 1e-5
 
 
+def _nothing(tensor: Any) -> None:
+    """Of a tensor, what a comparison of structures needs."""
+
+
 def check(model: Any, inputs: Any, calls: int = 1) -> Graph:
     """Compares a model with its graph, as it is lowered and as it is optimized."""
     graph = lower(model)
@@ -37,7 +42,7 @@ def check(model: Any, inputs: Any, calls: int = 1) -> Graph:
         expected = model(inputs) if graph.states else model.predict(inputs, batch_size=64, verbose=0)
         for interpreter in interpreters:
             got = graph.output_structure.pack(interpreter(keras.tree.flatten(inputs)))
-            keras.tree.assert_same_structure(got, expected)
+            assert keras.tree.map_structure(_nothing, got) == keras.tree.map_structure(_nothing, expected)
             for one, other in zip(keras.tree.flatten(got), keras.tree.flatten(expected), strict=True):
                 assert_close(one, keras.ops.convert_to_numpy(other), TOLERANCE)
     return graph
@@ -74,6 +79,8 @@ def test_architectures(name: str) -> None:
 
 @pytest.mark.parametrize("name", prediction_cases.CASES)
 def test_mixed_layers(name: str) -> None:
+    if "concat" in name and "broadcast_to" in inspect.getsource(keras.layers.Concatenate.compute_mask):
+        pytest.skip("this version of Keras cannot concatenate masks of a batch of unknown size")
     model, inputs = prediction_cases.CASES[name]()
     check(model, inputs, calls=3)
 
