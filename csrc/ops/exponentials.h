@@ -34,7 +34,7 @@ struct UnfusedFloat {
 // Below this, exp(x) is less than the smallest normal float.
 constexpr float kLeastExponent = -87.33F;
 
-// exp(x) for x <= 88, within 2 ulp; 0 for x < kLeastExponent, and NaN for NaN.
+// exp(x) for x <= 88, with an error of at most 1.0 ulp; 0 for x < kLeastExponent, and NaN for NaN.
 inline float limited_exp(float x) {
   const auto e = ReducedExp<UnfusedFloat>::of<1>(x < kLeastExponent ? kLeastExponent : x);
   const float result = e.power + e.power * e.expm1_r;
@@ -42,7 +42,7 @@ inline float limited_exp(float x) {
 }
 inline double limited_exp(double x) { return std::exp(x); }
 
-// exp(x) - 1 for x <= 88, within 3 ulp; NaN for NaN.
+// exp(x) - 1 for x <= 88, with an error of at most 1.7 ulp; NaN for NaN.
 inline float limited_expm1(float x) {
   const auto e = ReducedExp<UnfusedFloat>::of<1>(x < kLeastExponent ? kLeastExponent : x);
   return e.power * e.expm1_r + (e.power - 1.0F);
