@@ -37,6 +37,7 @@ def model_comparison(
     threads: int,
     mask_zero: bool = False,
     batches: Sequence[Batch] | None = None,
+    rows: int | None = None,
     implementations: Sequence[str] = IMPLEMENTATIONS,
     label: str = "",
 ) -> Comparison:
@@ -48,6 +49,7 @@ def model_comparison(
         threads: The number of threads for every implementation.
         mask_zero: Whether the Embedding masks the padding.
         batches: The batches to train on; None for `made_up_batches`.
+        rows: How many rows of each batch to take; None for all.
         implementations: Some of `IMPLEMENTATIONS`.
         label: A part of the comparison's name, before the pass; "" for none.
     """
@@ -59,11 +61,12 @@ def model_comparison(
     spec = MODELS[name]
     keras.utils.set_random_seed(0)
     stock = spec.build("stock", mask_zero=mask_zero)
+    batches = [(x[:rows], y[:rows]) for x, y in (made_up_batches(spec, stock) if batches is None else batches)]
     problem = ModelProblem(
         name=name,
         layers=[_in_words(layer) for layer in stock.layers],
         weights={f"weight {i}, {weight.name}": weight.numpy() for i, weight in enumerate(stock.trainable_weights, 1)},
-        batches=made_up_batches(spec, stock) if batches is None else batches,
+        batches=batches,
         loss=spec.loss,
         optimizer=(type(stock.optimizer).__name__, stock.optimizer.get_config()),
         masked=mask_zero,
@@ -77,17 +80,17 @@ def model_comparison(
             if not difference <= _TOLERANCE:  # also where it is NaN
                 raise AssertionError(f"{implementation}, {name}: {result} differs by {difference:.2g} of its norm")
 
-    rows = len(problem.batches[0][0])
+    samples = len(batches[0][0])
     return beside_stock(
         "model",
         "/".join([name, *([label] if label else []), pass_]),
-        f"{name}, {MODEL_PASSES[pass_]} of {rows} sample{'s' * (rows > 1)}" + ", padding masked" * mask_zero,
+        f"{name}, {MODEL_PASSES[pass_]} of {samples} sample{'s' * (samples > 1)}" + ", padding masked" * mask_zero,
         lambda: problem,
         check,
         of=ModelProblem.kind,
         threads=threads,
         # Masked steps need no operations, and their number depends on the texts.
-        flops=0 if mask_zero else flops_of(stock, rows, pass_),
+        flops=0 if mask_zero else flops_of(stock, samples, pass_),
         implementations=implementations,
     )
 
@@ -100,14 +103,13 @@ def prediction_comparison(name: str, *, one_row: bool, threads: int) -> Comparis
         one_row: Whether batches have one row instead of the model's batch size.
         threads: The number of threads for every implementation.
     """
-    from fastseq.training.models import MODELS
-
-    spec = MODELS[name]
-    batches = made_up_batches(spec, spec.build("stock"))
-    batches = [(x[:1], y[:1]) for x, y in batches] if one_row else batches
-    label = "predictor-one-row" if one_row else "predictor"
     return model_comparison(
-        name, "forward", threads=threads, batches=batches, implementations=_PREDICTING, label=label
+        name,
+        "forward",
+        threads=threads,
+        rows=1 if one_row else None,
+        implementations=_PREDICTING,
+        label="predictor-one-row" if one_row else "predictor",
     )
 
 
