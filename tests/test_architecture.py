@@ -50,6 +50,7 @@ ROOMS = {
     "runtime": {"fastseq", "kernels"},
     "ops": {"fastseq", "kernels", "common", "runtime"},
     "cuda": {"fastseq", "common"},
+    "program": {"fastseq", "common", "runtime"},
     "bindings": {"fastseq", "xla"},
     "xla": {"fastseq"},
     "tensorflow": {"fastseq"},
