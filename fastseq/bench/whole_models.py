@@ -64,7 +64,7 @@ def model_comparison(
     batches = [(x[:rows], y[:rows]) for x, y in (made_up_batches(spec, stock) if batches is None else batches)]
     problem = ModelProblem(
         name=name,
-        layers=[_in_words(layer) for layer in stock.layers],
+        layers=[in_words(layer) for layer in stock.layers],
         weights={f"weight {i}, {weight.name}": weight.numpy() for i, weight in enumerate(stock.trainable_weights, 1)},
         batches=batches,
         loss=spec.loss,
@@ -113,10 +113,11 @@ def prediction_comparison(name: str, *, one_row: bool, threads: int) -> Comparis
     )
 
 
-def _in_words(layer: Any) -> Layer:
+def in_words(layer: Any) -> Layer:
+    """The description of a layer, for implementations in any framework."""
     settings = layer.get_config()
     if type(layer).__name__ == "Bidirectional":
-        settings["layer"] = _in_words(layer.forward_layer)
+        settings["layer"] = in_words(layer.forward_layer)
     return Layer(type(layer).__name__.removeprefix("Fast"), settings)
 
 
