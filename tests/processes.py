@@ -1,4 +1,4 @@
-"""Runs Python code in a separate process."""
+"""Runs Python code in separate processes, and functions in threads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,28 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
+
+
+def in_threads(call: Callable[[int], None], count: int) -> None:
+    """Calls a function with 0, 1 and so on, in as many threads at the same time. An exception in a thread is raised."""
+    raised: list[BaseException] = []
+
+    def run_one(number: int) -> None:
+        try:
+            call(number)
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=run_one, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if raised:
+        raise raised[0]
 
 
 def run_python(code: str, *, remove: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,6 @@ import pickle
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import prediction_cases
 import pytest
 from numpy.typing import NDArray
+from processes import in_threads
 from tolerances import assert_close
 
 import fastseq
@@ -255,11 +255,7 @@ def test_states_are_not_mixed_by_threads() -> None:
     in_turn = [predictor(x) for _ in range(40)]
     predictor.reset_states()
     got: list[NDArray[Any]] = []
-    threads = [threading.Thread(target=lambda: got.extend(predictor(x) for _ in range(10))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(lambda _: got.extend(predictor(x) for _ in range(10)), 4)
     assert sorted(one.tobytes() for one in got) == sorted(one.tobytes() for one in in_turn)
 
 
@@ -267,19 +263,12 @@ def test_threads_that_call_at_the_same_time() -> None:
     predictor = Predictor(small_model())
     ids = [np.random.default_rng(seed).integers(0, 50, (seed + 1, 30)) for seed in range(6)]
     expected = [predictor(one) for one in ids]
-    wrong = []
 
     def call(number: int) -> None:
         for _ in range(30):
-            if not np.array_equal(predictor(ids[number]), expected[number]):
-                wrong.append(number)
+            np.testing.assert_array_equal(predictor(ids[number]), expected[number])
 
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    in_threads(call, 6)
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from processes import run_python
+from processes import in_threads, run_python
 
 from fastseq import runtime
 from fastseq._libraries import core
@@ -256,20 +255,13 @@ def test_what_is_kept_between_calls_is_bounded() -> None:
 
 def test_threads_that_call_at_the_same_time() -> None:
     program = chain()
-    failures = []
 
     def call(seed: int) -> None:
         x = np.random.default_rng(seed).standard_normal((seed % 7 + 1, D)).astype("float32")
         for _ in range(50):
-            if not np.allclose(program.run([x], 1)[0], expected_of(x)[8], atol=1e-5):
-                failures.append(seed)
+            np.testing.assert_allclose(program.run([x], 1)[0], expected_of(x)[8], atol=1e-5)
 
-    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    in_threads(call, 8)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
