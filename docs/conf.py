@@ -50,7 +50,7 @@ autodoc_mock_imports = ["jax", "torch"]  # only its names are on the pages
 nitpicky = True
 # No index of other projects' names is fetched; the rest are names of types that are not documented by themselves.
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections|jax|keras|nn|np|numpy|pathlib|tensorflow|torch)\..*|Tensor"),
+    ("py:.*", r"(collections|jax|keras|nn|np|numpy|os|pathlib|tensorflow|torch)\..*|Tensor"),
     (
         "py:.*",
         r"fastseq\.keras\.patch\.Patch|ArrayLike|Float64|FloatArray|IndexArray|NDArray|fastseq\.reference\..*\._Run|fastseq\.autodiff\.functions\.Array",

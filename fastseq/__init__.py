@@ -1,8 +1,9 @@
 """Fused C++ sequence kernels behind Keras layers.
 
-`fastseq.keras` has the layers, `fastseq.Predictor` predicts without a framework, `fastseq.functional` the same operations over arrays, `fastseq.cuda` what GPU there is
-for these, `fastseq.runtime` the number of threads and the instruction set, `fastseq.data` the corpora,
-`fastseq.prices` the series to forecast and `fastseq.reference` the definitions. Each is imported when it is first used.
+`fastseq.keras` has the layers, `fastseq.functional` the same operations over arrays, `fastseq.cuda` what GPU there is
+for these, `fastseq.Predictor` predictions without a framework, `fastseq.runtime` the number of threads and the
+instruction set, `fastseq.data` the corpora, `fastseq.prices` the series to forecast and `fastseq.reference` the
+definitions. Each is imported when it is first used.
 """
 
 from __future__ import annotations

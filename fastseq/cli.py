@@ -1,4 +1,4 @@
-"""The command `fastseq`: `fastseq train MODEL`, `fastseq bench`, `fastseq run SCRIPT` and `fastseq info`."""
+"""The command `fastseq`, with the commands `train`, `bench`, `export`, `predict`, `run` and `info`."""
 
 from __future__ import annotations
 
@@ -30,16 +30,19 @@ _SELECTING = ("--only", "--except")
 
 def _parser() -> argparse.ArgumentParser:
     from fastseq.bench import command as bench
+    from fastseq.prediction import export_command, predict_command
     from fastseq.training import command as training
 
     parser = argparse.ArgumentParser(
         prog="fastseq",
-        description="Fused C++ kernels behind Keras layers: train models, measure, run scripts with fast layers.",
+        description="Fused C++ kernels behind Keras layers: train, measure, predict, run scripts with fast layers.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command, help_ in (
         ("train", training, "train a classic model and write down what came of it"),
         ("bench", bench, "measure fastseq beside its peers and write a report"),
+        ("export", export_command, "turn a saved Keras model into a file that predicts without Keras"),
+        ("predict", predict_command, "predict with such a file"),
     ):
         added = commands.add_parser(name, help=help_)
         command.add_options(added)

@@ -46,10 +46,17 @@ def masks_through_merges() -> tuple[Any, Any]:
         for merge in (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
     ]
     merged += [merge()([a, features, b]) for merge in (layers.Add, layers.Multiply, layers.Maximum, layers.Minimum)]
-    outputs = [layers.LSTM(3)(each) for each in merged]
-    outputs += [layers.GRU(3)(layers.Concatenate()([a, b])), layers.GRU(3)(layers.Concatenate()([a, features]))]
-    outputs += [layers.SimpleRNN(3)(layers.Concatenate(axis=1)([a, features, b]))]
-    return keras.Model([one, two, plain], outputs), [_ids(), _ids(seed=1)[::-1].copy(), _x(TIMESTEPS, FEATURES)]
+    inputs = [_ids(), _ids(seed=1)[::-1].copy(), _x(TIMESTEPS, FEATURES)]
+    return keras.Model([one, two, plain], [layers.LSTM(3)(each) for each in merged]), inputs
+
+
+def masks_through_concatenations() -> tuple[Any, Any]:
+    one, two, plain = _id_input(), _id_input(), _sequence_input()
+    a, b, features = _embedded(one), _embedded(two), layers.Dense(4)(plain)
+    merged = [layers.Concatenate()([a, b]), layers.Concatenate()([a, features])]
+    merged += [layers.Concatenate(axis=1)([a, features, b])]
+    inputs = [_ids(), _ids(seed=1)[::-1].copy(), _x(TIMESTEPS, FEATURES)]
+    return keras.Model([one, two, plain], [layers.GRU(3)(each) for each in merged]), inputs
 
 
 def merges_of_several_ranks() -> tuple[Any, Any]:
@@ -111,7 +118,7 @@ def masked_encoder_decoder() -> tuple[Any, Any]:
     decoded = layers.LSTM(4, return_sequences=True)(_embedded(target), initial_state=[h, c])
     context = layers.Dot((2, 2))([decoded, encoded])
     context = layers.Dot((2, 1))([layers.Softmax()(context), encoded])
-    mixed = layers.GRU(4, return_sequences=True)(layers.Concatenate()([decoded, context]))
+    mixed = layers.Add()([layers.GRU(4, return_sequences=True)(decoded), context])
     inputs = [_ids(TIMESTEPS), _ids(5, seed=2)[::-1].copy()]
     return keras.Model([source, target], layers.TimeDistributed(layers.Dense(IDS, "softmax"))(mixed)), inputs
 
@@ -226,7 +233,7 @@ def normalizations() -> tuple[Any, Any]:
         layers.LayerNormalization(center=False, epsilon=0.1),
         layers.LayerNormalization(scale=False),
         layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 0.5, 0.0]),
-        layers.Normalization(mean=1.0, variance=2.0, invert=True),
+        layers.Normalization(axis=None, mean=1.0, variance=2.0, invert=True),
         layers.Rescaling(2.0),
         layers.Rescaling(2.0, offset=-0.5),
     ]
@@ -318,9 +325,7 @@ def masked_floats() -> tuple[Any, Any]:
         layers.SimpleRNN(3, go_backwards=True)(layers.ActivityRegularization(0.1)(masked)),
         layers.LSTM(3)(layers.TimeDistributed(layers.Dense(2))(layers.LayerNormalization()(masked))),
         layers.LSTM(3)(layers.Conv1D(3, 2)(masked)),
-        *layers.RNN(
-            layers.LSTMCell(3), zero_output_for_mask=True, return_sequences=True, return_state=True, unroll=True
-        )(masked),
+        *layers.RNN(layers.LSTMCell(3), zero_output_for_mask=True, return_sequences=True, return_state=True)(masked),
     ]
     return keras.Model(inputs, outputs), x
 
@@ -376,6 +381,7 @@ CASES: dict[str, Callable[[], tuple[Any, Any]]] = {
     build.__name__: build
     for build in (
         masks_through_merges,
+        masks_through_concatenations,
         merges_of_several_ranks,
         dots,
         hierarchical,

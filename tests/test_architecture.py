@@ -50,6 +50,7 @@ ROOMS = {
     "runtime": {"fastseq", "kernels"},
     "ops": {"fastseq", "kernels", "common", "runtime"},
     "cuda": {"fastseq", "common"},
+    "program": {"fastseq", "common", "runtime"},
     "bindings": {"fastseq", "xla"},
     "xla": {"fastseq"},
     "tensorflow": {"fastseq"},
@@ -69,10 +70,13 @@ def test_headers_have_names_of_their_own() -> None:
     assert not {name for name in names if names.count(name) > 1}
 
 
-def test_functional_and_runtime_need_no_keras() -> None:
+def test_functional_runtime_and_graphs_need_no_keras() -> None:
     package = ROOT / "fastseq"
     files = _files("fastseq/functional", "fastseq/reference")
-    for path in (*files, *(package / f"{name}.py" for name in ("runtime", "cuda", "_libraries", "__init__"))):
+    names = ("runtime", "cuda", "_libraries", "__init__")
+    files += [package / f"{name}.py" for name in names]
+    files += [package / "prediction" / f"{name}.py" for name in ("__init__", "errors", "file", "graph", "optimization")]
+    for path in files:
         assert not re.search(r"^\s*(import|from) (keras|tensorflow)", path.read_text(), re.MULTILINE), path
 
 

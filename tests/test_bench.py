@@ -169,6 +169,8 @@ comparisons = [
                    "imdb-cnn-lstm/forward", "imdb-lstm-attention/forward", "reuters-bilstm/training",
                    "reuters-bilstm/forward")),
     whole_models.model_comparison("imdb-rnn-embedding", threads=2, mask_zero=True),
+    whole_models.prediction_comparison("price-forecast", one_row=False, threads=2),
+    whole_models.prediction_comparison("price-forecast", one_row=True, threads=2),
 ]
 found = {}
 for one in comparisons:
@@ -195,8 +197,14 @@ _WITH_GRADIENTS = (
     *(f"{name}/training" for name in _MODELS),
     _MASKED,
 )
-# Elsewhere than on TensorFlow.
-_NO_KERNELS = dict.fromkeys(("dropout/training", "embedding/adam"), "use_native=True, but the kernels")
+_LAYERS = (
+    *(name for name in _WITH_GRADIENTS if name.partition("/")[0] not in (*_MODELS, _MASKED.partition("/")[0])),
+    "simple_rnn/tiny/forward",
+    "conv1d/forward",
+    "max-pooling/forward",
+    "attention/luong/forward",
+)
+_NO_KERNELS = "use_native=True, but the kernels"
 # By implementation and comparison, why it takes no part; in all others it does.
 _ABSENT: dict[str, dict[str, str]] = {
     "fast": {},
@@ -208,6 +216,10 @@ _ABSENT: dict[str, dict[str, str]] = {
         **{f"{name}/{pass_}": "has no models" for name in _MODELS for pass_ in ("training", "forward")},
         "imdb-lstm-attention/forward": "has no models",
         _MASKED: "has no models",
+    },
+    "predictor": {
+        **dict.fromkeys(_WITH_GRADIENTS, "has no gradients"),
+        **dict.fromkeys(_LAYERS, "predicts whole models"),
     },
     "stock": {},
     "torch": {"conv1d/keras-adam": "has its own Adam", _MASKED: "takes no mask"},
@@ -232,8 +244,8 @@ _ABSENT: dict[str, dict[str, str]] = {
         _MASKED: "takes no mask",
     },
     "keras-torch": {},
-    "fast-keras-torch": _NO_KERNELS,
-    "fast-keras-jax": _NO_KERNELS,
+    "fast-keras-torch": dict.fromkeys(("dropout/training", "embedding/adam"), _NO_KERNELS),
+    "fast-keras-jax": {"embedding/adam": _NO_KERNELS},
 }
 
 
@@ -285,13 +297,16 @@ def test_whole_way(tmp_path: Path) -> None:
         "scaling/gru/units",
         "imdb-rnn-embedding/training",
         "imdb-rnn-embedding/forward",
+        "imdb-rnn-embedding/predictor/forward",
+        "imdb-rnn-embedding/predictor-one-row/forward",
     ]
     result = json.loads((tmp_path / "new" / "out" / "results.json").read_text())
     assert sorted(one["name"] for one in result["measurements"]) == sorted(names)
     for one in result["measurements"]:
         assert one["rounds_done"] == 2
         assert one["refused"] == {}
-        assert set(one["implementations"]) >= ({"1", "3"} if one["kind"] == "scaling" else {"fast", "stock"})
+        ours = "predictor" if "/predictor" in one["name"] else "fast"
+        assert set(one["implementations"]) >= ({"1", "3"} if one["kind"] == "scaling" else {ours, "stock"})
         for name in one["implementations"].values():
             assert [len(turn) for turn in name["seconds"]] == [4, 4]
             assert name["median_seconds"] > 0

@@ -1,5 +1,5 @@
 // The driver of `activate`. The functions that recurrent layers use, and those that can be made of these, go through
-// the kernels. The other ones are plain loops, which call the C library where they need an exponential or a logarithm.
+// the kernels. The other ones are plain loops, of which those that call the C library take some 10 ns for an element.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -7,6 +7,7 @@
 #include "common/checks.h"
 #include "dtypes.h"
 #include "elementary_driver.h"
+#include "exponentials.h"
 #include "fastseq/elementwise.h"
 #include "runtime/settings.h"
 #include "runtime/team.h"
@@ -75,14 +76,27 @@ void map_through(const Activate& op, Activation activation) {
 // log(1 + exp(-|x|))
 template <class T>
 T log_of_rest(T x) {
-  return std::log1p(std::exp(-std::abs(x)));
+  return std::log1p(limited_exp(-std::abs(x)));
+}
+
+// Selections whose sides are computed before, so that loops have no branches.
+template <class T>
+T elu(T x, T alpha) {
+  const T low = alpha * limited_expm1(std::min(x, T(0)));
+  return x > 0 ? x : low;
+}
+
+template <class T>
+T leaky_relu(T x, T alpha) {
+  const T low = alpha * x;
+  return x > 0 ? x : low;
 }
 
 template <class T>
 T selu(T x) {
   constexpr T kScale = static_cast<T>(1.0507009873554805);
   constexpr T kAlpha = static_cast<T>(1.6732632423543772);
-  return kScale * (x > 0 ? x : kAlpha * std::expm1(x));
+  return kScale * elu(x, kAlpha);
 }
 
 // x (1 + erf(x / sqrt(2))) / 2, without the cancellation of that sum for negative x.
@@ -102,7 +116,7 @@ T gelu_argument(T x) {
 template <class T>
 T mish(T x) {
   constexpr T kMost = 20;  // from here on, the quotient rounds to 1
-  const T e = std::exp(std::min(x, kMost));
+  const T e = limited_exp(std::min(x, kMost));
   const T n = e * (e + 2);
   return x * (n / (n + 2));
 }
@@ -112,15 +126,23 @@ T relu6(T x) {
   return x > 6 ? T(6) : x < 0 ? T(0) : x;
 }
 
+// Whether there is a slope is known beforehand, since without one, -inf gives 0.
 template <class T>
 void rectify(const Activate& op) {
   const T slope = static_cast<T>(op.alpha);
   const T threshold = static_cast<T>(op.gamma);
   const bool bounded = op.beta < std::numeric_limits<double>::infinity();  // not if it is NaN
-  const T most = static_cast<T>(op.beta);
+  const T least = bounded ? T(0) : -std::numeric_limits<T>::infinity();
+  const T most = bounded ? static_cast<T>(op.beta) : std::numeric_limits<T>::infinity();
+  if (slope == 0)
+    return map<T>(op, [=](T x) {
+      const T inside = std::min(std::max(x, least), most);
+      return x <= threshold ? T(0) : inside;
+    });
   map<T>(op, [=](T x) {
-    if (x > threshold) return bounded ? std::min(std::max(x, T(0)), most) : x;
-    return slope != 0 ? slope * (x - threshold) : x == x ? T(0) : x;
+    const T inside = std::min(std::max(x, least), most);
+    const T low = slope * (x - threshold);
+    return x <= threshold ? low : inside;
   });
 }
 
@@ -139,9 +161,9 @@ void activate(const Activate& op) {
     case Pointwise::kLinear:
       return map<T>(op, [](T x) { return x; });
     case Pointwise::kElu:
-      return map<T>(op, [alpha](T x) { return x > 0 ? x : alpha * std::expm1(x); });
+      return map<T>(op, [alpha](T x) { return elu(x, alpha); });
     case Pointwise::kSelu:
-      return map<T>(op, selu<T>);
+      return map<T>(op, [](T x) { return selu(x); });
     case Pointwise::kSoftplus:
       return map<T>(op, [](T x) { return std::max(x, T(0)) + log_of_rest(x); });
     case Pointwise::kSoftsign:
@@ -151,18 +173,19 @@ void activate(const Activate& op) {
     case Pointwise::kHardSilu:
       return map_through<T>(op, Activation::kHardSigmoid, [](T x, T sigmoid) { return x * sigmoid; });
     case Pointwise::kGelu:
-      return map<T>(op, gelu<T>);
+      return map<T>(op, [](T x) { return gelu(x); });
     case Pointwise::kGeluTanh:
-      return map_through<T>(op, Activation::kTanh, gelu_argument<T>,
-                            [](T x, T tanh) { return T(0.5) * x * (1 + tanh); });
+      return map_through<T>(
+          op, Activation::kTanh, [](T x) { return gelu_argument(x); },
+          [](T x, T tanh) { return T(0.5) * x * (1 + tanh); });
     case Pointwise::kExponential:
       return map<T>(op, [](T x) { return std::exp(x); });
     case Pointwise::kLeakyRelu:
-      return map<T>(op, [alpha](T x) { return x > 0 ? x : alpha * x; });
+      return map<T>(op, [alpha](T x) { return leaky_relu(x, alpha); });
     case Pointwise::kRelu6:
-      return map<T>(op, relu6<T>);
+      return map<T>(op, [](T x) { return relu6(x); });
     case Pointwise::kMish:
-      return map<T>(op, mish<T>);
+      return map<T>(op, [](T x) { return mish(x); });
     case Pointwise::kLogSigmoid:
       return map<T>(op, [](T x) { return std::min(x, T(0)) - log_of_rest(x); });
     case Pointwise::kTanhShrink:

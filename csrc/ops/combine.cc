@@ -80,9 +80,9 @@ void combine(const Combine& op) {
     case Combination::kDivide:
       return combine_all<T>(op, [](T a, T b) { return a / b; });
     case Combination::kMaximum:
-      return combine_all<T>(op, larger<T>);
+      return combine_all<T>(op, Larger());
     case Combination::kMinimum:
-      return combine_all<T>(op, smaller<T>);
+      return combine_all<T>(op, Smaller());
   }
 }
 

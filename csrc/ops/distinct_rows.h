@@ -36,12 +36,15 @@ class DistinctRows {
   }
 
   // Whether it pays to share the products of rows with a matrix (width, columns), of which `distinct` are different.
-  // The costs are multiply-adds in the time that a row takes to be found, and an element of its results to be read.
+  // The costs are multiply-adds in the time that a row takes to be found, one of its elements to be hashed and compared,
+  // and an element of its results to be read.
   static bool pays(int64_t distinct, int64_t rows, int64_t width, int64_t columns) {
     constexpr double kFinding = 1500;
+    constexpr double kHashing = 16;
     constexpr double kReading = 8;
     const auto saved = static_cast<double>(rows - distinct) * static_cast<double>(width * columns);
-    return saved >= static_cast<double>(rows) * (kFinding + kReading * static_cast<double>(columns));
+    const double cost = kFinding + kHashing * static_cast<double>(width) + kReading * static_cast<double>(columns);
+    return saved >= static_cast<double>(rows) * cost;
   }
 
   static constexpr int64_t kSample = 256;

@@ -25,14 +25,19 @@ T sum(int64_t count, const Term& term) {
   return fold(count, T(0), term, [](T a, T b) { return a + b; });
 }
 
-// NaN if one of them is.
-template <class T>
-T larger(T a, T b) {
-  return a > b || a != a ? a : b;
-}
-template <class T>
-T smaller(T a, T b) {
-  return a < b || a != a ? a : b;
-}
+// The larger and the smaller of two numbers, or NaN if one of them is. Loops of these have no branches, since `|`
+// computes both sides. They are types, as lambdas are, so that a loop that is given one has its code inline.
+struct Larger {
+  template <class T>
+  T operator()(T a, T b) const {
+    return (a > b) | (a != a) ? a : b;
+  }
+};
+struct Smaller {
+  template <class T>
+  T operator()(T a, T b) const {
+    return (a < b) | (a != a) ? a : b;
+  }
+};
 
 }  // namespace fastseq

@@ -20,15 +20,15 @@ namespace {
 
 constexpr int64_t kColumns = 64;  // that are reduced at once: their totals stay in the first-level cache
 
+// What a reduction starts with, and how it goes on.
 template <class T>
 struct Sum {
   static constexpr T kStart = 0;
-  static T of(T a, T b) { return a + b; }
+  T operator()(T a, T b) const { return a + b; }
 };
 template <class T>
-struct Max {
+struct Max : Larger {
   static constexpr T kStart = -std::numeric_limits<T>::infinity();
-  static T of(T a, T b) { return larger(a, b); }
 };
 
 // The reduction of up to kColumns columns. Rows whose mask is false are left out.
@@ -41,9 +41,9 @@ void reduce_columns(int64_t count, int64_t columns, const T* x, int64_t stride, 
     std::fill_n(part, columns, Fold::kStart);
     for (int64_t i = begin; i < std::min(begin + kDepthBlock, count); ++i) {
       if (mask && !mask[i]) continue;
-      for (int64_t c = 0; c < columns; ++c) part[c] = Fold::of(part[c], x[i * stride + c]);
+      for (int64_t c = 0; c < columns; ++c) part[c] = Fold()(part[c], x[i * stride + c]);
     }
-    for (int64_t c = 0; c < columns; ++c) total[c] = Fold::of(total[c], part[c]);
+    for (int64_t c = 0; c < columns; ++c) total[c] = Fold()(total[c], part[c]);
   }
   std::copy_n(total, columns, outputs);
 }
@@ -51,8 +51,8 @@ void reduce_columns(int64_t count, int64_t columns, const T* x, int64_t stride, 
 // The reduction of contiguous elements.
 template <class Fold, class T>
 T reduce_row(int64_t count, const T* x, const bool* mask) {
-  if (!mask) return fold(count, Fold::kStart, [x](int64_t i) { return x[i]; }, Fold::of);
-  return fold(count, Fold::kStart, [x, mask](int64_t i) { return mask[i] ? x[i] : Fold::kStart; }, Fold::of);
+  if (!mask) return fold(count, Fold::kStart, [x](int64_t i) { return x[i]; }, Fold());
+  return fold(count, Fold::kStart, [x, mask](int64_t i) { return mask[i] ? x[i] : Fold::kStart; }, Fold());
 }
 
 template <class Fold, class T>

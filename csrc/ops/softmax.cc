@@ -6,6 +6,7 @@
 #include "common/checks.h"
 #include "dtypes.h"
 #include "elementary_driver.h"
+#include "exponentials.h"
 #include "fastseq/rowwise.h"
 #include "folds.h"
 #include "runtime/settings.h"
@@ -19,14 +20,14 @@ constexpr int64_t kElementsPerThread = 1 << 14;  // about 50 us of exponentials,
 // A row's softmax, where score(i) is the score of element i. It may read outputs[i], and no other outputs.
 template <class T, class Score>
 void softmax_row(int64_t count, const Score& score, bool log, T* outputs) {
-  const T most = fold(count, -std::numeric_limits<T>::infinity(), score, larger<T>);
+  const T most = fold(count, -std::numeric_limits<T>::infinity(), score, Larger());
   if (log) {
-    const T total = sum<T>(count, [&](int64_t i) { return std::exp(score(i) - most); });
+    const T total = sum<T>(count, [&](int64_t i) { return limited_exp(score(i) - most); });
     const T log_total = std::log(total);
     for (int64_t i = 0; i < count; ++i) outputs[i] = score(i) - most - log_total;
     return;
   }
-  for (int64_t i = 0; i < count; ++i) outputs[i] = std::exp(score(i) - most);
+  for (int64_t i = 0; i < count; ++i) outputs[i] = limited_exp(score(i) - most);
   const T total = sum<T>(count, [&](int64_t i) { return outputs[i]; });
   for (int64_t i = 0; i < count; ++i) outputs[i] /= total;
 }
@@ -34,10 +35,15 @@ void softmax_row(int64_t count, const Score& score, bool log, T* outputs) {
 template <class T>
 void softmax_masked_row(int64_t count, const T* x, const bool* mask, bool log, T* outputs) {
   constexpr T kLowest = -std::numeric_limits<T>::infinity();
-  if (std::find(mask, mask + count, true) == mask + count)
+  if (std::find(mask, mask + count, true) == mask + count) {
     std::fill_n(outputs, count, log ? kLowest : T(0));
-  else
-    softmax_row(count, [=](int64_t i) { return mask[i] ? x[i] : kLowest; }, log, outputs);
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const T score = x[i];  // read in any case, so that there is no branch
+    outputs[i] = mask[i] ? score : kLowest;
+  }
+  softmax_row(count, [outputs](int64_t i) { return outputs[i]; }, log, outputs);
 }
 
 template <class T>

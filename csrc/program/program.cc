@@ -175,7 +175,14 @@ class Program::Implementation {
             take_session(with_batch(inputs, call->batch % call->piece), threads, false, &call->rest));
     }
     outputs->clear();
-    for (const int64_t value : outputs_) outputs->push_back(call->whole->values[index_of(value)]);
+    for (const int64_t value : outputs_) {
+      const Array& output = call->whole->values[index_of(value)];
+      if (output.rank < 1 || output.shape[0] != call->piece)
+        return Status::invalid_argument("the first axis of output " + std::to_string(outputs->size()) +
+                                        " must be the batch, of " + std::to_string(call->piece) + " rows; it has shape " +
+                                        shape_text(output.shape, output.rank, output.rank));
+      outputs->push_back(output);
+    }
     *outputs = with_batch(*outputs, call->batch);
     *made = std::move(call);
     return {};

@@ -17,6 +17,7 @@ from fastseq.bench.verdicts import LABELS, TOO_FEW, UNCLEAR, label_of, name_of, 
 _SERIES = {
     "fast": "series-1",
     "functional": "series-1",
+    "predictor": "series-1",
     "stock": "series-2",
     "torch": "series-3",
     "onnxruntime": "series-7",

@@ -21,6 +21,7 @@ from fastseq.bench.verdicts import (
     SLOWER,
     TOO_FEW,
     UNCLEAR,
+    compares_fastseq,
     label_of,
     name_of,
     peers_of,
@@ -137,7 +138,7 @@ def _notes(record: Record) -> list[str]:
 
 
 def _at_a_glance(record: Record) -> list[str]:
-    compared = [one for one in record.of_kind(*_SECTIONS) if "fast" in one.samples]
+    compared = [one for one in record.of_kind(*_SECTIONS) if compares_fastseq(one)]
     if not compared:
         return ["<p>Nothing was measured beside fastseq.</p>"]
     peers = list(dict.fromkeys(peer for one in compared for peer in peers_of(one)))
@@ -145,7 +146,7 @@ def _at_a_glance(record: Record) -> list[str]:
     for one in compared:
         cells = [
             f'<a href="#{_anchor(one)}">{escape(name_of(one))}</a>',
-            milliseconds(one.samples["fast"].median),
+            milliseconds(one.samples[one.base].median),
             *(_ratio_cell(one.ratio(peer)) if peer in one.samples else "–" for peer in peers),
         ]
         rows.append(cells)

@@ -12,7 +12,7 @@ from fastseq.bench.layers import CASES, SCORES, attention_comparison, layer_comp
 from fastseq.bench.measuring import Comparison
 from fastseq.bench.scaling import BASE, VARY, curve_comparison, sizes_of
 from fastseq.bench.shapes import DEFAULT_SHAPES, GATES, PASSES, SHAPES
-from fastseq.bench.whole_models import MODEL_PASSES, model_comparison
+from fastseq.bench.whole_models import MODEL_PASSES, ONE_ROW, model_comparison, prediction_comparison
 
 _LAYER_PASSES = ["training", "adam", "forward"]
 # The comparisons of --quick, the most informative first.
@@ -27,6 +27,7 @@ _QUICK = (
     "imdb-cnn-lstm/training",
     "simple_rnn/imdb-simple/training",
     "attention/luong/training",
+    "reuters-lstm/predictor-one-row/forward",
     "lstm/one-row/forward",
     "max-pooling/training",
     "imdb-rnn-embedding/training",
@@ -78,16 +79,20 @@ def _curve(cell: str, vary: str, threads: int) -> Comparison:
 
 
 def model_tasks(models: Sequence[str]) -> list[Task]:
-    """The comparisons of models: training steps, then predictions.
+    """The comparisons of models: training steps, then predictions, then those of `fastseq.Predictor`.
 
     Args:
         models: Names in `fastseq.training.models.MODELS`.
     """
-    return [
+    tasks = [
         Task(f"{name}/{pass_}", _with_threads(model_comparison, name, pass_))
         for pass_ in MODEL_PASSES
         for name in models
     ]
+    for label, one_row, of in (("predictor", False, models), ("predictor-one-row", True, ONE_ROW)):
+        prepare = functools.partial(prediction_comparison, one_row=one_row)
+        tasks += [Task(f"{name}/{label}/forward", _with_threads(prepare, name)) for name in of if name in models]
+    return tasks
 
 
 def quick(tasks: Sequence[Task]) -> list[Task]:

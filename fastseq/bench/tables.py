@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastseq.bench.measuring import Measurement
 from fastseq.bench.record import Record
 from fastseq.bench.timing import Samples
-from fastseq.bench.verdicts import SLOWER, label_of, peers_of, times
+from fastseq.bench.verdicts import SLOWER, compares_fastseq, label_of, peers_of, times
 from fastseq.commands import table
 
 
@@ -26,13 +26,13 @@ def glance(record: Record) -> str:
 
     Below the table are the ends of the scaling curves, the peers that were faster, and notes on what was not measured.
     """
-    compared = [one for one in record.measurements if one.comparison.kind != "scaling" and "fast" in one.samples]
+    compared = [one for one in record.measurements if one.comparison.kind != "scaling" and compares_fastseq(one)]
     peers = list(dict.fromkeys(peer for one in compared for peer in peers_of(one)))
     rows = [
         (
             one.comparison.name,
-            milliseconds(one.samples["fast"].median),
-            share(one.share("fast")),
+            milliseconds(one.samples[one.base].median),
+            share(one.share(one.base)),
             *(f"{times(one.ratio(peer).median)}" if peer in one.samples else "-" for peer in peers),
         )
         for one in compared

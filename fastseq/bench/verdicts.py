@@ -14,6 +14,7 @@ LEAST_ROUNDS = 3  # for quartiles to mean anything
 LABELS = {
     "fast": "fastseq",
     "functional": "fastseq without Keras",
+    "predictor": "fastseq.Predictor",
     "stock": "stock Keras",
     "torch": "PyTorch",
     "onnxruntime": "ONNX Runtime",
@@ -27,9 +28,14 @@ LABELS = {
 }
 
 
+def compares_fastseq(measurement: Measurement) -> bool:
+    """Whether what users call was timed, and the others are compared with it: a layer, a model or a predictor."""
+    return bool(measurement.samples) and measurement.base in ("fast", "predictor")
+
+
 def peers_of(measurement: Measurement) -> list[str]:
     """The implementations that were timed beside fastseq; none if fastseq was not timed."""
-    if "fast" not in measurement.samples:
+    if not compares_fastseq(measurement):
         return []
     return [name for name in measurement.samples if name not in (*FASTSEQ, *FASTSEQ_ELSEWHERE)]
 

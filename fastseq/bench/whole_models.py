@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastseq.bench.implementations import IMPLEMENTATIONS
+from fastseq.bench.implementations import FASTSEQ_ELSEWHERE, IMPLEMENTATIONS, PEERS
 from fastseq.bench.layers import make_texts
 from fastseq.bench.measuring import Comparison, beside_stock
 from fastseq.bench.problems import Batch, Layer, ModelProblem, Results, verify
@@ -23,6 +23,11 @@ BATCHES = 8
 # rounding decides on which side of its kink a relu or a maximum is. Wrong ones, which lack a term, differ by far more.
 _TOLERANCE = 0.03
 MODEL_PASSES = {"training": "a training step", "forward": "a prediction"}
+# Those that a predictor is compared with: what one would serve a model with. Beside it, Keras on PyTorch takes long.
+_PREDICTING = [name for name in IMPLEMENTATIONS if name == "predictor" or name in PEERS]
+_PREDICTING = [name for name in _PREDICTING if name not in (*FASTSEQ_ELSEWHERE, "keras-torch")]
+# The models whose predictions of a single row are measured, too.
+ONE_ROW = ("reuters-lstm", "imdb-cnn-lstm", "imdb-rnn-embedding", "price-forecast")
 
 
 def model_comparison(
@@ -32,7 +37,9 @@ def model_comparison(
     threads: int,
     mask_zero: bool = False,
     batches: Sequence[Batch] | None = None,
+    rows: int | None = None,
     implementations: Sequence[str] = IMPLEMENTATIONS,
+    label: str = "",
 ) -> Comparison:
     """A comparison of a training step as in `fit`, or of a prediction. The results must be those of the stock model.
 
@@ -42,7 +49,9 @@ def model_comparison(
         threads: The number of threads for every implementation.
         mask_zero: Whether the Embedding masks the padding.
         batches: The batches to train on; None for `made_up_batches`.
+        rows: How many rows of each batch to take; None for all.
         implementations: Some of `IMPLEMENTATIONS`.
+        label: A part of the comparison's name, before the pass; "" for none.
     """
     import keras
 
@@ -52,11 +61,12 @@ def model_comparison(
     spec = MODELS[name]
     keras.utils.set_random_seed(0)
     stock = spec.build("stock", mask_zero=mask_zero)
+    batches = [(x[:rows], y[:rows]) for x, y in (made_up_batches(spec, stock) if batches is None else batches)]
     problem = ModelProblem(
         name=name,
         layers=[_in_words(layer) for layer in stock.layers],
         weights={f"weight {i}, {weight.name}": weight.numpy() for i, weight in enumerate(stock.trainable_weights, 1)},
-        batches=made_up_batches(spec, stock) if batches is None else batches,
+        batches=batches,
         loss=spec.loss,
         optimizer=(type(stock.optimizer).__name__, stock.optimizer.get_config()),
         masked=mask_zero,
@@ -70,17 +80,36 @@ def model_comparison(
             if not difference <= _TOLERANCE:  # also where it is NaN
                 raise AssertionError(f"{implementation}, {name}: {result} differs by {difference:.2g} of its norm")
 
+    samples = len(batches[0][0])
     return beside_stock(
         "model",
-        f"{name}/{pass_}",
-        f"{name}, {MODEL_PASSES[pass_]} of {spec.batch_size} samples" + ", padding masked" * mask_zero,
+        "/".join([name, *([label] if label else []), pass_]),
+        f"{name}, {MODEL_PASSES[pass_]} of {samples} sample{'s' * (samples > 1)}" + ", padding masked" * mask_zero,
         lambda: problem,
         check,
         of=ModelProblem.kind,
         threads=threads,
         # Masked steps need no operations, and their number depends on the texts.
-        flops=0 if mask_zero else flops_of(stock, spec.batch_size, pass_),
+        flops=0 if mask_zero else flops_of(stock, samples, pass_),
         implementations=implementations,
+    )
+
+
+def prediction_comparison(name: str, *, one_row: bool, threads: int) -> Comparison:
+    """A comparison of fastseq.Predictor with the peers' predictions of a batch, or of a single row.
+
+    Args:
+        name: A key of `fastseq.training.models.MODELS`.
+        one_row: Whether batches have one row instead of the model's batch size.
+        threads: The number of threads for every implementation.
+    """
+    return model_comparison(
+        name,
+        "forward",
+        threads=threads,
+        rows=1 if one_row else None,
+        implementations=_PREDICTING,
+        label="predictor-one-row" if one_row else "predictor",
     )
 
 

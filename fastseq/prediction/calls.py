@@ -6,6 +6,7 @@ serves for the class's fast twin, and for subclasses that replace none of the me
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,18 @@ from fastseq.keras.stock_methods import StockMethods
 from fastseq.prediction.errors import UnsupportedLayerError
 from fastseq.prediction.tensors import Operations, Refused, Tensor
 
-__all__ = ["Call", "attached_masks", "first_mask", "invoke", "layer_rule", "number", "refuse", "the_mask"]
+__all__ = [
+    "Call",
+    "NotLowered",
+    "attached_masks",
+    "check_lowered",
+    "first_mask",
+    "invoke",
+    "layer_rule",
+    "number",
+    "refuse",
+    "the_mask",
+]
 
 # Tensors as a layer takes and gives them: one, or a nested structure.
 Tensors = Any
@@ -151,6 +163,23 @@ def refuse(layer: Any, reason: str, label: str = "") -> UnsupportedLayerError:
     return UnsupportedLayerError(f"{kind} '{name}' ({describe(type(layer))}) is not supported: {reason}")
 
 
+@dataclass(frozen=True)
+class NotLowered:
+    """In the place of a tensor that a function of `keras.ops` gives. It is an error to read it.
+
+    Keras has the graphs of masks among its nodes. These need not be lowered, since tensors have their masks with them.
+    """
+
+    operation: Any
+
+
+def check_lowered(tensors: Any) -> None:
+    """Raises an error about an operation if there is one that has not been lowered."""
+    for one in keras.tree.flatten(tensors):
+        if isinstance(one, NotLowered):
+            raise refuse(one.operation, "there are no operations for functions of keras.ops in the graph of a model")
+
+
 def attached_masks(tensors: Any) -> Any:
     """The masks of tensors, in the same structure."""
     return keras.tree.map_structure(lambda one: one.mask if isinstance(one, Tensor) else None, tensors)
@@ -206,6 +235,7 @@ def invoke(
     try:
         rule = _rule(layer)
         _check(layer, operations)
+        check_lowered((args, kwargs))
         call = _call(layer, operations.labelled(label), args, kwargs, training=training, as_call=as_call)
         for name in call.arguments:
             if name not in rule.arguments:
@@ -222,12 +252,12 @@ def _check(layer: Any, operations: Operations) -> None:
     """Refuses what no rule takes."""
     if isinstance(layer, keras.Model):
         return
-    if not layer.built:
+    if not layer.built and type(layer).build is not keras.layers.Layer.build:
         raise Refused("it has no weights yet; call the model once, or give it an Input")
     if getattr(layer, "lora_enabled", False):
         raise Refused("it has LoRA weights")
-    if layer.quantization_mode is not None:
-        raise Refused(f"its weights are quantized ({layer.quantization_mode})")
+    if mode := getattr(layer, "quantization_mode", None):
+        raise Refused(f"its weights are quantized ({mode})")
     if {layer.compute_dtype, layer.variable_dtype} != {operations.dtype}:
         dtypes = f"{layer.compute_dtype} with weights of {layer.variable_dtype}"
         raise Refused(f"all layers must compute in one dtype, float32 or float64; it computes in {dtypes}")
@@ -258,9 +288,17 @@ def _call(
         arguments=given,
         first=first,
         mask=mask,
-        previous_mask=mask if mask is not None else attached_masks(first),
+        previous_mask=mask if mask is not None and _given_masks_go_on() else attached_masks(first),
         training=training if asked is None else bool(asked),
     )
+
+
+@functools.cache
+def _given_masks_go_on() -> bool:
+    """Whether the mask that a layer is given is that of its outputs, as in newer versions of Keras."""
+    x, mask = keras.KerasTensor((1, 2)), keras.KerasTensor((1, 2), dtype="bool")
+    outputs = keras.layers.Softmax(name="fastseq_masked")(x, mask=mask)
+    return getattr(outputs, "_keras_mask", None) is not None
 
 
 def _holds_tensors(value: Any) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastseq.commands import replacing
 from fastseq.prediction.graph import ARRAY_DTYPES, Graph, GraphInput, Node, Option, State, Structure
 
 __all__ = ["FORMAT", "VERSION", "read_graph", "write_graph"]
@@ -57,13 +58,8 @@ def write_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    target = Path(path)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
-    try:
-        _write(graph, unfinished)
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(Path(path)) as new:
+        _write(graph, new)
 
 
 def graph_to_bytes(graph: Graph) -> bytes:

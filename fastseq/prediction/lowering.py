@@ -6,15 +6,15 @@ It walks the model's graph of layers as Keras does when the model is called. A `
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras.src.models.functional import Functional
+from keras.src.ops.core import Cast
 from keras.src.ops.numpy import NotEqual
 
 from fastseq.prediction import layers
-from fastseq.prediction.calls import Call, attached_masks, invoke, layer_rule, refuse
+from fastseq.prediction.calls import Call, NotLowered, attached_masks, check_lowered, invoke, layer_rule, refuse
 from fastseq.prediction.graph import MAX_RANK, Graph, GraphBuilder, Structure
 from fastseq.prediction.tensors import Operations, Refused, Tensor
 
@@ -89,9 +89,9 @@ def _dtype(functional: Any) -> str:
 def _structure(nested: Any, names: Sequence[str]) -> Structure:
     """The arrangement of a functional model's inputs or outputs."""
     if isinstance(nested, dict):
-        keys = [path[0] for path, _ in keras.tree.flatten_with_path(nested)]
-        if len(set(keys)) == len(nested) and all(isinstance(key, str) for key in keys):
-            return Structure("dict", tuple(keys))
+        if all(isinstance(key, str) and not keras.tree.is_nested(one) for key, one in nested.items()):
+            # Keras has an order of its own.
+            return Structure("dict", tuple(keras.tree.flatten({key: key for key in nested})))
     elif isinstance(nested, (list, tuple)) and not any(keras.tree.is_nested(one) for one in nested):
         # Keras unpacks a list of one tensor.
         kind = "single" if len(nested) == 1 else "tuple" if isinstance(nested, tuple) else "list"
@@ -130,18 +130,8 @@ def _model(call: Call) -> Any:
         outputs = _run(call, node, *node.arguments.fill_in(values))
         values.update((id(one), tensor) for one, tensor in zip(node.outputs, keras.tree.flatten(outputs), strict=True))
     outputs = keras.tree.map_structure(lambda one: values[id(one)], functional._outputs_struct)
-    _check_lowered(outputs)
+    check_lowered(outputs)
     return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
-
-
-@dataclass(frozen=True)
-class _NotLowered:
-    """In the place of a tensor that a function of `keras.ops` gives. It is an error to read it.
-
-    Keras has the graphs of masks among its nodes. These need not be lowered, since tensors have their masks with them.
-    """
-
-    operation: Any
 
 
 def _run(call: Call, node: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -150,23 +140,20 @@ def _run(call: Call, node: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> 
         x, value = (*args, *kwargs.values(), None, None)[:2]
         if isinstance(operation, NotEqual) and isinstance(x, Tensor) and isinstance(value, (int, float)):
             return operations.unequal(x, value)  # a mask from `compute_mask` of an Embedding
-        return [_NotLowered(operation) for _ in node.outputs]
+        # In older versions of Keras, inputs of other dtypes are cast so.
+        cast = isinstance(operation, Cast) and operation.dtype == operations.dtype
+        if cast and isinstance(x, Tensor) and operations.kind(x) in (None, "floats"):
+            return x
+        return [NotLowered(operation) for _ in node.outputs]
     # Keras notes the masks of the inputs like an argument.
     masks = keras.tree.flatten(node.arguments.kwargs.get("mask"))
     if args and any(mask is not None for mask in masks):
         attached = [getattr(one, "_keras_mask", None) for one in keras.tree.flatten(node.arguments.args[0])]
         if len(masks) == len(attached) and all(one is other for one, other in zip(masks, attached, strict=True)):
             kwargs["mask"] = attached_masks(args[0])
-    _check_lowered((args, kwargs))
     if call.training:  # overrides what the layer has been called with
         kwargs.pop("training", None)
     return invoke(operation, operations, args, kwargs, training=call.training)
-
-
-def _check_lowered(tensors: Any) -> None:
-    for one in keras.tree.flatten(tensors):
-        if isinstance(one, _NotLowered):
-            raise refuse(one.operation, "there are no operations for functions of keras.ops in the graph of a model")
 
 
 def _arguments(call: Call) -> list[Tensor]:

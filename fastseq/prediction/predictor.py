@@ -29,8 +29,8 @@ class Predictor:
     once, and nothing but the results is allocated once a call of the same shapes has been made. Behind an Embedding,
     the table is multiplied by the next layer's weights once, too.
 
-    A predictor has a copy of the weights: it does not follow when the model is trained further. Several threads may call
-    it at the same time; it works in forked processes, and can be pickled. It releases Python's global lock.
+    A predictor has a copy of the weights: it does not follow when the model is trained further. Several threads may
+    call it at the same time; it works in forked processes, and can be pickled. It releases Python's global lock.
 
     A stateful model keeps its states between calls, as in Keras; `reset_states` sets them to zero. Its batch size is
     fixed, and its calls wait for each other.
@@ -72,6 +72,7 @@ class Predictor:
         self._inputs = graph.inputs[: len(graph.inputs) - states]
         self._state_dtypes = [one.dtype for one in graph.inputs[len(graph.inputs) - states :]]
         self._one_by_one = threading.Lock()
+        self._states: list[NDArray[Any]] = []
         self.reset_states()
 
     @classmethod
@@ -95,7 +96,9 @@ class Predictor:
         try:
             return cls._of_graph(graph)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)} is not a file of fastseq.Predictor that can be used: {error}") from None
+            raise ValueError(
+                f"{os.fspath(path)} is not a file of fastseq.Predictor that can be used: {error}"
+            ) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Saves the predictor to one file, without the states of a stateful model.
@@ -136,8 +139,9 @@ class Predictor:
 
         Args:
             inputs: An array, or a list or dict of arrays as the model takes them; the batch is their first axis. Floats
-                have the model's dtype, or one that it can hold; nothing is rounded. Ids are integers, or floats that
-                are whole numbers. Lists of numbers become arrays of the model's dtype.
+                have the model's dtype or a smaller one, integers that it can hold are numbers as well: nothing is
+                rounded. Ids are integers, or floats that are whole numbers. Lists of numbers become arrays of the
+                model's dtype.
             threads: The largest number of threads; None for the process's (`fastseq.runtime`).
 
         Returns:
@@ -230,14 +234,16 @@ def _array(expected: GraphInput, given: Any) -> NDArray[Any]:
     is_number = array.dtype.kind in "fiu"
     if wanted == "bool" or not is_number:
         raise TypeError(f"{expected.name} must have dtype {wanted}, got {array.dtype}")
+    same = array.astype(wanted)
     if isinstance(given, (list, tuple, int, float)):  # numbers of Python have no dtype
-        return array.astype(wanted)
-    if not np.can_cast(array.dtype, wanted, "safe"):
+        return same
+    exact = array.dtype.kind in "iu" and np.array_equal(same.astype(array.dtype), array)
+    if not exact and not np.can_cast(array.dtype, wanted, "safe"):
         raise TypeError(
-            f"{expected.name} must have dtype {wanted}, or one whose numbers it can hold, got {array.dtype}; "
+            f"{expected.name} must have dtype {wanted}, or numbers that it can hold, got {array.dtype}; "
             f".astype({wanted!r}) rounds them"
         )
-    return array.astype(wanted)
+    return same
 
 
 def _ids(name: str, array: NDArray[Any]) -> NDArray[Any]:

@@ -47,10 +47,10 @@ def with_tables(graph: Graph) -> Graph:
         inputs: dict[str, int | None] = {name: number[value] for name, value in node.inputs.items()}
         operation = node.operation
         if position in replaced:
-            name, table = replaced[position]
+            name, array = replaced[position]
             operation = f"{operation.removesuffix('_predict')}_lookup"
             inputs = {input_: value for input_, value in inputs.items() if input_ not in ("x", "kernel")}
-            inputs |= {"ids": number[made_by[node.inputs["x"]].inputs["ids"]], name: builder.constant(table)}
+            inputs |= {"ids": number[made_by[node.inputs["x"]].inputs["ids"]], name: builder.constant(array)}
         number += builder.node(operation, node.label, inputs, node.options).values()
     for state in graph.states:
         builder.state(number[state.input], number[state.output], state.shape)

@@ -157,6 +157,12 @@ _KINDS = {
         masked=True,
         lacks={"models": "has no models", **dict.fromkeys(ADAM_PASSES, "is measured without an optimizer")},
     ),
+    "predictor": _Kind(
+        "predictor",
+        ("keras", "{backend}"),
+        masked=True,
+        lacks={"layers": "predicts whole models", "training": "has no gradients"},
+    ),
     "stock": _keras(),
     "torch": _TORCH,
     "onnxruntime": _Kind(
@@ -177,7 +183,7 @@ _KINDS = {
     "fast-keras-jax": _keras("jax"),
 }
 IMPLEMENTATIONS = tuple(_KINDS)
-FASTSEQ = ("fast", "functional")  # the others are peers
+FASTSEQ = ("fast", "functional", "predictor")  # the others are peers
 PEERS = tuple(name for name in IMPLEMENTATIONS if name not in FASTSEQ)
 # Peers that fastseq takes part in, on another framework: it is not compared with itself.
 FASTSEQ_ELSEWHERE = tuple(name for name in PEERS if name.startswith("fast"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -113,4 +114,13 @@ def _softmax(call: Call) -> Tensor:
         return operations.transpose(operations.softmax(operations.transpose(x, swapped)), swapped)
     if axis != x.rank - 1 or x.rank != 2 or call.mask.rank != 2 or call.mask.kind != "bools":
         raise Refused(f"with a mask, its inputs must be (batch, timesteps) like the mask, got {x.shape}")
-    return operations.keep(operations.softmax(x, call.mask), call.mask)
+    weights = operations.softmax(x, call.mask)
+    return operations.keep(weights, call.mask) if _zero_where_all_is_masked() else weights
+
+
+@functools.cache
+def _zero_where_all_is_masked() -> bool:
+    """Whether the softmax of a row without a step that counts is zero, as in newer versions of Keras, not uniform."""
+    layer = keras.layers.Softmax(name="fastseq_masked")
+    weights = layer(keras.ops.zeros((1, 2)), mask=keras.ops.zeros((1, 2), "bool"))
+    return not keras.ops.convert_to_numpy(weights).any()

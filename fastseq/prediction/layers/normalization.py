@@ -24,11 +24,11 @@ def _scaled(call: Call, scale: NDArray[np.float64], offset: NDArray[np.float64] 
     return outputs if offset is None else operations.combine("add", outputs, operations.constant(offset))
 
 
-def _frozen(layer: Any) -> bool:
+def _has_batch_statistics(layer: Any) -> bool:
     return bool(layer.trainable)
 
 
-@layer_rule(keras.layers.BatchNormalization, random=_frozen)
+@layer_rule(keras.layers.BatchNormalization, random=_has_batch_statistics)
 def _batch_normalization(call: Call) -> Tensor:
     layer = call.layer
     if getattr(layer, "renorm", False):
@@ -47,7 +47,7 @@ def _batch_normalization(call: Call) -> Tensor:
 def _normalized(call: Call, gamma: Any, beta: Any, *, rms: bool) -> Tensor:
     x, operations = call.x, call.operations
     axis = call.layer.axis
-    axes = sorted(one % x.rank for one in (axis if isinstance(axis, Sequence) else [axis]))
+    axes = [one % x.rank for one in (axis if isinstance(axis, Sequence) else [axis])]
     if axes != list(range(x.rank - len(axes), x.rank)):
         raise Refused(f"axis must be the last axes, got {axis}")
     inputs = {

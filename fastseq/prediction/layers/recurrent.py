@@ -59,6 +59,11 @@ def _states_before(call: Call, sizes: Sequence[int]) -> Sequence[Tensor | None]:
     return operations.states[id(layer)].now
 
 
+def _zeros_when_unrolled(layer: Any) -> bool:
+    """Whether an unrolled loop of Keras sets the outputs at masked steps to zero, and no others."""
+    return keras.backend.backend() != "jax" and not layer.go_backwards
+
+
 @layer_rule(
     keras.layers.LSTM,
     keras.layers.GRU,
@@ -75,6 +80,10 @@ def _recurrent(call: Call) -> Any:
     if x.rank != 3:
         raise Refused(f"its inputs must have 3 dimensions, got {x.rank}")
     mask, states = the_mask(call), _states_before(call, layer.state_size)
+    if mask is not None and layer.unroll and layer.zero_output_for_mask and not _zeros_when_unrolled(layer):
+        raise Refused(
+            "unroll must be False with zero_output_for_mask=True and a mask: Keras sets other outputs to zero"
+        )
     bias = native.bias(cell)
     inputs: dict[str, int | None] = {
         "x": operations.floats(x),
