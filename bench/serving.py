@@ -47,6 +47,7 @@ _BODIES = 16  # different ones
 _ANSWER_SECONDS = 30
 # A server ends after this time, whatever happens.
 _SERVER_SECONDS = 900
+_ENVIRONMENT = {"KERAS_BACKEND": "tensorflow"}
 # Probabilities differ by 1e-7 between the sides, and by more than 1e-4 between texts.
 _TOLERANCE = 1e-5
 
@@ -228,13 +229,15 @@ def main() -> None:
     print(f"{options.clients} clients, {options.texts} texts of {_TIMESTEPS} ids in each request")
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as servers:
         folder = Path(name)
-        with processes.Worker({}, begin) as worker:
+        with processes.Worker(_ENVIRONMENT, begin) as worker:
             expected = worker.call(save_model, folder, ids.reshape(-1, _TIMESTEPS)).reshape(*ids.shape[:2], -1)
         different = [Request(json.dumps(of.tolist()).encode(), right) for of, right in zip(ids, expected, strict=True)]
         count = max(options.clients, options.requests // options.rounds)
         requests = list(itertools.islice(itertools.cycle(different), count))
         ports = {
-            side: servers.enter_context(processes.Worker({}, begin)).call(serve, side, folder, ids[0], threads)
+            side: servers.enter_context(processes.Worker(_ENVIRONMENT, begin)).call(
+                serve, side, folder, ids[0], threads
+            )
             for side in options.sides
         }
         measured = {side: Measured() for side in options.sides}

@@ -2,8 +2,8 @@
 
     python examples/serve.py model.fastseq
 
-    curl http://127.0.0.1:8000/classify -d '[[1, 2, 88, 2, 17, 64, 12], [1, 53, 12, 2, 26, 39, 2]]'
-    [{"topic": 3, "probability": 0.71}, {"topic": 4, "probability": 0.38}]
+    curl http://127.0.0.1:8000/classify -d '[[1, 53, 119, 26, 14, 147, 26, 39, 2], [1, 486, 341, 142, 26, 219]]'
+    [{"topic": 3, "probability": 0.71}, {"topic": 3, "probability": 0.38}]
 
 `fastseq train reuters-lstm` makes the model, and `fastseq export` the file of it; docs/serving.md has the commands.
 The packages are Starlette and uvicorn (`pip install '.[serve]'`).
