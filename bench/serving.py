@@ -42,7 +42,8 @@ from fastseq.quiet import quiet_start
 _SERVER = Path(__file__).parent.parent / "examples" / "serve.py"
 _MODEL = "reuters-lstm"
 _WORDS, _TIMESTEPS = 1000, 100
-_MOST_REQUESTS, _MOST_SECONDS = 2000, 60
+# The largest values of options. The last two keep to that number of requests where each client sends one a round.
+_MOST = {"requests": 2000, "seconds": 60, "texts": 64, "clients": 64, "rounds": 30}
 _BODIES = 16  # different ones
 _ANSWER_SECONDS = 30
 # A server ends after this time, whatever happens.
@@ -220,7 +221,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=positive, default=4, help="default: 4")
     parser.add_argument("--threads", type=positive, default=1, help="of every prediction, default: 1")
     options = parser.parse_args()
-    for name, most in {"requests": _MOST_REQUESTS, "seconds": _MOST_SECONDS, "clients": 64, "texts": 64}.items():
+    for name, most in _MOST.items():
         if getattr(options, name) > most:
             parser.error(f"argument --{name}: must be at most {most}, got {getattr(options, name)}")
     threads = machine.prepare(options.threads)
@@ -232,7 +233,7 @@ def main() -> None:
         with processes.Worker(_ENVIRONMENT, begin) as worker:
             expected = worker.call(save_model, folder, ids.reshape(-1, _TIMESTEPS)).reshape(*ids.shape[:2], -1)
         different = [Request(json.dumps(of.tolist()).encode(), right) for of, right in zip(ids, expected, strict=True)]
-        count = max(options.clients, options.requests // options.rounds)
+        count = max(2, options.clients, options.requests // options.rounds)
         requests = list(itertools.islice(itertools.cycle(different), count))
         ports = {
             side: servers.enter_context(processes.Worker(_ENVIRONMENT, begin)).call(
