@@ -37,7 +37,7 @@ def test_links_and_images_lead_somewhere(page: Path) -> None:
             assert (page.parent / target.partition("#")[0]).is_file(), target
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/quick-start.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/quick-start.md", "docs/serving.md"])
 def test_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after the other, as a reader runs them; x and y are the reader's own."""
     monkeypatch.chdir(tmp_path)

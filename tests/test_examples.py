@@ -17,7 +17,8 @@ from fastseq.keras.native import NativeChoice
 from fastseq.keras.replacements import FAST_LAYERS
 
 FOLDER = Path(__file__).parent.parent / "examples"
-SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "make_prices")
+SERVER = "serve"  # see test_serving.py
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("make_prices", SERVER))
 
 
 def _load(name: str) -> ModuleType:
@@ -119,4 +120,4 @@ def _random(rng: np.random.Generator, tensor: Any) -> Any:
 
 def test_readme_names_every_script() -> None:
     text = (FOLDER / "README.md").read_text()
-    assert all(f"`python examples/{name}.py" in text for name in SCRIPTS)
+    assert all(f"`python examples/{name}.py" in text for name in [*SCRIPTS, SERVER])

@@ -31,7 +31,7 @@ _TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threads: int) -> LocalImplementation:
     """A session with a node or two for each layer."""
-    predict, graph = _session(problem.layers, list(problem.weights.values()), problem.x, threads)
+    predict, graph = make_session(problem.layers, list(problem.weights.values()), problem.x, threads)
     x = from_keras(problem.x, graph.takes)
     return LocalImplementation(lambda: predict(x), lambda outputs: {"outputs": to_keras(outputs, graph.gives)})
 
@@ -39,12 +39,12 @@ def make_layers(implementation: str, problem: LayerProblem, pass_: str, *, threa
 def make_models(implementation: str, problem: ModelProblem, pass_: str, *, threads: int) -> BatchImplementation:
     """A session of the whole model."""
     (first, _), *_ = problem.batches
-    predict, graph = _session(problem.layers, list(problem.weights.values()), first, threads)
+    predict, graph = make_session(problem.layers, list(problem.weights.values()), first, threads)
     batches = [from_keras(x, graph.takes) for x, _ in problem.batches]
     return BatchImplementation(predict, batches, lambda outputs: {"outputs": outputs})
 
 
-def _session(
+def make_session(
     layers: Sequence[Layer], weights: Sequence[NDArray[np.float32]], x: NDArray[Any], threads: int
 ) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], _Graph]:
     """A function of inputs like x in the graph's layout, and the graph."""
