@@ -100,13 +100,14 @@ def series_model(*, timesteps: int | None = 7, **input_: Any) -> Any:
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no float64 unless a program asks for it")
 def test_float64() -> None:
-    # On PyTorch, Keras casts a model's inputs to float32.
-    x = np.random.default_rng(0).standard_normal((3, 7, 2), np.float32).astype("float64")
+    x = np.random.default_rng(0).standard_normal((3, 7, 2))
     inputs = keras.Input((7, 2), dtype="float64", name="series")
     model = keras.Sequential([inputs, layers.GRU(4, dtype="float64"), layers.Dense(1, dtype="float64")])
     predictor = Predictor(model)
     assert predictor(x).dtype == np.float64
-    np.testing.assert_allclose(predictor(x), flat(model(x))[0], atol=1e-13)
+    # On PyTorch, stock Keras's products of float64 are exact to float32 only.
+    exact = keras.backend.backend() != "torch"
+    np.testing.assert_allclose(predictor(x), flat(model(x))[0], rtol=1e-7, atol=1e-13 if exact else 1e-6)
 
 
 def test_weights_are_copies() -> None:
@@ -205,6 +206,16 @@ def test_ids_of_any_integer_dtype() -> None:
 def test_wrong_threads(threads: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Predictor(series_model())(np.ones((1, 7, 2), "float32"), threads=threads)
+
+
+def test_bytes() -> None:
+    model = small_model()
+    predictor = Predictor(model)
+    table = 4 * 50 * 4 * 6
+    before = predictor.nbytes
+    assert before == 4 * model.count_params() + table
+    predictor(np.ones((2, 5), "int32"))
+    assert predictor.nbytes > before
 
 
 def test_several_inputs() -> None:

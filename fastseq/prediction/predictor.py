@@ -67,6 +67,7 @@ class Predictor:
             [vars(node) for node in compiled.nodes],
             compiled.outputs,
         )
+        self._constants = compiled.constants
         self._labels = [(node.label, node.operation) for node in compiled.nodes]
         states = len(graph.states)
         self._inputs = graph.inputs[: len(graph.inputs) - states]
@@ -129,8 +130,9 @@ class Predictor:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of the weights, and of packed weights and memory that are kept for later calls."""
-        return sum(array.nbytes for array in self._graph.constants) + self._program.bytes
+        """The bytes of weights, of what is made of them for the calls, and of memory that is kept between calls."""
+        arrays = {id(array): array.nbytes for array in (*self._graph.constants, *self._constants)}
+        return sum(arrays.values()) + self._program.bytes
 
     def __call__(self, inputs: Any, *, threads: int | None = None) -> Any:
         """Predicts a batch. Results are bitwise the same for any number of threads and any division into batches.
