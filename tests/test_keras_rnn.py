@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 from functools import partial
@@ -120,6 +121,24 @@ def test_matches_stock_keras(cell: str, mode: dict[str, Any], mask: str, trainin
     _skip_what_stock_cannot(cell, mode)
     stock, fast = _pair(cell, **mode)
     assert_same(stock, fast, _x(), mask=_mask(mask), training=training)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="stock Keras cannot do it: it reads the shape of a tuple"
+)
+@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize("backwards", [True, False])
+def test_unrolled_loops_that_set_other_outputs_to_zero(backwards: bool, sequences: bool) -> None:
+    """With `zero_output_for_mask`, stock Keras's unrolled loop differs from its other one, backward and on JAX."""
+    options = {"unroll": True, "zero_output_for_mask": True, "go_backwards": backwards, "return_sequences": sequences}
+    stock, fast = _pair("lstm", **options)
+    differs = backwards or keras.backend.backend() == "jax"
+    expected = pytest.warns(NativeFallbackWarning, match="unroll must be False with zero_output_for_mask=True")
+    with expected if differs else contextlib.nullcontext():
+        fast(_x(), mask=_mask("inside"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NativeFallbackWarning)
+        assert_same(stock, fast, _x(), mask=_mask("inside"), training=False)
 
 
 @pytest.mark.usefixtures("float64")

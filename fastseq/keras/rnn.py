@@ -14,6 +14,16 @@ from fastseq.keras.native import NativeChoice, replacement_for
 from fastseq.keras.tensors import cast, native_dtype, native_tensors, rank
 
 
+def unrolled_reason(layer: Any, mask: Any | None) -> str | None:
+    """Why the kernels cannot compute a call of a layer with `unroll`, or None if they can."""
+    if mask is None or not layer.unroll or not layer.zero_output_for_mask:
+        return None
+    # Backward, stock Keras's unrolled loop takes the outputs for the masks of other steps; on JAX it sets none to zero.
+    if keras.backend.backend() != "jax" and not layer.go_backwards:
+        return None
+    return "unroll must be False with zero_output_for_mask=True and a mask: stock Keras sets other outputs to zero then"
+
+
 def _call_reason(states: Sequence[Any], mask: Any | None) -> str | None:
     """Why the kernels cannot compute a call, or None if they can."""
     if mask is not None and len(mask.shape) == 3 and mask.shape[-1] != 1:
@@ -63,7 +73,7 @@ class NativeRNN(NativeChoice):
         if isinstance(mask, (list, tuple)):
             mask = mask[0]
         states = self._states(initial_state)
-        if not self._runs_native(_call_reason(states, mask)):
+        if not self._runs_native(_call_reason(states, mask) or unrolled_reason(self, mask)):
             return super().inner_loop(sequences, initial_state, mask, training=training)  # type: ignore[misc]
         cell, native = self.cell, native_cell(self.cell)
         assert native is not None

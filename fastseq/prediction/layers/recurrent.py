@@ -10,6 +10,7 @@ import keras
 from fastseq.keras import backend
 from fastseq.keras.activations import describe, not_native_because
 from fastseq.keras.cells import NativeCell, native_cell
+from fastseq.keras.rnn import unrolled_reason
 from fastseq.prediction.calls import Call, first_mask, layer_rule, the_mask
 from fastseq.prediction.graph import Option
 from fastseq.prediction.tensors import Refused, Tensor
@@ -59,11 +60,6 @@ def _states_before(call: Call, sizes: Sequence[int]) -> Sequence[Tensor | None]:
     return operations.states[id(layer)].now
 
 
-def _zeros_when_unrolled(layer: Any) -> bool:
-    """Whether an unrolled loop of Keras sets the outputs at masked steps to zero, and no others."""
-    return keras.backend.backend() != "jax" and not layer.go_backwards
-
-
 @layer_rule(
     keras.layers.LSTM,
     keras.layers.GRU,
@@ -80,10 +76,8 @@ def _recurrent(call: Call) -> Any:
     if x.rank != 3:
         raise Refused(f"its inputs must have 3 dimensions, got {x.rank}")
     mask, states = the_mask(call), _states_before(call, layer.state_size)
-    if mask is not None and layer.unroll and layer.zero_output_for_mask and not _zeros_when_unrolled(layer):
-        raise Refused(
-            "unroll must be False with zero_output_for_mask=True and a mask: Keras sets other outputs to zero"
-        )
+    if reason := unrolled_reason(layer, mask):
+        raise Refused(reason)
     bias = native.bias(cell)
     inputs: dict[str, int | None] = {
         "x": operations.floats(x),
