@@ -20,7 +20,9 @@ class FastLSTM(NativeRNN, keras.layers.LSTM):  # type: ignore[misc]
 
     The kernels cover the activations tanh, sigmoid, hard_sigmoid, relu and linear, in any pair, on a CPU, with Keras on
     TensorFlow, PyTorch or JAX. They compute in float32, or in float64 if that is the layer's dtype; half types are cast
-    to float32 and back. `unroll` has no effect on them.
+    to float32 and back. `unroll` has no effect on them. Where stock Keras's unrolled loop
+    sets other outputs to zero than its other loop does (`zero_output_for_mask` with a mask, backward or on JAX), the
+    layer runs on stock Keras.
 
     On TensorFlow, gradients of gradients (nested `tf.GradientTape`s, Hessians) and `tf.autodiff.ForwardAccumulator` are
     computed by TensorFlow's own operations, at the speed of the stock layer. TensorFlow's XLA cannot compile the
