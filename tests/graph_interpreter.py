@@ -179,10 +179,10 @@ def _unequal(x: Array, *, value: float, any_last: bool) -> Array:
     return differs.any(axis=-1) if any_last else differs
 
 
-def _kept(x: Array, mask: Array) -> Array:
+def _kept(x: Array, mask: Array, *, masked: bool = False) -> Array:
     assert mask.dtype == bool
     assert mask.shape == x.shape[:2]
-    return np.where(mask.reshape(*mask.shape, *[1] * (x.ndim - 2)), x, 0)
+    return np.where((mask != masked).reshape(*mask.shape, *[1] * (x.ndim - 2)), x, 0)
 
 
 def _last_step(x: Array, mask: Array | None = None) -> Array:

@@ -357,11 +357,11 @@ def masks_given() -> tuple[Any, Any]:
 
 
 def ids_as_floats() -> tuple[Any, Any]:
-    """keras.Input is float32 where nothing else is said, also for ids; and integers may be numbers."""
-    ids, counts = keras.Input((TIMESTEPS,)), keras.Input((4,), dtype="int32")
+    """keras.Input is float32 where nothing else is said, also for ids."""
+    ids, counts = keras.Input((TIMESTEPS,)), keras.Input((4,))
     x = layers.GRU(3)(_embedded(layers.Dropout(0.1)(ids)))
     outputs = layers.Dense(2)(layers.Concatenate()([x, layers.Rescaling(0.1)(counts)]))
-    return keras.Model([ids, counts], outputs), [_ids().astype("float32"), _ids(4)]
+    return keras.Model([ids, counts], outputs), [_ids().astype("float32"), _ids(4).astype("float32")]
 
 
 def fused_while_traced() -> tuple[Any, Any]:

@@ -107,6 +107,7 @@ def _masks() -> Iterator[Case]:
     yield "unequal", {"x": np.array(3)}
     for shape in ((0, 3), (2, 0, 4), (2, 3), (2, 3, 0), (2, 5, 7), (3, 4, 2, 5)):
         yield "keep", {"x": _floats(*shape), "mask": _bools(*shape[:2])}
+        yield "keep", {"x": _floats(*shape), "mask": _bools(*shape[:2]), "masked": True}
 
 
 def _rows() -> Iterator[Case]:

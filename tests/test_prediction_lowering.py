@@ -15,6 +15,7 @@ from graph_interpreter import Interpreter
 from tolerances import assert_close
 
 import fastseq.keras
+from fastseq import Predictor
 from fastseq.keras import FastLSTM
 from fastseq.prediction import Graph, UnsupportedLayerError
 from fastseq.prediction.graph import Structure
@@ -83,6 +84,27 @@ def test_mixed_layers(name: str) -> None:
         pytest.skip("this version of Keras cannot concatenate masks of a batch of unknown size")
     model, inputs = prediction_cases.CASES[name]()
     check(model, inputs, calls=3)
+
+
+@pytest.mark.parametrize("layer", [keras.layers.Maximum(), keras.layers.Minimum(), keras.layers.Multiply()])
+def test_merges_of_masked_and_infinite_values(layer: Any) -> None:
+    ids, other = keras.Input((4,), dtype="int32"), keras.Input((4, 3))
+    x = np.array([[[np.inf], [-np.inf], [1.0], [np.inf]]] * 2, "float32").repeat(3, 2)
+    outputs = layer([keras.layers.Embedding(5, 3, mask_zero=True)(ids), other])
+    model, inputs = keras.Model([ids, other], outputs), [np.array([[1, 0, 0, 2], [0, 0, 3, 4]], "int32"), x]
+    expected = keras.ops.convert_to_numpy(model(inputs))
+    np.testing.assert_allclose(Predictor(model)(inputs), expected, atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="elsewhere a reshape never is its input")
+@pytest.mark.parametrize(
+    "layer", [keras.layers.Reshape((6, 2)), keras.layers.Permute((1, 2)), keras.layers.Cropping1D(0)]
+)
+def test_layers_that_change_nothing_keep_masks_on_jax(layer: Any) -> None:
+    embedding = keras.layers.Embedding(5, 2, mask_zero=True)
+    model = keras.Sequential([keras.Input((6,), dtype="int32"), embedding, layer, keras.layers.GRU(2)])
+    with pytest.raises(UnsupportedLayerError, match="it must change its inputs where they have a mask"):
+        lower(model)
 
 
 @pytest.mark.parametrize("name", ["stacked", "bidirectional", "time_distributed", "masked", "convolved_and_pooled"])
@@ -272,6 +294,33 @@ def _replaced_in_cell() -> Any:
     return model
 
 
+def _replaced_first_states() -> Any:
+    layer = keras.layers.GRU(4)
+    model = _sequential(layer)
+    layer.cell.get_initial_state = lambda batch_size=None: [keras.ops.ones((batch_size, 4))]
+    return model
+
+
+def _replaced_graph() -> Any:
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    model._run_through_graph = lambda *args, **kwargs: None
+    return model
+
+
+def _replaced_pooling() -> Any:
+    layer = fastseq.keras.FastConv1DMaxPooling1D(2, 2, pool_size=2)
+    model = _sequential(layer)
+    layer._pooling.call = lambda x: x
+    return model
+
+
+def _nested_integers() -> Any:
+    inner = keras.Sequential([keras.Input((3,), dtype="int32"), keras.layers.Rescaling(0.5)])
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, inner(keras.layers.Dense(3)(inputs)))
+
+
 def _lora() -> Any:
     model = _sequential(keras.layers.Dense(4))
     model.layers[0].enable_lora(2)
@@ -352,6 +401,30 @@ REFUSALS: dict[str, tuple[Any, str]] = {
         lambda: _sequential(keras.layers.GRU(2, activation="softplus")),
         "activation must be one of .*, got keras.src.activations.activations.softplus",
     ),
+    "batch axis of a softmax": (
+        lambda: _sequential(keras.layers.Softmax(axis=0)),
+        "axis must not be that of the batch",
+    ),
+    "batch axis of a normalization": (
+        lambda: _sequential(keras.layers.LayerNormalization(axis=[0, 1], center=False, scale=False), shape=(3,)),
+        "axis must be the last axes, without that of the batch",
+    ),
+    "constants that differ by row": (
+        lambda: _sequential(keras.layers.Rescaling(np.ones((5, 3))), shape=(3,)),
+        "its constants must be the same for every row of the batch",
+    ),
+    "integers as numbers": (
+        lambda: keras.Sequential([keras.Input((3,), dtype="int32"), keras.layers.Rescaling(0.5)]),
+        "its inputs must be floats, got integers",
+    ),
+    "input of half floats": (
+        lambda: keras.Sequential([keras.Input((3,), dtype="float16", name="x"), keras.layers.Dense(2)]),
+        "its input 'x' must have dtype float32 or float64, got float16",
+    ),
+    "nested input of integers": (_nested_integers, "its inputs must be"),
+    "replaced graph": (_replaced_graph, "_run_through_graph has been replaced"),
+    "replaced pooling": (_replaced_pooling, "the call of its pooling has been replaced"),
+    "replaced first states": (_replaced_first_states, "get_initial_state has been replaced"),
     "axis of a softmax": (lambda: _sequential(keras.layers.Softmax(axis=(1, 2))), "axis must be one axis"),
     "axis of a normalization": (
         lambda: _sequential(keras.layers.LayerNormalization(axis=1)),

@@ -144,7 +144,9 @@ def test_a_large_batch() -> None:
     ("inputs", "message"),
     [
         (np.ones((2, 7), "float32"), r"series must have 3 dimensions, got shape \(2, 7\)"),
-        (np.ones((2, 7, 3), "float32"), r"kernel must have shape \(3, 16\), got \(2, 16\)"),
+        (np.ones((2, 7, 3), "float32"), r"series must have shape \(batch, 7, 2\), got \(2, 7, 3\)"),
+        (np.ma.ones((2, 7, 2)), "series must be an array without a mask"),
+        (np.full((2, 7, 2), 2**63 - 1), "series must have dtype float32, .*, got int64"),
         (np.ones((2, 7, 2)), "series must have dtype float32, .*, got float64; .astype.'float32'. rounds them"),
         (np.full((2, 7, 2), 2**24 + 1), "series must have dtype float32, .*, got int64"),
         (np.ones((2, 7, 2), "complex64"), "series must have dtype float32, got complex64"),
@@ -201,11 +203,36 @@ def test_ids_of_any_integer_dtype() -> None:
         (0, ValueError, "threads must be at least 1, got 0"),
         (1.0, TypeError, "threads must be an int or None, got float"),
         (True, TypeError, "threads must be an int or None, got bool"),
+        (2**31, ValueError, "threads must be at most 2147483647, got 2147483648"),
     ],
 )
 def test_wrong_threads(threads: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Predictor(series_model())(np.ones((1, 7, 2), "float32"), threads=threads)
+
+
+def test_one_input_in_other_forms() -> None:
+    predictor, x = Predictor(series_model()), np.ones((2, 7, 2), "float32")
+    for same in ([x], (x,), {"series": x}):
+        np.testing.assert_array_equal(predictor(same), predictor(x))
+    np.testing.assert_array_equal(predictor(x, threads=np.int64(1)), predictor(x))
+    assert repr(predictor).startswith("<fastseq.Predictor from series to ")
+
+
+def test_any_length_where_the_input_has_none() -> None:
+    predictor = Predictor(series_model(timesteps=None))
+    assert predictor(np.ones((2, 3, 2), "float32")).shape == (2, 1)
+    with pytest.raises(ValueError, match=r"series must have shape \(batch, any, 2\), got \(2, 3, 5\)"):
+        predictor(np.ones((2, 3, 5), "float32"))
+
+
+def test_tables_are_bounded() -> None:
+    inputs = keras.Input((10,), dtype="int32")
+    words = layers.Embedding(20_000, 8)(inputs)
+    convolved = [layers.GlobalMaxPooling1D()(layers.Conv1D(100, width)(words)) for width in range(2, 8)]
+    model = keras.Model(inputs, layers.Concatenate()(convolved))
+    predictor = check(model, np.arange(20).reshape(2, 10).astype("int32"))
+    assert predictor.nbytes < 4 * model.count_params() + (65 << 20) + 4e6
 
 
 def test_bytes() -> None:
@@ -259,6 +286,22 @@ def test_states() -> None:
     with pytest.raises(ValueError, match="all inputs must have the same number of rows: series has 1"):
         predictor(x[:1])
     np.testing.assert_array_equal(copy.deepcopy(predictor)(x), first)  # a copy begins with zero states
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_stateful_predictor_forked_during_a_call(tmp_path: Path) -> None:
+    Predictor(stateful_model()).save(tmp_path / "model.fastseq")
+    code = (
+        "import os, sys, numpy as np; from fastseq import Predictor\n"
+        "predictor = Predictor.load(sys.argv[1])\n"
+        "predictor._one_by_one().acquire()\n"  # as another thread has it in a call
+        "if (child := os.fork()) == 0:\n"
+        "    predictor(np.ones((2, 5, 3), 'float32')); os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "model.fastseq")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_states_are_not_mixed_by_threads() -> None:
@@ -464,6 +507,8 @@ def test_predict_with_several_inputs(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("rows.csv", "", "has no rows"),
         ("rows.csv", "1,99\n", r"ids must be in \[0, 50\), got 99"),
         ("rows.npy", "nothing", "rows.npy is not a file of arrays"),
+        ("rows.npz", "PK\x03\x04 and so on", "rows.npz is not a file of arrays"),
+        ("rows.csv", "1," + "2" * 200_000, "rows.csv is not a CSV file"),
         ("rows.txt", "1,2", "rows.txt must end with .npy, .csv or .npz"),
         (None, "", "No such file"),
     ],

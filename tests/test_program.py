@@ -361,6 +361,15 @@ def test_outputs_whose_first_axis_is_not_the_batch(moves_the_batch: Arguments) -
         core.Program([], [floats()], [moves_the_batch], [1]).run([normal(B, D)], 1)
 
 
+def test_sizes_beyond_any_memory() -> None:
+    repeats = [node("repeat", {"x": 0}, {"outputs": 1 + i}, axis=1, count=2**44) for i in range(200)]
+    count = len(repeats)
+    joined = [node("combine", {"a": 1 + i, "b": 1 + i}, {"outputs": 1 + count + i}, how="add") for i in range(count)]
+    program = core.Program([], [floats()], [*repeats, *joined], [2 * count])
+    with pytest.raises((MemoryError, ValueError)):
+        program.run([normal(1, 4)], 1)
+
+
 def test_inputs_of_different_batches() -> None:
     add = node("combine", {"a": 0, "b": 1}, {"outputs": 2}, how="add")
     program = core.Program([], [floats("a"), floats("b")], [add], [2])

@@ -56,7 +56,7 @@ void keep(const Keep& op) {
     for (int64_t row = part.begin; row < part.end; ++row) {
       const T* x = op.x.as<const T>() + row * width;
       T* outputs = op.outputs.as<T>() + row * width;
-      if (!mask[row])
+      if (mask[row] == op.masked)
         std::fill_n(outputs, width, T(0));
       else if (outputs != x)
         std::copy_n(x, width, outputs);

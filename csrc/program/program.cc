@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 #include <mutex>
+#include <new>
 #include <thread>
 
 #include "common/checks.h"
@@ -31,7 +32,14 @@ size_t index_of(int64_t value) { return static_cast<size_t>(value); }
 
 size_t bytes_of(const Array& array) { return array_bytes(array.dtype, array.shape, array.rank); }
 
-size_t aligned(size_t bytes) { return (bytes + kMemoryAlignment - 1) / kMemoryAlignment * kMemoryAlignment; }
+// The sum of two sizes. Throws std::bad_alloc where no memory is as large.
+size_t sum(size_t a, size_t b) {
+  size_t both = 0;
+  if (__builtin_add_overflow(a, b, &both) || both > PTRDIFF_MAX / 2) throw std::bad_alloc();
+  return both;
+}
+
+size_t aligned(size_t bytes) { return sum(bytes, kMemoryAlignment - 1) / kMemoryAlignment * kMemoryAlignment; }
 
 bool same_sizes(const Array& a, const Array& b) {
   return a.dtype == b.dtype && a.rank == b.rank && std::equal(a.shape, a.shape + a.rank, b.shape);
@@ -72,9 +80,9 @@ class Places {
   size_t take(size_t bytes) {
     size_t at = 0;
     auto before = taken_.begin();
-    for (; before != taken_.end() && before->first < at + bytes; ++before) at = before->first + before->second;
+    for (; before != taken_.end() && before->first < sum(at, bytes); ++before) at = before->first + before->second;
     taken_.insert(before, {at, bytes});
-    end_ = std::max(end_, at + bytes);
+    end_ = std::max(end_, sum(at, bytes));
     return at;
   }
   void give_back(size_t at, size_t bytes) {
@@ -342,7 +350,7 @@ class Program::Implementation {
       scratch = std::max(scratch, session.nodes[i]->scratch_bytes());
     }
     std::vector<int64_t> places(index_of(values_), -1);
-    session.bytes = aligned(place_values(session, &places)) + scratch;
+    session.bytes = sum(aligned(place_values(session, &places)), scratch);
     if (divisible && session.bytes > kMostSessionBytes) return {};
     session.memory = Memory(session.bytes);
     auto* memory = static_cast<char*>(session.memory.get());
@@ -379,22 +387,33 @@ class Program::Implementation {
         return value < static_cast<int64_t>(constants_.size());
       });
       if (bytes == 0 || !constant) continue;
-      const PatientLock lock(mutex_);
-      auto found = std::find_if(prepared_.begin(), prepared_.end(), [&](const Prepared& one) {
-        return lock && one.node == i && one.kind == node.prepared_kind();
-      });
-      std::shared_ptr<Memory> memory;
-      if (lock && found != prepared_.end()) {
-        memory = found->memory;
-      } else {
+      std::shared_ptr<Memory> memory = find_prepared(i, node.prepared_kind());
+      if (!memory) {
         memory = std::make_shared<Memory>(bytes);
         node.prepare(memory->get());
-        if (lock) prepared_.push_back({i, node.prepared_kind(), bytes, memory});
+        memory = remember_prepared({i, node.prepared_kind(), bytes, memory});
       }
       node.use_prepared(memory->get());
       session.prepared.push_back(std::move(memory));
     }
     return {};
+  }
+
+  std::shared_ptr<Memory> find_prepared(size_t node, const Node::PreparedKind& kind) {
+    if (const PatientLock lock(mutex_); lock)
+      for (const Prepared& one : prepared_)
+        if (one.node == node && one.kind == kind) return one.memory;
+    return nullptr;
+  }
+
+  // Returns the memory to use: what another thread has prepared in the meantime, if there is that.
+  std::shared_ptr<Memory> remember_prepared(const Prepared& made) {
+    if (const PatientLock lock(mutex_); lock) {
+      for (const Prepared& one : prepared_)
+        if (one.node == made.node && one.kind == made.kind) return one.memory;
+      prepared_.push_back(made);
+    }
+    return made.memory;
   }
 
   // Computes the rows from `row` on, as many as the session has.

@@ -41,6 +41,10 @@ class NativeCell:
         """Says which of a cell's settings the kernels do not cover; None if they cover all."""
         if reason := self.stock_methods.replaced(cell):
             return reason
+        # Elsewhere some cells look at `use_bias` when they are built, and others in every call.
+        was_built_with_bias = self.reads_use_bias and not cell.use_bias and getattr(cell, "bias", None) is not None
+        if was_built_with_bias and keras.backend.backend() != "tensorflow":
+            return f"use_bias must be True, as when the cell was built, got {cell.use_bias!r}"
         for name in self.activations:
             if reason := not_native_because(name, getattr(cell, name)):
                 return reason

@@ -107,7 +107,10 @@ def _described(graph: Graph) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "constants": len(graph.constants),
-        "inputs": [{"name": one.name, "rank": one.rank, "dtype": one.dtype} for one in graph.inputs],
+        "inputs": [
+            {"name": one.name, "rank": one.rank, "dtype": one.dtype, "shape": one.shape and list(one.shape)}
+            for one in graph.inputs
+        ],
         "nodes": [
             {
                 "operation": node.operation,
@@ -260,11 +263,15 @@ def _graph(described: Mapping[str, Any], constants: list[NDArray[Any]]) -> Graph
 
 
 def _input(value: Any, where: str) -> GraphInput:
-    fields = _fields(value, where, ("name", "rank", "dtype"))
+    fields = _fields(value, where, ("name", "rank", "dtype", "shape"))
+    sizes = None if fields["shape"] is None else _list(fields["shape"], f"{where}.shape")
     return GraphInput(
         name=_string(fields["name"], f"{where}.name"),
         rank=_integer(fields["rank"], f"{where}.rank"),
         dtype=_string(fields["dtype"], f"{where}.dtype"),
+        shape=sizes
+        if sizes is None
+        else tuple(None if size is None else _integer(size, f"{where}.shape") for size in sizes),
     )
 
 

@@ -8,7 +8,7 @@ the order in which they are listed. The operations and their options are those o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -52,11 +52,13 @@ class GraphInput:
         name: The name in messages.
         rank: The number of dimensions. The first is the batch.
         dtype: One of `INPUT_DTYPES`.
+        shape: The sizes of the dimensions; None for any. The first, the batch, is not looked at. None if none is known.
     """
 
     name: str
     rank: int
     dtype: str
+    shape: tuple[int | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -148,12 +150,17 @@ class Graph:
         for one in self.inputs:
             if one.dtype not in INPUT_DTYPES or not 1 <= one.rank <= MAX_RANK:
                 return f"input {one.name!r} has dtype {one.dtype!r} and rank {one.rank}"
+            if one.shape is not None and len(one.shape) != one.rank:
+                return f"input {one.name!r} has the rank {one.rank} and the shape {one.shape}"
         exist = len(self.constants) + len(self.inputs)
         for position, node in enumerate(self.nodes):
             where = f"node {position} ({node.operation} of {node.label!r})"
             for name, value in node.inputs.items():
                 if not 0 <= value < exist:
                     return f"{where} reads value {value} as {name}, but values 0 to {exist - 1} exist then"
+            if tuple(node.outputs) != results_of(node.operation, node.options):
+                results = results_of(node.operation, node.options)
+                return f"the results of {where} must be {', '.join(results)}, got {', '.join(node.outputs)}"
             if list(node.outputs.values()) != list(range(exist, exist + len(node.outputs))):
                 return f"the results of {where} must be numbered from {exist} on, got {list(node.outputs.values())}"
             exist += len(node.outputs)
@@ -223,16 +230,15 @@ class GraphBuilder:
         self._constants[value] = array
         return value
 
-    def input(self, name: str, rank: int, dtype: str) -> int:
+    def input(self, name: str, rank: int, dtype: str, shape: tuple[int | None, ...] | None = None) -> int:
         """An input of the model; call this in the order of the model's inputs."""
         value = self._new()
-        self._inputs[value] = GraphInput(name, rank, dtype)
+        self._inputs[value] = GraphInput(name, rank, dtype, shape)
         return value
 
     def declare(self, value: int, dtype: str) -> None:
         """Changes the dtype of an input."""
-        given = self._inputs[value]
-        self._inputs[value] = GraphInput(given.name, given.rank, dtype)
+        self._inputs[value] = replace(self._inputs[value], dtype=dtype)
 
     def state(self, value: int, output: int, shape: tuple[int, ...]) -> None:
         """Says that an input is a state: in the next call, it is what `output` is in this one."""

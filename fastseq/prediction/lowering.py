@@ -110,8 +110,19 @@ def _input(symbolic: Any, name: str, operations: Operations) -> Tensor:
     shape = tuple(symbolic.shape)
     if not 1 <= len(shape) <= MAX_RANK:
         raise Refused(f"its input '{name}' must have 1 to {MAX_RANK} dimensions, got {len(shape)}")
-    value = operations.builder.input(name, len(shape), operations.dtype)
-    return Tensor(value, shape, "bools") if symbolic.dtype == "bool" else Tensor(value, shape, None, source=value)
+    _check_dtype(symbolic)
+    value = operations.builder.input(name, len(shape), operations.dtype, shape)
+    if symbolic.dtype == "bool":
+        return Tensor(value, shape, "bools")
+    if "int" in symbolic.dtype:  # only ids: Keras computes with integers in integers
+        operations.decide(value, "integers")
+    return Tensor(value, shape, None, source=value)
+
+
+def _check_dtype(symbolic: Any) -> None:
+    """Refuses an input to whose dtype Keras rounds."""
+    if "float" in symbolic.dtype and symbolic.dtype not in _DTYPES:
+        raise Refused(f"its input '{symbolic.name}' must have dtype float32 or float64, got {symbolic.dtype}")
 
 
 def _declare(symbolic: Any, tensor: Tensor, operations: Operations) -> None:
@@ -123,6 +134,9 @@ def _declare(symbolic: Any, tensor: Tensor, operations: Operations) -> None:
 @layer_rule(Functional, keras.Sequential)
 def _model(call: Call) -> Any:
     functional = _functional(call.layer)
+    for name in ("__call__", "call", "compute_mask", "_run_through_graph"):
+        if name in vars(functional):
+            raise Refused(f"{name} has been replaced")
     values = {id(symbolic): tensor for symbolic, tensor in zip(functional.inputs, _arguments(call), strict=True)}
     for node in _nodes(functional):
         if any(id(symbolic) not in values for symbolic in node.input_tensors):
@@ -169,6 +183,7 @@ def _arguments(call: Call) -> list[Tensor]:
     for symbolic, tensor in zip(functional.inputs, tensors, strict=True):
         if not isinstance(tensor, Tensor) or tensor.rank != len(symbolic.shape):
             raise Refused(f"its input '{symbolic.name}' must be a tensor of the shape {symbolic.shape}")
-        if "int" in symbolic.dtype and call.operations.kind(tensor) == "floats" and tensor.source is None:
-            raise Refused(f"its input '{symbolic.name}' must be integers, and is called with floats")
+        _check_dtype(symbolic)
+        if "int" in symbolic.dtype:
+            call.operations.read(tensor, "integers")
     return [tensor if mask is None else tensor.with_mask(mask) for tensor, mask in zip(tensors, masks, strict=True)]

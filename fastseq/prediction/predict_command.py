@@ -7,6 +7,9 @@ import csv
 import io
 import math
 import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +50,8 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """
     if options.output is not None and options.output.suffix not in _FORMATS:
         parser.error(f"argument --output: must end with {' or '.join(_FORMATS)}, got {options.output}")
+    if options.output is not None and not options.output.parent.is_dir():
+        parser.error(f"argument --output: there is no folder {options.output.parent}")
     from fastseq.prediction.predictor import Predictor
 
     try:
@@ -57,7 +62,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         else:
             outputs = [outputs[0] if isinstance(outputs, (list, tuple)) else outputs]
         _write(outputs, options.output)
-    except (OSError, TypeError, ValueError) as error:
+    except (MemoryError, OSError, TypeError, ValueError) as error:
         print(f"fastseq predict: error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -71,10 +76,11 @@ def _read(path: Path, predictor: Predictor) -> Any:
         rows = _rows_of_csv(path)
     elif path.suffix in (".npy", ".npz"):
         try:
-            rows = np.load(path, allow_pickle=False)
-            if path.suffix == ".npz":
-                rows = {name: rows[name] for name in rows.files}
-        except (EOFError, ValueError) as error:
+            with open(path, "rb") as file:
+                rows = np.load(file, allow_pickle=False)
+                if not isinstance(rows, np.ndarray):
+                    rows = {name: rows[name] for name in rows.files}
+        except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} is not a file of arrays: {error}") from None
     else:
         raise ValueError(f"{path} must end with .npy, .csv or .npz")
@@ -93,7 +99,7 @@ def _rows_of_csv(path: Path) -> Any:
     """Numbers of Python, which have no dtype: the predictor takes them as the model's."""
     rows: list[list[float]] = []
     with open(path, newline="", encoding="utf-8") as file:
-        for cells in csv.reader(file):
+        for cells in _lines(path, file):
             if not cells:
                 continue
             line = len(rows) + 1
@@ -108,6 +114,13 @@ def _rows_of_csv(path: Path) -> Any:
     if not rows:
         raise ValueError(f"{path} has no rows")
     return rows
+
+
+def _lines(path: Path, file: Any) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(file)
+    except csv.Error as error:
+        raise ValueError(f"{path} is not a CSV file: {error}") from None
 
 
 def _number(text: str) -> float:

@@ -19,6 +19,7 @@ from fastseq.prediction.tables import with_tables
 __all__ = ["Predictor"]
 
 _INTEGERS = ("int32", "int64")
+_MOST_THREADS = 2**31 - 1
 
 
 class Predictor:
@@ -32,8 +33,8 @@ class Predictor:
     A predictor has a copy of the weights: it does not follow when the model is trained further. Several threads may
     call it at the same time; it works in forked processes, and can be pickled. It releases Python's global lock.
 
-    A stateful model keeps its states between calls, as in Keras; `reset_states` sets them to zero. Its batch size is
-    fixed, and its calls wait for each other.
+    A stateful model keeps its states between calls, as in Keras; `reset_states` sets them to zero. They are zero at
+    first, and in files, pickles and copies. Its batch size is fixed, and its calls wait for each other.
 
     Args:
         model: A built Keras model, Sequential or functional, of fast or stock layers, on any Keras backend.
@@ -72,7 +73,7 @@ class Predictor:
         states = len(graph.states)
         self._inputs = graph.inputs[: len(graph.inputs) - states]
         self._state_dtypes = [one.dtype for one in graph.inputs[len(graph.inputs) - states :]]
-        self._one_by_one = threading.Lock()
+        self._lock = os.getpid(), threading.Lock()
         self._states: list[NDArray[Any]] = []
         self.reset_states()
 
@@ -96,7 +97,7 @@ class Predictor:
         graph = read_graph(path)
         try:
             return cls._of_graph(graph)
-        except (TypeError, ValueError) as error:
+        except (MemoryError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{os.fspath(path)} is not a file of fastseq.Predictor that can be used: {error}"
             ) from None
@@ -114,6 +115,9 @@ class Predictor:
             OSError: The file cannot be written.
         """
         write_graph(self._graph, path)
+
+    def __repr__(self) -> str:
+        return f"<fastseq.Predictor from {', '.join(self.input_names)} to {', '.join(self.output_names)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _from_bytes, (graph_to_bytes(self._graph),)
@@ -153,32 +157,36 @@ class Predictor:
             TypeError: An array has a wrong dtype, or `threads` is no int.
             ValueError: An array has a wrong shape, an id is out of range, or `threads` is less than 1.
         """
-        return self._graph.output_structure.pack(self._run(self._arrays(inputs), threads))
-
-    def _run(self, arrays: list[NDArray[Any]], threads: int | None) -> list[NDArray[Any]]:
-        if threads is None:
-            threads = 0
-        elif not isinstance(threads, int) or isinstance(threads, bool):
-            raise TypeError(f"threads must be an int or None, got {type(threads).__name__}")
-        elif threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
+        arrays, threads = self._arrays(inputs), _number_of(threads)
         if not self._graph.states:
-            return self._program.run(arrays, threads)
-        with self._one_by_one:
+            return self._graph.output_structure.pack(self._program.run(arrays, threads))
+        with self._one_by_one():
             results = self._program.run([*arrays, *self._states], threads)
             outputs = results[: -len(self._states)]
             self._states = results[len(outputs) :]
-            return outputs
+        return self._graph.output_structure.pack(outputs)
+
+    def _one_by_one(self) -> threading.Lock:
+        """The lock of the states. In a forked child, a thread of the parent may seem to hold the old one for ever."""
+        if self._lock[0] != os.getpid():
+            self._lock = os.getpid(), threading.Lock()
+        return self._lock[1]
 
     def reset_states(self) -> None:
-        """Sets the states of a stateful model to zero."""
-        self._states = [
-            np.zeros(state.shape, dtype) for state, dtype in zip(self._graph.states, self._state_dtypes, strict=True)
-        ]
+        """Sets the states of a stateful model to zero. Waits for a call in another thread."""
+        with self._one_by_one():
+            self._states = [
+                np.zeros(state.shape, dtype)
+                for state, dtype in zip(self._graph.states, self._state_dtypes, strict=True)
+            ]
 
     def _arrays(self, inputs: Any) -> list[NDArray[Any]]:
         structure = self._graph.input_structure
         if structure.kind == "single":
+            if isinstance(inputs, Mapping) and set(inputs) == set(structure.names):
+                (inputs,) = inputs.values()
+            elif isinstance(inputs, (list, tuple)) and len(inputs) == 1 and isinstance(inputs[0], np.ndarray):
+                (inputs,) = inputs
             return [_array(self._inputs[0], inputs)]
         if isinstance(inputs, Mapping):
             if set(inputs) != set(structure.names):
@@ -204,8 +212,11 @@ class Predictor:
         header, rows = ["layer", "operation"], [list(label) for label in self._labels]
         total = ""
         if inputs is not None:
-            arrays = [*self._arrays(inputs), *self._states]
-            profiles = [self._program.profile(arrays, threads or 0) for _ in range(max(1, rounds))]
+            if rounds < 1:
+                raise ValueError(f"rounds must be at least 1, got {rounds}")
+            with self._one_by_one():
+                arrays = [*self._arrays(inputs), *self._states]
+            profiles = [self._program.profile(arrays, _number_of(threads)) for _ in range(rounds)]
             times = np.median([seconds for _, seconds, _, _ in profiles], axis=0) * 1e6
             _, _, sizes, shapes = profiles[-1]
             header += ["shape", "bytes", "microseconds"]
@@ -223,9 +234,30 @@ class Predictor:
         print(f"{weights:,} bytes of weights{total}")
 
 
+def _number_of(threads: Any) -> int:
+    """The argument `threads` as the program takes it."""
+    if threads is None:
+        return 0
+    if not isinstance(threads, (int, np.integer)) or isinstance(threads, bool):
+        raise TypeError(f"threads must be an int or None, got {type(threads).__name__}")
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if threads > _MOST_THREADS:
+        raise ValueError(f"threads must be at most {_MOST_THREADS}, got {threads}")
+    return int(threads)
+
+
 def _array(expected: GraphInput, given: Any) -> NDArray[Any]:
     """An input as a contiguous array of a dtype that the program takes, with the same values."""
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError(f"{expected.name} must be an array without a mask, got numpy.ma.{type(given).__name__}")
     array = given if type(given) is np.ndarray else np.asarray(given)
+    shape = expected.shape
+    if shape is not None and array.ndim == len(shape):
+        for size, declared in zip(array.shape[1:], shape[1:], strict=True):
+            if declared is not None and size != declared:
+                sizes = ", ".join(["batch", *("any" if one is None else str(one) for one in shape[1:])])
+                raise ValueError(f"{expected.name} must have shape ({sizes}), got {array.shape}")
     if not array.flags.c_contiguous or not array.flags.aligned:
         array = np.array(array, order="C")
     wanted = expected.dtype
@@ -236,10 +268,12 @@ def _array(expected: GraphInput, given: Any) -> NDArray[Any]:
     is_number = array.dtype.kind in "fiu"
     if wanted == "bool" or not is_number:
         raise TypeError(f"{expected.name} must have dtype {wanted}, got {array.dtype}")
-    same = array.astype(wanted)
+    with np.errstate(all="ignore"):  # numbers that do not fit are refused below
+        same = array.astype(wanted)
+        back = same.astype(array.dtype)
     if isinstance(given, (list, tuple, int, float)):  # numbers of Python have no dtype
         return same
-    exact = array.dtype.kind in "iu" and np.array_equal(same.astype(array.dtype), array)
+    exact = array.dtype.kind in "iu" and np.array_equal(back, array)
     if not exact and not np.can_cast(array.dtype, wanted, "safe"):
         raise TypeError(
             f"{expected.name} must have dtype {wanted}, or numbers that it can hold, got {array.dtype}; "

@@ -18,7 +18,7 @@ from fastseq.prediction.graph import Graph, GraphBuilder, Node
 __all__ = ["with_tables"]
 
 _CELLS = ("lstm", "gru", "simple_rnn")
-# A table is not made if it is larger.
+# All tables of a graph together. A table that would be more is not made.
 _MOST_BYTES = 64 << 20
 
 
@@ -31,13 +31,15 @@ def with_tables(graph: Graph) -> Graph:
         graph: The graph. Its dtypes and shapes may be inconsistent; then a node stays as it is.
     """
     made_by = {value: node for node in graph.nodes for value in node.outputs.values()}
-    replaced = {
-        position: table
-        for position, node in enumerate(graph.nodes)
-        if (embedding := made_by.get(node.inputs.get("x", -1))) is not None
-        and embedding.operation == "embedding_forward"
-        and (table := _table(graph, node, embedding)) is not None
-    }
+    replaced: dict[int, tuple[str, NDArray[Any]]] = {}
+    left = _MOST_BYTES
+    for position, node in enumerate(graph.nodes):
+        embedding = made_by.get(node.inputs.get("x", -1))
+        if embedding is not None and embedding.operation == "embedding_forward":
+            made = _table(graph, node, embedding, left)
+            if made is not None:
+                replaced[position] = made
+                left -= made[1].nbytes
     if not replaced:
         return graph
     builder = GraphBuilder()
@@ -58,7 +60,7 @@ def with_tables(graph: Graph) -> Graph:
     return builder.graph(outputs, graph.input_structure, graph.output_structure)
 
 
-def _table(graph: Graph, node: Node, embedding: Node) -> tuple[str, NDArray[Any]] | None:
+def _table(graph: Graph, node: Node, embedding: Node, most_bytes: int) -> tuple[str, NDArray[Any]] | None:
     """The argument of the operation on ids that has the table, and the table; None if there is none for this node."""
     cell = node.operation.removesuffix("_predict")
     is_convolution = cell == "conv1d"
@@ -68,7 +70,9 @@ def _table(graph: Graph, node: Node, embedding: Node) -> tuple[str, NDArray[Any]
         return None
     if embeddings.dtype != kernel.dtype or kernel.shape[-2] != embeddings.shape[1]:
         return None  # such as a convolution with groups
-    if embeddings.shape[0] * kernel[..., 0, :].nbytes > _MOST_BYTES or "dropout_mask" in node.inputs:
+    if 0 in (*embeddings.shape, *kernel.shape) or (bias is not None and bias.size == 0):
+        return None
+    if embeddings.shape[0] * kernel[..., 0, :].nbytes > most_bytes or "dropout_mask" in node.inputs:
         return None
     if is_convolution:
         return "tables", np.stack([_products(embeddings, tap, None) for tap in kernel])

@@ -211,16 +211,18 @@ class Operations:
         node = self._node("unequal", {"x": read}, {"value": float(value), "any_last": any_last})
         return Tensor(node, x.shape[:-1] if any_last else x.shape, "bools")
 
-    def keep(self, x: Tensor, mask: Tensor) -> Tensor:
-        """The elements of x at steps whose mask is true; zero elsewhere."""
+    def keep(self, x: Tensor, mask: Tensor, *, masked: bool = False) -> Tensor:
+        """The elements of x at steps whose mask is true, or with `masked` at the others; zero elsewhere."""
         if mask.rank != 2 or x.rank < 2:
             raise Refused(f"masks must have the shape (batch, timesteps), got {mask.shape} for inputs {x.shape}")
-        return Tensor(self._node("keep", {"x": self.floats(x), "mask": mask.value}), x.shape)
+        options: dict[str, Option] = {"masked": True} if masked else {}
+        return Tensor(self._node("keep", {"x": self.floats(x), "mask": mask.value}, options), x.shape)
 
     def chosen(self, mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """The elements of a where the mask is true and those of b elsewhere, for finite b."""
-        rest = self.combine("subtract", b, self.keep(b, mask))
-        return self.combine("add", self.keep(a, mask), rest)
+        """The elements of a where the mask is true and those of b elsewhere."""
+        if _broadcast(a.shape, b.shape) != b.shape:
+            raise Refused(f"with masks, its inputs must have the same shape, got {a.shape} and {b.shape}")
+        return self.combine("add", self.keep(a, mask), self.keep(b, mask, masked=True))
 
     # Rows ----------------------------------------------------------------------
 

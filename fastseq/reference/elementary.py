@@ -79,9 +79,10 @@ def unequal(x: NDArray[Any], value: float = 0.0, any_last: bool = False) -> Bool
     return np.asarray(different.any(axis=-1)) if any_last else different
 
 
-def keep(x: Float64, mask: Bools) -> Float64:
-    """The elements of x (B, T, ...) where the mask (B, T) is true, else zeros."""
-    return np.asarray(np.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, 0.0))
+def keep(x: Float64, mask: Bools, masked: bool = False) -> Float64:
+    """The elements of x (B, T, ...) where the mask (B, T) is true, or with `masked` where it is false, else zeros."""
+    kept = mask != masked
+    return np.asarray(np.where(kept.reshape(mask.shape + (1,) * (x.ndim - 2)), x, 0.0))
 
 
 def softmax(x: Float64, mask: Bools | None = None, log: bool = False) -> Float64:

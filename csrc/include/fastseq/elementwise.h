@@ -128,10 +128,12 @@ struct Unequal : Elementary {
   Status run(void*) const;
 };
 
-// outputs[b][t] = mask[b][t] ? x[b][t] : 0. `outputs` may be x itself.
+// outputs[b][t] = mask[b][t] ? x[b][t] : 0, or with `masked` the other steps: mask[b][t] ? 0 : x[b][t]. `outputs` may be
+// x itself.
 struct Keep : Elementary {
   Array x;     // floats (B, T, ...)
   Array mask;  // bools (B, T)
+  bool masked = false;
 
   static const char* name() { return "keep"; }
   template <class Visit>
@@ -140,7 +142,9 @@ struct Keep : Elementary {
     visit(Input::required("mask", Input::kAnyRank, Holds::kBools), mask);
   }
   template <class Visit>
-  void for_each_option(const Visit&) {}
+  void for_each_option(const Visit& visit) {
+    visit("masked", masked);
+  }
   Status make_plan();
   Status run(void*) const;
 };

@@ -106,6 +106,8 @@ def _softmax(call: Call) -> Tensor:
         raise Refused(f"axis must be one axis, got {call.layer.axis}")
     x, operations = call.x, call.operations
     axis = axes[0] % x.rank
+    if axis == 0:
+        raise Refused("axis must not be that of the batch")
     if call.mask is None:
         if axis == x.rank - 1:
             return operations.softmax(x)

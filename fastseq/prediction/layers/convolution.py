@@ -63,6 +63,8 @@ def _conv1d(call: Call) -> Tensor:
 @layer_rule(FastConv1DMaxPooling1D, methods=["convolution_op", "_compute_causal_padding"])
 def _conv1d_max_pooling(call: Call) -> Tensor:
     pooling = call.layer._pooling
+    if "call" in vars(pooling):
+        raise Refused("the call of its pooling has been replaced")
     name, other = split_activation(keras.activations.get(call.layer.activation))
     if other is not None:
         return max_pool(call, pooling, activated(call, _convolved(call, name), other))

@@ -37,7 +37,8 @@ def _reduced(call: Call, how: str) -> Tensor:
     return functools.reduce(lambda a, b: call.operations.combine(how, a, b), _of_one_rank(call))
 
 
-_METHODS = ("_merge_function",)
+_MERGE = keras.layers.Add  # all have its methods, which differ between versions of Keras
+_METHODS = ("_merge_function", *(["_apply_merge_op_and_or_mask"] * hasattr(_MERGE, "_apply_merge_op_and_or_mask")))
 
 
 @layer_rule(keras.layers.Add, methods=_METHODS, compute_mask=_merged_mask)

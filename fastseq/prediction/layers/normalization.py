@@ -17,11 +17,18 @@ def _array(values: Any) -> NDArray[np.float64]:
     return np.asarray(keras.ops.convert_to_numpy(values), np.float64)
 
 
+def _constant(call: Call, array: NDArray[np.float64]) -> Tensor:
+    """A constant that broadcasts to the inputs and is the same for every row."""
+    if array.ndim > call.x.rank or (array.ndim == call.x.rank and array.shape[0] != 1):
+        raise Refused(f"its constants must be the same for every row of the batch, got the shape {array.shape}")
+    return call.operations.constant(array)
+
+
 def _scaled(call: Call, scale: NDArray[np.float64], offset: NDArray[np.float64] | None) -> Tensor:
     """The inputs times a constant plus a constant."""
     operations = call.operations
-    outputs = operations.combine("multiply", call.x, operations.constant(scale))
-    return outputs if offset is None else operations.combine("add", outputs, operations.constant(offset))
+    outputs = operations.combine("multiply", call.x, _constant(call, scale))
+    return outputs if offset is None else operations.combine("add", outputs, _constant(call, offset))
 
 
 def _has_batch_statistics(layer: Any) -> bool:
@@ -40,6 +47,8 @@ def _batch_normalization(call: Call) -> Tensor:
     if layer.center:
         offset = offset + _array(layer.beta)
     axis = layer.axis % call.x.rank
+    if axis == 0:
+        raise Refused("axis must not be that of the batch")
     shape = [-1, *(1 for _ in range(axis + 1, call.x.rank))]
     return _scaled(call, scale.reshape(shape), offset.reshape(shape))
 
@@ -48,8 +57,8 @@ def _normalized(call: Call, gamma: Any, beta: Any, *, rms: bool) -> Tensor:
     x, operations = call.x, call.operations
     axis = call.layer.axis
     axes = [one % x.rank for one in (axis if isinstance(axis, Sequence) else [axis])]
-    if axes != list(range(x.rank - len(axes), x.rank)):
-        raise Refused(f"axis must be the last axes, got {axis}")
+    if axes != list(range(x.rank - len(axes), x.rank)) or 0 in axes:
+        raise Refused(f"axis must be the last axes, without that of the batch, got {axis}")
     inputs = {
         "x": operations.floats(x),
         "gamma": None if gamma is None else operations.weight(gamma).value,
@@ -82,9 +91,9 @@ def _rescaling(call: Call) -> Tensor:
 @layer_rule(keras.layers.Normalization)
 def _normalization(call: Call) -> Tensor:
     layer, operations = call.layer, call.operations
-    mean = operations.constant(np.atleast_1d(_array(layer.mean)))
+    mean = _constant(call, np.atleast_1d(_array(layer.mean)))
     deviations = np.maximum(np.sqrt(np.atleast_1d(_array(layer.variance))), keras.config.epsilon())
-    deviation = operations.constant(deviations)
+    deviation = _constant(call, deviations)
     if layer.invert:
         return operations.combine("add", mean, operations.combine("multiply", call.x, deviation))
     return operations.combine("divide", operations.combine("subtract", call.x, mean), deviation)

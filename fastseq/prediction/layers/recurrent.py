@@ -11,6 +11,7 @@ from fastseq.keras import backend
 from fastseq.keras.activations import describe, not_native_because
 from fastseq.keras.cells import NativeCell, native_cell
 from fastseq.keras.rnn import unrolled_reason
+from fastseq.keras.stock_methods import StockMethods
 from fastseq.prediction.calls import Call, first_mask, layer_rule, the_mask
 from fastseq.prediction.graph import Option
 from fastseq.prediction.tensors import Refused, Tensor
@@ -60,6 +61,13 @@ def _states_before(call: Call, sizes: Sequence[int]) -> Sequence[Tensor | None]:
     return operations.states[id(layer)].now
 
 
+# The kernels take zero for the first states, as these methods do.
+_INITIAL_STATES = {
+    cell: StockMethods(cell, unused=["get_initial_state"])
+    for cell in (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell)
+}
+
+
 @layer_rule(
     keras.layers.LSTM,
     keras.layers.GRU,
@@ -73,6 +81,8 @@ def _states_before(call: Call, sizes: Sequence[int]) -> Sequence[Tensor | None]:
 def _recurrent(call: Call) -> Any:
     layer, cell, x, operations = call.layer, call.layer.cell, call.x, call.operations
     native = _checked_cell(cell, operations.dtype)
+    if reason := _INITIAL_STATES[type(cell)].replaced(cell):
+        raise Refused(reason)
     if x.rank != 3:
         raise Refused(f"its inputs must have 3 dimensions, got {x.rank}")
     mask, states = the_mask(call), _states_before(call, layer.state_size)
