@@ -31,7 +31,7 @@ python_tests() {
     python -m pytest -q -c "$root/pyproject.toml" --rootdir "$root" \
     "$root"/tests/test_activations.py "$root"/tests/test_adam.py "$root"/tests/test_conv1d.py \
     "$root"/tests/test_conv1d_max_pool.py "$root"/tests/test_dropout.py "$root"/tests/test_embedding.py \
-    "$root"/tests/test_pool.py "$root"/tests/test_rnn.py \
+    "$root"/tests/test_pool.py "$root"/tests/test_rnn.py "$root"/tests/test_elementary.py "$root"/tests/test_program.py \
     "$root"/tests/property --ignore "$root/tests/property/test_property_keras.py" \
     -k "not forked and not keras and not tensorflow" -p no:cacheprovider "$@"
 }
