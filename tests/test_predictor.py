@@ -16,6 +16,7 @@ import accelerate_cases
 import keras
 import numpy as np
 import prediction_cases
+import processes
 import pytest
 from numpy.typing import NDArray
 from processes import in_threads
@@ -299,8 +300,7 @@ def test_a_stateful_predictor_forked_during_a_call(tmp_path: Path) -> None:
         "    predictor(np.ones((2, 5, 3), 'float32')); os._exit(0)\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "model.fastseq")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = processes.run("-c", code, str(tmp_path / "model.fastseq"))
     assert done.returncode == 0, done.stderr
 
 
@@ -327,7 +327,7 @@ def test_threads_that_call_at_the_same_time() -> None:
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
-def test_forked_processes_predict() -> None:
+def test_forked_processes_predict(tmp_path: Path) -> None:
     run = (
         "import multiprocessing, sys, numpy as np; from fastseq import Predictor\n"
         "predictor = Predictor.load(sys.argv[1]); ids = np.arange(200).reshape(4, 50) % 50\n"
@@ -335,13 +335,9 @@ def test_forked_processes_predict() -> None:
         "with multiprocessing.get_context('fork').Pool(2) as pool:\n"
         "    assert all((one == expected).all() for one in pool.map(predictor, [ids] * 4))\n"
     )
-    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"forked-{os.getpid()}.fastseq"
-    Predictor(small_model()).save(path)
-    try:
-        done = subprocess.run([sys.executable, "-c", run, str(path)], capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-    finally:
-        path.unlink()
+    Predictor(small_model()).save(tmp_path / "model.fastseq")
+    done = processes.run("-c", run, str(tmp_path / "model.fastseq"))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["small", "stateful", "dicts"])
