@@ -219,8 +219,7 @@ size_t conv1d_forward_scratch_bytes(const Conv1dPlan& plan) { return scratch_byt
 size_t conv1d_prepared_bytes(const Conv1dPlan& plan) {
   if (divides_filters(plan)) return 0;
   Scratch measure(nullptr);
-  with_float_type(plan.dims.dtype,
-                  [&](auto zero) { (void)ForwardScratch<decltype(zero)>::kernel_in(plan, measure); });
+  with_float_type(plan.dims.dtype, [&](auto zero) { (void)ForwardScratch<decltype(zero)>::kernel_in(plan, measure); });
   return measure.used();
 }
 

@@ -107,16 +107,15 @@ Status Conv1dLookup::make_plan() {
   FASTSEQ_RETURN_IF_ERROR(check_float_rank("tables", tables, 3, "(kernel_size, input_dim, filters)"));
   FASTSEQ_RETURN_IF_ERROR(check_range("groups", options.groups, 1, 1));
   const Array& t = tables;
-  if (t.shape[0] * t.shape[1] > INT32_MAX)
-    return wrong_shape("tables", "with at most 2^31 - 1 rows in all", tables);
+  if (t.shape[0] * t.shape[1] > INT32_MAX) return wrong_shape("tables", "with at most 2^31 - 1 rows in all", tables);
   FASTSEQ_RETURN_IF_ERROR(check_indices("ids", ids, t.shape[1]));
   const Conv1dInputs sizes{Array::like(t.dtype, {ids.shape[0], ids.shape[1], 0}),
                            Array::like(t.dtype, {t.shape[0], 0, t.shape[2]}), bias};
   FASTSEQ_RETURN_IF_ERROR(conv1d_plan_forward(sizes, options, &plan));
   const Conv1dDims& d = plan.dims;
-  plan.threads = threads_for_bytes(static_cast<double>(d.batch * d.convolved) *
-                                   static_cast<double>(d.width * d.filters) *
-                                   static_cast<double>(dtype_bytes(d.dtype)));
+  plan.threads =
+      threads_for_bytes(static_cast<double>(d.batch * d.convolved) * static_cast<double>(d.width * d.filters) *
+                        static_cast<double>(dtype_bytes(d.dtype)));
   plan.scratch_bytes = scratch_bytes<LookupScratch>(plan);
   plan.prepared_bytes = 0;
   return {};

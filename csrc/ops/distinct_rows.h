@@ -36,8 +36,8 @@ class DistinctRows {
   }
 
   // Whether it pays to share the products of rows with a matrix (width, columns), of which `distinct` are different.
-  // The costs are multiply-adds in the time that a row takes to be found, one of its elements to be hashed and compared,
-  // and an element of its results to be read.
+  // The costs are multiply-adds in the time that a row takes to be found, one of its elements to be hashed and
+  // compared, and an element of its results to be read.
   static bool pays(int64_t distinct, int64_t rows, int64_t width, int64_t columns) {
     constexpr double kFinding = 1500;
     constexpr double kHashing = 16;

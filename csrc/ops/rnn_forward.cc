@@ -136,7 +136,8 @@ class Forward : RnnOperands<T> {
   using ThreadScratch = typename ForwardScratch<T>::ThreadScratch;
 
  public:
-  Forward(const RnnPlan& the_plan, void* memory, const RnnInputs& in, const RnnOutputs& out, const RnnPrepared& prepared)
+  Forward(const RnnPlan& the_plan, void* memory, const RnnInputs& in, const RnnOutputs& out,
+          const RnnPrepared& prepared)
       : Base(the_plan, in),
         lookup_(prepared),
         // A plan for fewer threads than planned has other unit groups, so it packs the weights itself.
@@ -413,8 +414,8 @@ Status check_lookup(const Array& ids, const Array& projections, const Array& rec
   if (ids.rank != 2) return wrong_shape("ids", "(batch, timesteps)", ids);
   FASTSEQ_RETURN_IF_ERROR(check_float_rank("projections", projections, 2, "(input_dim, gates * units)"));
   FASTSEQ_RETURN_IF_ERROR(check_float_rank("recurrent_kernel", recurrent_kernel, 2, "(units, gates * units)"));
-  FASTSEQ_RETURN_IF_ERROR(
-      check_array("projections", projections, recurrent_kernel.dtype, {projections.shape[0], recurrent_kernel.shape[1]}));
+  FASTSEQ_RETURN_IF_ERROR(check_array("projections", projections, recurrent_kernel.dtype,
+                                      {projections.shape[0], recurrent_kernel.shape[1]}));
   return check_indices("ids", ids, projections.shape[0]);
 }
 

@@ -216,9 +216,8 @@ class StatedNode : public Node {
     read_inputs(values);
     if constexpr (PlanReadsData<Operation>::value) FASTSEQ_RETURN_IF_ERROR(operation_.make_plan());
     size_t at = 0;
-    operation_.for_each_output([&](const Output&, Array& array, const Array&) {
-      array = values[static_cast<size_t>(outputs_[at++])];
-    });
+    operation_.for_each_output(
+        [&](const Output&, Array& array, const Array&) { array = values[static_cast<size_t>(outputs_[at++])]; });
     return operation_.run(scratch);
   }
 

@@ -187,8 +187,8 @@ class Program::Implementation {
       const Array& output = call->whole->values[index_of(value)];
       if (output.rank < 1 || output.shape[0] != call->piece)
         return Status::invalid_argument("the first axis of output " + std::to_string(outputs->size()) +
-                                        " must be the batch, of " + std::to_string(call->piece) + " rows; it has shape " +
-                                        shape_text(output.shape, output.rank, output.rank));
+                                        " must be the batch, of " + std::to_string(call->piece) +
+                                        " rows; it has shape " + shape_text(output.shape, output.rank, output.rank));
       outputs->push_back(output);
     }
     *outputs = with_batch(*outputs, call->batch);
@@ -312,8 +312,7 @@ class Program::Implementation {
   }
 
   // With `divisible`, a session that needs much memory has none: it only tells the sizes.
-  Status take_session(const std::vector<Array>& inputs, int threads, bool divisible,
-                      std::unique_ptr<Session>* taken) {
+  Status take_session(const std::vector<Array>& inputs, int threads, bool divisible, std::unique_ptr<Session>* taken) {
     const ThreadsOfCalls of_calls(threads);
     const Isa* isa = nullptr;
     FASTSEQ_RETURN_IF_ERROR(current_isa(&isa));
@@ -383,9 +382,8 @@ class Program::Implementation {
       Node& node = *session.nodes[i];
       const size_t bytes = node.prepared_bytes();
       const std::vector<int64_t> weights = node.weights();
-      const bool constant = std::all_of(weights.begin(), weights.end(), [&](int64_t value) {
-        return value < static_cast<int64_t>(constants_.size());
-      });
+      const bool constant = std::all_of(weights.begin(), weights.end(),
+                                        [&](int64_t value) { return value < static_cast<int64_t>(constants_.size()); });
       if (bytes == 0 || !constant) continue;
       std::shared_ptr<Memory> memory = find_prepared(i, node.prepared_kind());
       if (!memory) {

@@ -71,8 +71,8 @@ struct Conv1dPlan : PlanOf<Conv1dDims, Conv1dOptions> {
 
 // Both check every shape and dtype of the inputs; the error names the array, what was expected and what came.
 Status conv1d_plan_forward(const Conv1dInputs& inputs, const Conv1dOptions& options, Conv1dPlan* plan);
-// `prepared` is what conv1d_prepare has written for the same kernel, options and instruction set; null: every call packs
-// the kernel.
+// `prepared` is what conv1d_prepare has written for the same kernel, options and instruction set; null: every call
+// packs the kernel.
 Status conv1d_forward(const Conv1dPlan& plan, const Conv1dInputs& inputs, const Conv1dOutputs& outputs, void* scratch,
                       const void* prepared = nullptr);
 void conv1d_prepare(const Conv1dPlan& plan, const Conv1dInputs& inputs, void* prepared);
@@ -158,9 +158,9 @@ struct Conv1dPredict : Conv1dForward<>, Preparing {
 // of tables, by their ids. There are no groups.
 struct Conv1dLookup : Planned<Conv1dOptions, Conv1dPlan> {
   static constexpr bool kPlanReadsData = true;  // the ids
-  Array ids;     // (B, T), int32 or int64
-  Array tables;  // (K, V, F)
-  Array bias;    // (F), optional
+  Array ids;                                    // (B, T), int32 or int64
+  Array tables;                                 // (K, V, F)
+  Array bias;                                   // (F), optional
   Array outputs;
 
   static const char* name() { return "conv1d_lookup"; }

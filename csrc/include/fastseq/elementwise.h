@@ -128,8 +128,8 @@ struct Unequal : Elementary {
   Status run(void*) const;
 };
 
-// outputs[b][t] = mask[b][t] ? x[b][t] : 0, or with `masked` the other steps: mask[b][t] ? 0 : x[b][t]. `outputs` may be
-// x itself.
+// outputs[b][t] = mask[b][t] ? x[b][t] : 0, or with `masked` the other steps: mask[b][t] ? 0 : x[b][t]. `outputs` may
+// be x itself.
 struct Keep : Elementary {
   Array x;     // floats (B, T, ...)
   Array mask;  // bools (B, T)

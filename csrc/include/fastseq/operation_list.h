@@ -59,10 +59,9 @@ using DifferentiableOperations = DeviceOperations<RnnPlan, Conv1dPlan, PoolPlan,
 using CpuOperations = DifferentiableOperations<Adam, Bernoulli, Dropout>;
 
 // The operations of layers with weights, for prediction: the weights are prepared once.
-using WeightOperations =
-    OperationList<Conv1dLookup, Conv1dPredict, Dense, RnnLookup<Cell::kLstm>, RnnLookup<Cell::kGru>,
-                  RnnLookup<Cell::kSimpleRnn>, RnnPredict<Cell::kLstm>, RnnPredict<Cell::kGru>,
-                  RnnPredict<Cell::kSimpleRnn>>;
+using WeightOperations = OperationList<Conv1dLookup, Conv1dPredict, Dense, RnnLookup<Cell::kLstm>,
+                                       RnnLookup<Cell::kGru>, RnnLookup<Cell::kSimpleRnn>, RnnPredict<Cell::kLstm>,
+                                       RnnPredict<Cell::kGru>, RnnPredict<Cell::kSimpleRnn>>;
 
 // The operations of which programs consist beside the layers.
 using ElementaryOperations =

@@ -26,7 +26,7 @@ using OptionValue = std::variant<bool, int64_t, double, std::string, std::vector
 
 struct ProgramNode {
   std::string operation;
-  std::string label;  // for errors: the layer that the node computes
+  std::string label;                                         // for errors: the layer that the node computes
   std::vector<std::pair<std::string, OptionValue>> options;  // those that differ from the defaults
   std::vector<std::pair<std::string, int64_t>> inputs;       // names of the operation's arrays, with values
   std::vector<std::pair<std::string, int64_t>> outputs;      // names of the results that others use, with values
@@ -54,8 +54,8 @@ struct NodeProfile {
 
 class Program {
  public:
-  // A call in progress: what it needs for inputs of its sizes. When it is destroyed, the program keeps that for the next
-  // call of the same sizes. It must not outlive the program.
+  // A call in progress: what it needs for inputs of its sizes. When it is destroyed, the program keeps that for the
+  // next call of the same sizes. It must not outlive the program.
   class Call;
   struct EndCall {
     void operator()(Call* call) const;
@@ -66,9 +66,9 @@ class Program {
   static Status make(const ProgramGraph& graph, std::unique_ptr<Program>* program);
   ~Program();
 
-  // Begins a call with inputs of these dtypes and shapes, which need no data yet. Sets *outputs to arrays without memory.
-  // A large batch will be computed in pieces, so that the memory between nodes stays small. With `threads` = 0 the call
-  // has the process's number of threads.
+  // Begins a call with inputs of these dtypes and shapes, which need no data yet. Sets *outputs to arrays without
+  // memory. A large batch will be computed in pieces, so that the memory between nodes stays small. With `threads` = 0
+  // the call has the process's number of threads.
   Status begin(const std::vector<Array>& inputs, int threads, CallPointer* call, std::vector<Array>* outputs) const;
   // Computes the outputs. `profile`, optional, gets an entry for each node; its times are sums over all pieces.
   Status run(Call& call, const std::vector<Array>& inputs, const std::vector<Array>& outputs,

@@ -231,8 +231,8 @@ struct RnnLookup : RnnPredict<kCell> {
   using Base = RnnPredict<kCell>;
   using Base::inputs, Base::outputs, Base::plan;
   static constexpr bool kPlanReadsData = true;  // the ids
-  Array ids;          // (B, T)
-  Array projections;  // (V, GU)
+  Array ids;                                    // (B, T)
+  Array projections;                            // (V, GU)
 
   static const char* name() {
     if (kCell == Cell::kLstm) return "lstm_lookup";

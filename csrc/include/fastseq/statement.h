@@ -13,8 +13,8 @@
 //   };
 //
 // An operation for prediction can do the part of its work that depends on weights alone once, for many calls: it is
-// derived from Preparing. If its plan reads data, such as ids, it has `static constexpr bool kPlanReadsData = true`, and
-// make_plan is called again for every call.
+// derived from Preparing. If its plan reads data, such as ids, it has `static constexpr bool kPlanReadsData = true`,
+// and make_plan is called again for every call.
 //
 // `like` has the dtype and shape of an output that has no memory yet. for_each_output may be called before make_plan,
 // with shapes of inputs that are known in part (TensorFlow's shape inference). Then sizes that only the plan knows are
