@@ -10,13 +10,13 @@
 #include <limits>
 #include <mutex>
 #include <new>
-#include <thread>
 
 #include "common/checks.h"
 #include "fastseq/memory.h"
 #include "fastseq/operation_list.h"
 #include "fastseq/runtime.h"
 #include "node.h"
+#include "runtime/patient_lock.h"
 #include "runtime/settings.h"
 
 namespace fastseq {
@@ -58,21 +58,6 @@ Status labelled(const std::string& label, const Status& status) {
       return Status::invalid_argument(message);
   }
 }
-
-// A mutex that a thread takes for moments only. In a forked child, a thread of the parent may seem to hold it for ever.
-class PatientLock {
- public:
-  explicit PatientLock(std::mutex& mutex) : lock_(mutex, std::try_to_lock) {
-    for (int attempt = 0; attempt < 1000 && !lock_; ++attempt) {
-      std::this_thread::sleep_for(std::chrono::microseconds(10));
-      lock_.try_lock();
-    }
-  }
-  explicit operator bool() const { return lock_.owns_lock(); }
-
- private:
-  std::unique_lock<std::mutex> lock_;
-};
 
 // Gives values places in memory, so that those which are needed at the same time do not overlap.
 class Places {

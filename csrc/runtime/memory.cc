@@ -8,19 +8,18 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <new>
-#include <thread>
 #include <vector>
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
 
 #include "control_groups.h"
+#include "patient_lock.h"
 
 namespace fastseq {
 namespace {
@@ -98,12 +97,12 @@ class IdleBlocks {
   }
 
   size_t bytes() {
-    const std::unique_lock<std::mutex> lock = lock_patiently();
+    const PatientLock lock(mutex_);
     return lock ? bytes_ : 0;
   }
 
   void release() {
-    const std::unique_lock<std::mutex> lock = lock_patiently();
+    const PatientLock lock(mutex_);
     while (lock && !blocks_.empty()) drop_first();
   }
 
@@ -112,17 +111,6 @@ class IdleBlocks {
     void* data;
     size_t size;
   };
-
-  // No thread holds the lock for long. But in a forked child, a thread of the parent may seem to hold it for ever, so
-  // this gives up after a while.
-  std::unique_lock<std::mutex> lock_patiently() {
-    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-    for (int attempt = 0; attempt < 1000 && !lock; ++attempt) {
-      std::this_thread::sleep_for(std::chrono::microseconds(100));
-      lock.try_lock();
-    }
-    return lock;
-  }
 
   void drop_first() {
     delete_block(blocks_.front().data, blocks_.front().size);

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq._libraries import core
+from fastseq.commands import table
 from fastseq.prediction.file import graph_from_bytes, graph_to_bytes, read_graph, write_graph
 from fastseq.prediction.graph import Graph, GraphInput
 from fastseq.prediction.optimization import optimized
@@ -223,13 +224,7 @@ class Predictor:
             for row, shape, size, time in zip(rows, shapes, sizes, times, strict=True):
                 row += [str(shape), f"{size:,}", f"{time:,.1f}"]
             total = f"\n{times.sum():,.1f} microseconds in operations"
-        widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-        for row in [header, *rows]:
-            cells = [
-                text.ljust(width) if column < 3 else text.rjust(width)
-                for column, (text, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            print("  ".join(cells).rstrip())
+        print(table(header, rows))
         weights = sum(array.nbytes for array in self._graph.constants)
         print(f"{weights:,} bytes of weights{total}")
 
@@ -270,10 +265,9 @@ def _array(expected: GraphInput, given: Any) -> NDArray[Any]:
         raise TypeError(f"{expected.name} must have dtype {wanted}, got {array.dtype}")
     with np.errstate(all="ignore"):  # numbers that do not fit are refused below
         same = array.astype(wanted)
-        back = same.astype(array.dtype)
-    if isinstance(given, (list, tuple, int, float)):  # numbers of Python have no dtype
-        return same
-    exact = array.dtype.kind in "iu" and np.array_equal(back, array)
+        if isinstance(given, (list, tuple, int, float)):  # numbers of Python have no dtype
+            return same
+        exact = array.dtype.kind in "iu" and np.array_equal(same.astype(array.dtype), array)
     if not exact and not np.can_cast(array.dtype, wanted, "safe"):
         raise TypeError(
             f"{expected.name} must have dtype {wanted}, or numbers that it can hold, got {array.dtype}; "

@@ -44,7 +44,7 @@ def with_tables(graph: Graph) -> Graph:
         return graph
     builder = GraphBuilder()
     number = [builder.constant(array) for array in graph.constants]
-    number += [builder.input(one.name, one.rank, one.dtype) for one in graph.inputs]
+    number += [builder.input(one.name, one.rank, one.dtype, one.shape) for one in graph.inputs]
     for position, node in enumerate(graph.nodes):
         inputs: dict[str, int | None] = {name: number[value] for name, value in node.inputs.items()}
         operation = node.operation
