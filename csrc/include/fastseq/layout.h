@@ -10,16 +10,21 @@
 
 namespace fastseq {
 
-// Axis i of the result is axis permutation[i] of x.
-struct Transpose : Elementary {
+// The base of operations with one array.
+struct MovesElements : Elementary {
   Array x;
-  std::vector<int64_t> permutation;  // of 0, ..., rank - 1
 
-  static const char* name() { return "transpose"; }
   template <class Visit>
   void for_each_input(const Visit& visit) {
     visit(Input::required("x", Input::kAnyRank, Holds::kAny), x);
   }
+};
+
+// Axis i of the result is axis permutation[i] of x.
+struct Transpose : MovesElements {
+  std::vector<int64_t> permutation;  // of 0, ..., rank - 1
+
+  static const char* name() { return "transpose"; }
   template <class Visit>
   void for_each_option(const Visit& visit) {
     visit("permutation", permutation);
@@ -29,16 +34,11 @@ struct Transpose : Elementary {
 };
 
 // Along the axis, every element of x comes `count` times in succession.
-struct Repeat : Elementary {
-  Array x;
+struct Repeat : MovesElements {
   int64_t axis = 0;
   int64_t count = 1;
 
   static const char* name() { return "repeat"; }
-  template <class Visit>
-  void for_each_input(const Visit& visit) {
-    visit(Input::required("x", Input::kAnyRank, Holds::kAny), x);
-  }
   template <class Visit>
   void for_each_option(const Visit& visit) {
     visit("axis", axis);
@@ -50,18 +50,13 @@ struct Repeat : Elementary {
 
 // x[begin:end] along the axis, as in Python: a negative bound counts from the end, and bounds beyond the array are
 // moved to its ends. With flip, the result is in reverse order.
-struct Slice : Elementary {
-  Array x;
+struct Slice : MovesElements {
   int64_t axis = 0;
   int64_t begin = 0;
   int64_t end = std::numeric_limits<int64_t>::max();
   bool flip = false;
 
   static const char* name() { return "slice"; }
-  template <class Visit>
-  void for_each_input(const Visit& visit) {
-    visit(Input::required("x", Input::kAnyRank, Holds::kAny), x);
-  }
   template <class Visit>
   void for_each_option(const Visit& visit) {
     visit("axis", axis);
@@ -74,17 +69,12 @@ struct Slice : Elementary {
 };
 
 // Along the axis, `before` zeros (or false) come before x, and `after` zeros after it.
-struct Pad : Elementary {
-  Array x;
+struct Pad : MovesElements {
   int64_t axis = 0;
   int64_t before = 0;
   int64_t after = 0;
 
   static const char* name() { return "pad"; }
-  template <class Visit>
-  void for_each_input(const Visit& visit) {
-    visit(Input::required("x", Input::kAnyRank, Holds::kAny), x);
-  }
   template <class Visit>
   void for_each_option(const Visit& visit) {
     visit("axis", axis);
